@@ -1,0 +1,203 @@
+"""Engine: submit, follow, cancel and fetch jobs. The flow of a job begins here; an HTTP replica holds one engine.
+
+The engine owns nothing that matters: it stages files, asks the tracker, and finds the tracker again when that was restarted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import ray
+
+from pixyz_ray.cluster.channel import Channel, Endpoint
+from pixyz_ray.cluster.errors import ConnectionLost, EngineNotReady, UnknownJob
+from pixyz_ray.cluster.events import JobEvents
+from pixyz_ray.cluster.names import NAMESPACE, TRACKER
+from pixyz_ray.settings import Settings
+from pixyz_ray.storage import JobFolder, is_uuid
+from pixyz_ray.store import encode_job
+from pixyz_ray.submission import Request, make_job, process_doc, process_names
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_PATIENCE_S = 15.0
+_RETRY_DELAY_S = 0.1
+_PACKING_PATIENCE_S = 5.0
+
+
+class Engine:
+    """What the HTTP service can ask of the platform.
+
+    Args:
+        settings: folders, limits and queues.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._channel: Channel | None = None
+        self._opening = asyncio.Lock()
+
+    # --- Submitting --------------------------------------------------------------------------------------------------
+
+    def new_folder(self) -> JobFolder:
+        """Return the folder of a job to come; nothing is on disk yet."""
+        return JobFolder(self.settings.share_path, str(uuid4()))
+
+    async def submit(self, folder: JobFolder, request: Request) -> dict[str, Any]:
+        """Accept a job whose input is staged in its folder, and return its JobState. When this returns, the job is on disk.
+
+        Raises:
+            InvalidBackendParameter, InvalidScript: the request cannot be accepted; nothing of it is kept.
+            EngineNotReady: the tracker does not answer; nothing of it is kept.
+        """
+        try:
+            job, source = make_job(folder.uuid, request, self.settings)
+            folder.script.mkdir(parents=True)
+            (folder.script / job.script).write_bytes(source)
+            folder.inputs.mkdir(exist_ok=True)
+        except BaseException:
+            folder.remove()
+            raise
+        answer: dict[str, Any] = await self._ask("submit", encode_job(job))
+        return answer
+
+    # --- Asking ------------------------------------------------------------------------------------------------------
+
+    async def state(self, uuid: str) -> dict[str, Any]:
+        """Return a job's JobState."""
+        answer: dict[str, Any] = await self._ask_of("state", uuid)
+        return answer
+
+    async def details(self, uuid: str) -> dict[str, Any]:
+        """Return a job's JobDetails."""
+        answer: dict[str, Any] = await self._ask_of("details", uuid)
+        return answer
+
+    async def task_meta(self, uuid: str) -> dict[str, Any]:
+        """Return a job's TaskMeta."""
+        answer: dict[str, Any] = await self._ask_of("task_meta", uuid)
+        return answer
+
+    async def page(self, *, state: str | None, limit: int, after: str | None) -> list[dict[str, Any]]:
+        """Return JobStates, newest first."""
+        answer: list[dict[str, Any]] = await self._ask("page", state, limit, after)
+        return answer
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many jobs are in each state."""
+        answer: dict[str, int] = await self._ask("counts")
+        return answer
+
+    async def cancel(self, uuid: str) -> dict[str, Any]:
+        """Cancel a job and return its JobState."""
+        answer: dict[str, Any] = await self._ask_of("cancel", uuid)
+        return answer
+
+    async def ready(self) -> bool:
+        """Tell whether the tracker answers."""
+        try:
+            async with asyncio.timeout(2):
+                await (await self._connected()).call("counts")
+        except (EngineNotReady, TimeoutError):
+            return False
+        return True
+
+    # --- Following ---------------------------------------------------------------------------------------------------
+
+    async def events(self, uuid: str, last_id: str | None) -> JobEvents:
+        """Return what happens to a job, from the event after `last_id` on.
+
+        Raises:
+            UnknownJob: there is no such job.
+        """
+        await self.state(uuid)
+        return JobEvents(self._subscribe, JobFolder(self.settings.share_path, uuid), last_id)
+
+    async def log(self, uuid: str) -> Path:
+        """Return the path of a job's log, which may not be there yet."""
+        await self.state(uuid)
+        return JobFolder(self.settings.share_path, uuid).log
+
+    # --- Fetching ----------------------------------------------------------------------------------------------------
+
+    async def outputs(self, uuid: str) -> list[str]:
+        """Return the relative paths of a job's outputs."""
+        await self.state(uuid)
+        return await asyncio.to_thread(JobFolder(self.settings.share_path, uuid).list_outputs)
+
+    async def output(self, uuid: str, name: str) -> Path:
+        """Return the path of one output."""
+        await self.state(uuid)
+        return JobFolder(self.settings.share_path, uuid).output(name)
+
+    async def archive(self, uuid: str) -> Path | None:
+        """Return the path of the zip of a job's outputs; None while the job or the packing is not done."""
+        if (await self.state(uuid))["status"] not in ("SUCCESS", "FAILURE", "REVOKED"):
+            return None
+        archive = JobFolder(self.settings.share_path, uuid).archive
+        if not archive.is_file():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PACKING_PATIENCE_S):
+                    await self._ask("pack", uuid)
+        return archive if archive.is_file() else None
+
+    # --- Processes ---------------------------------------------------------------------------------------------------
+
+    async def processes(self) -> list[str]:
+        """Return the names of the pre-built processes."""
+        return process_names(self.settings)
+
+    async def process_doc(self, name: str) -> str:
+        """Return the documentation of one process."""
+        return process_doc(name, self.settings)
+
+    # --- The tracker -------------------------------------------------------------------------------------------------
+
+    async def _ask_of(self, method: str, uuid: str) -> Any:
+        if not is_uuid(uuid):
+            raise UnknownJob(f"There is no job {uuid[:64]!r}.")
+        return await self._ask(method, uuid)
+
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        return await self._patiently(lambda channel: channel.call(method, *arguments))
+
+    async def _subscribe(self, uuid: str) -> tuple[Channel, int, asyncio.Queue[Any]]:
+        async def subscribe(channel: Channel) -> tuple[Channel, int, asyncio.Queue[Any]]:
+            return channel, *await channel.subscribe("watch", uuid)
+
+        return await self._patiently(subscribe)
+
+    async def _patiently(self, use: Callable[[Channel], Awaitable[T]]) -> T:
+        """Use the channel, and again while the tracker is being restarted. Every method may be asked twice."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return await use(await self._connected())
+            except ConnectionLost:
+                if time.monotonic() > deadline:
+                    raise EngineNotReady("The engine is being restarted. Try again in a moment.") from None
+                await asyncio.sleep(_RETRY_DELAY_S)
+
+    async def _connected(self) -> Channel:
+        if self._channel is not None and not self._channel.closed:
+            return self._channel
+        async with self._opening:
+            if self._channel is None or self._channel.closed:
+                self._channel = await Channel.open(await self._find_tracker())
+        return self._channel
+
+    async def _find_tracker(self) -> Endpoint:
+        try:
+            tracker = await asyncio.to_thread(ray.get_actor, TRACKER, NAMESPACE)
+            async with asyncio.timeout(_PATIENCE_S):
+                return Endpoint(*await tracker.endpoint.remote())
+        except (ValueError, TimeoutError, ray.exceptions.RayError) as error:
+            raise ConnectionLost(f"the tracker is not there: {error}") from error

@@ -1,0 +1,42 @@
+"""Errors of the cluster, and how errors cross a channel: by name from a table, never unpickled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pixyz_worker import exception as sdk
+from pixyz_worker.exception import InternalError, PixyzException
+
+
+class EngineNotReady(InternalError):
+    """The engine cannot take the request now; the same request may succeed in a moment."""
+
+
+class ConnectionLost(EngineNotReady):
+    """The other end of a channel went away."""
+
+
+class UnknownJob(PixyzException):
+    """There is no job with that id."""
+
+
+_OURS: dict[str, type[PixyzException]] = {kind.__name__: kind for kind in (EngineNotReady, UnknownJob)}
+
+
+def encode_error(error: Exception) -> dict[str, Any]:
+    """Return an error as plain values."""
+    return {"type": type(error).__name__, "message": str(error), "ours": isinstance(error, PixyzException)}
+
+
+def decode_error(value: dict[str, Any]) -> PixyzException:
+    """Return the error that `encode_error` made plain; one of a kind that is not ours becomes an InternalError."""
+    name, message = value["type"], value["message"]
+    if not value["ours"]:
+        return InternalError(f"{name}: {message}")
+    kind = _OURS.get(name) or getattr(sdk, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, PixyzException)):
+        return InternalError(message)
+    try:
+        return kind(message)
+    except TypeError:
+        return InternalError(message)

@@ -1,0 +1,98 @@
+"""Launcher: turns a job into a Ray task on its queue's resources, and stops one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+
+from pixyz_ray.cluster import tasks
+from pixyz_ray.cluster.channel import Endpoint
+from pixyz_ray.jobs import Job
+from pixyz_ray.queues import Queue, ray_options
+from pixyz_ray.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+class Launcher:
+    """Submits Ray tasks. Retries are the tracker's, by failure class, so Ray has none.
+
+    Args:
+        settings: queues, folders, recycling of workers.
+        endpoint: where workers report to.
+    """
+
+    def __init__(self, settings: Settings, endpoint: Endpoint) -> None:
+        self._settings = settings
+        self._endpoint = (endpoint.host, endpoint.port, endpoint.secret)
+        self._has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+        recycle = {"max_calls": settings.max_tasks_before_shutdown} if settings.max_tasks_before_shutdown else {}
+        self._run = ray.remote(max_retries=0, **recycle)(tasks.run_script)
+        self._pack = ray.remote(max_retries=2)(tasks.pack_outputs)
+        self._by_queue: dict[str, Any] = {}
+
+    def launch(self, job: Job) -> Any:
+        """Submit the job's current attempt and return Ray's reference."""
+        return self._on_queue(job.queue).remote(_spec(job, str(self._settings.share_path)), self._endpoint)
+
+    def note_for(self, queue: Queue) -> str | None:
+        """Return what to tell the job's owner about where it runs, or None."""
+        if queue.num_gpus and not self._has_gpus:
+            return f"The cluster has no GPU: queue {queue.name} runs on CPU."
+        return None
+
+    def kill(self, reference: Any) -> None:
+        """Stop a task at once, with the processes that it started; one that has ended is left alone.
+
+        Only by force: asking first and then forcing hangs on a loop that never gives up the interpreter.
+        """
+        if reference is None:
+            return
+        with contextlib.suppress(Exception):
+            ray.cancel(reference, force=True)
+
+    async def pack(self, uuid: str) -> None:
+        """Return when a job's outputs are packed."""
+        options = self._options(self._settings.queue_table["zip"])
+        await self._pack.options(**options).remote(str(self._settings.share_path), uuid)
+
+    def warm_up(self) -> None:
+        """Start the workers that the first jobs will find."""
+        count = int(ray.cluster_resources().get("CPU", 1))
+        ready = ray.remote(num_cpus=1, max_retries=0)(tasks.warm_up)
+        references = [ready.remote() for _ in range(count)]
+
+        async def wait() -> None:
+            for reference in references:
+                with contextlib.suppress(Exception):
+                    await reference
+
+        self._warming = asyncio.ensure_future(wait())
+
+    def _on_queue(self, name: str) -> Any:
+        if name not in self._by_queue:
+            self._by_queue[name] = self._run.options(**self._options(self._settings.queue_table[name]))
+        return self._by_queue[name]
+
+    def _options(self, queue: Queue) -> dict[str, Any]:
+        return ray_options(queue, cluster_has_gpus=self._has_gpus)
+
+
+def _spec(job: Job, share: str) -> Mapping[str, Any]:
+    return {
+        "uuid": job.uuid,
+        "attempt": len(job.attempts),
+        "share": share,
+        "script": job.script,
+        "entrypoint": job.entrypoint,
+        "params": job.params,
+        "input_file": job.input_file,
+        "config": dict(job.config),
+        "queue": job.queue,
+        "wait": job.wait,
+    }

@@ -1,0 +1,136 @@
+"""A job that has not ended, as the tracker holds it: its record, its running attempt, and who watches it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from pixyz_ray.cluster.channel import Peer
+from pixyz_ray.jobs import FailureClass, Job, StepRecord
+
+MAX_STEPS = 10_000
+"""Steps of one job that are kept; a script that announces more has its later ones counted but not listed."""
+
+_PUBLISH_EVERY_S = 0.01
+
+
+class Watcher:
+    """One subscription to a job: what it has been told, so that it is told only what is new."""
+
+    def __init__(self, peer: Peer, number: int) -> None:
+        self._peer = peer
+        self._number = number
+        self._told = 0
+
+    def tell(self, job: Job) -> None:
+        """Send the job's state and the steps that changed since the last time."""
+        steps = job.steps
+        # The last step told may have ended since.
+        first = max(0, min(self._told, len(steps)) - 1)
+        self._told = len(steps)
+        changed = [(number, step.info, step.duration) for number, step in enumerate(steps[first:], first)]
+        self._peer.push(
+            self._number,
+            {"state": job.as_state(), "attempt": len(job.attempts), "total": job.total, "steps": changed},
+        )
+
+
+class LiveJob:
+    """A job and what goes with it while it lives. Belongs to one event loop."""
+
+    def __init__(self, job: Job) -> None:
+        self.record = job
+        """The record without the steps of the running attempt, which change too often for a frozen value."""
+        self.reference: Any = None
+        """Ray's object reference of the running attempt."""
+        self.settling = False
+        """Whether the end of the job, or of its attempt, is being written: nothing else may end it meanwhile."""
+        self.stopped_for: FailureClass | None = None
+        """Why the platform itself ended the attempt, whatever Ray says of it then."""
+        self.overdue: asyncio.TimerHandle | None = None
+        """Timer of the attempt's time limit."""
+        self.ended = asyncio.Event()
+        """Set when the job is in a terminal state and on disk."""
+        self._steps: list[StepRecord] = list(job.steps)
+        self._step_began = 0.0
+        self._moved = False
+        self._watchers: dict[tuple[int, int], Watcher] = {}
+        self._publishing = False
+
+    @property
+    def job(self) -> Job:
+        """The record as it stands now."""
+        if self._moved:
+            self._moved = False
+            self.record = replace(self.record, steps=tuple(self._steps))
+        return self.record
+
+    def become(self, job: Job) -> None:
+        """Take over a changed record and tell the watchers."""
+        self.record = job
+        self._steps = list(job.steps)
+        self._moved = False
+        if job.state.terminal:
+            self.cancel_timer()
+            self.ended.set()
+            self._publish_now()
+        else:
+            self.publish()
+
+    def take_event(self, event: Mapping[str, Any]) -> None:
+        """Take over a progress event of the running attempt."""
+        self._moved = True
+        kind = event.get("kind")
+        if kind == "total":
+            self.record = replace(self.record, total=int(event["total"]))
+        elif kind == "step":
+            self._end_step(event["time"])
+            if len(self._steps) < MAX_STEPS:
+                self._steps.append(StepRecord(info=str(event["info"])))
+                self._step_began = event["time"]
+        elif kind == "stop":
+            self._end_step(event["time"])
+        self.publish()
+
+    def start_over(self) -> None:
+        """Forget the progress of an attempt that is run again."""
+        self._steps = []
+        self._moved = False
+        self.record = replace(self.record, total=None, steps=())
+        self.reference = None
+        self.stopped_for = None
+        self.cancel_timer()
+
+    def cancel_timer(self) -> None:
+        """Stop the time limit's clock."""
+        if self.overdue is not None:
+            self.overdue.cancel()
+            self.overdue = None
+
+    def watch(self, peer: Peer, number: int) -> None:
+        """Tell a peer of every change from now on, beginning with how things stand."""
+        watcher = self._watchers[id(peer), number] = Watcher(peer, number)
+        peer.on_close[number] = partial(self.unwatch, peer, number)
+        watcher.tell(self.job)
+
+    def unwatch(self, peer: Peer, number: int) -> None:
+        """Tell a peer no more."""
+        self._watchers.pop((id(peer), number), None)
+
+    def publish(self) -> None:
+        """Tell the watchers, a quick run of changes at once."""
+        if self._watchers and not self._publishing:
+            self._publishing = True
+            asyncio.get_running_loop().call_later(_PUBLISH_EVERY_S, self._publish_now)
+
+    def _publish_now(self) -> None:
+        self._publishing = False
+        for watcher in list(self._watchers.values()):
+            watcher.tell(self.job)
+
+    def _end_step(self, now: float) -> None:
+        if self._steps and self._steps[-1].duration < 0:
+            self._steps[-1] = replace(self._steps[-1], duration=max(0.0, now - self._step_began))

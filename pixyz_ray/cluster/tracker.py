@@ -1,0 +1,364 @@
+"""The tracker: the named detached actor that owns every task, keeps every state, and feeds the store.
+
+    submit -> journal -> Ray task -> events -> outcome -> journal -> watchers
+
+What is in memory here can be rebuilt from the journal: when the tracker dies its tasks die with it (Ray's rule), it is started again
+by Ray, and `_recover` runs again what had not ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import ray
+
+from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
+from pixyz_ray.cluster.children import child_job, record_of
+from pixyz_ray.cluster.errors import UnknownJob
+from pixyz_ray.cluster.failures import classify, timeout_sentence
+from pixyz_ray.cluster.journal import Journal
+from pixyz_ray.cluster.launcher import Launcher
+from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.names import NAMESPACE, TRACKER
+from pixyz_ray.jobs import Attempt, FailureClass, Job, JobState, StepRecord
+from pixyz_ray.queues import MAX_INTERRUPTIONS, after_failure
+from pixyz_ray.settings import Settings
+from pixyz_ray.storage import JobFolder
+from pixyz_ray.store import JobStore, decode_job
+
+_log = logging.getLogger(__name__)
+_RECENT = 2000
+_MAX_PAGE = 1000
+
+
+class Tracker:
+    """Owns the tasks of all jobs. Ray makes it an actor (see `up`); its methods run on one event loop.
+
+    Args:
+        settings: the platform's settings.
+        host: address that the channel listens on.
+    """
+
+    def __init__(self, settings: Settings, host: str) -> None:
+        logging.basicConfig(level=settings.log_level)
+        self._settings = settings
+        self._host = host
+        self._opening = asyncio.Lock()
+        self._endpoint: Endpoint | None = None
+        self._live: dict[str, LiveJob] = {}
+        self._recent: OrderedDict[str, Job] = OrderedDict()
+        self._packing: dict[str, asyncio.Future[None]] = {}
+        self._following: set[asyncio.Task[None]] = set()
+        self._counts: dict[str, int] = {}
+
+    # --- Ray's face --------------------------------------------------------------------------------------------------
+
+    async def endpoint(self) -> tuple[str, int, str]:
+        """Return where the channel listens; the first call opens the store and takes up what had not ended."""
+        async with self._opening:
+            if self._endpoint is None:
+                await self._open()
+        assert self._endpoint is not None
+        return self._endpoint.host, self._endpoint.port, self._endpoint.secret
+
+    async def submit_child(self, parent_id: str, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Accept a task that a running script starts."""
+        parent = self._find(parent_id)
+        job = await asyncio.to_thread(child_job, parent, call, self._settings)
+        return await self._accept(job)
+
+    async def outcome(self, uuid: str, timeout_s: float | None) -> tuple[str, Any, str | None]:
+        """Return (state, result, error) of a task, waited for at most so many seconds."""
+        live = self._live.get(uuid)
+        if live is not None and timeout_s != 0:
+            try:
+                await asyncio.wait_for(live.ended.wait(), timeout_s)
+            except TimeoutError:
+                pass
+        job = self._find(uuid)
+        return str(job.state), record_of(job), job.error
+
+    async def revoke(self, uuid: str) -> dict[str, Any]:
+        """Cancel a job."""
+        return await self._cancel(None, 0, uuid)
+
+    async def drain(self) -> None:
+        """Write what has gathered, before the platform stops."""
+        if self._endpoint is not None:
+            self._journal.flush()
+
+    # --- The channel's face ------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        self._store = await asyncio.to_thread(JobStore, self._settings.job_store_url)
+        self._journal = Journal(self._store)
+        self._counts = self._store.counts()
+        server = ChannelServer(
+            {
+                "submit": self._submit,
+                "state": self._state,
+                "details": self._details,
+                "task_meta": self._task_meta,
+                "page": self._page,
+                "cancel": self._cancel,
+                "watch": self._watch,
+                "unwatch": self._unwatch,
+                "pack": self._pack,
+                "counts": self._count,
+                "event": self._event,
+                "ended": self._ended_event,
+            }
+        )
+        endpoint = await server.listen(self._host)
+        self._launcher = Launcher(self._settings, endpoint)
+        self._recover()
+        self._endpoint = endpoint
+        self._launcher.warm_up()
+
+    async def _submit(self, _peer: Peer | None, _number: int, record: dict[str, Any]) -> dict[str, Any]:
+        return await self._accept(decode_job(record))
+
+    async def _state(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
+        return self._find(uuid).as_state()
+
+    async def _details(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
+        return self._find(uuid).as_details()
+
+    async def _task_meta(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
+        return self._find(uuid).as_task_meta()
+
+    async def _page(
+        self, _peer: Peer, _number: int, state: str | None, limit: int, after: str | None
+    ) -> list[dict[str, Any]]:
+        wanted = None if state is None else JobState(state)
+        page = self._store.page(state=wanted, limit=min(limit, _MAX_PAGE), after=after)
+        # The running jobs' progress is here and not in the store.
+        return [self._live[row["uuid"]].job.as_state() if row["uuid"] in self._live else row for row in page]
+
+    async def _count(self, _peer: Peer, _number: int) -> dict[str, int]:
+        return dict(self._counts)
+
+    async def _watch(self, peer: Peer, number: int, uuid: str) -> None:
+        live = self._live.get(uuid) or LiveJob(self._find(uuid))
+        live.watch(peer, number)
+
+    async def _unwatch(self, peer: Peer, _number: int, watched: int) -> None:
+        if stop := peer.on_close.pop(watched, None):
+            stop()
+
+    async def _event(self, _peer: Peer, _number: int, uuid: str, attempt: int, event: dict[str, Any]) -> None:
+        live = self._live.get(uuid)
+        if live is None or live.settling or attempt != len(live.record.attempts):
+            return
+        if event.get("kind") == "started":
+            self._started(live, event)
+        else:
+            live.take_event(event)
+
+    async def _ended_event(self, _peer: Peer, _number: int, uuid: str, attempt: int, outcome: dict[str, Any]) -> None:
+        live = self._live.get(uuid)
+        if live is not None:
+            await self._ended(live, attempt, outcome)
+
+    async def _pack(self, _peer: Peer, _number: int, uuid: str) -> None:
+        """Return when the archive of a job's outputs is there."""
+        self._find(uuid)
+        packing = self._packing.get(uuid)
+        if packing is None:
+            packing = self._packing[uuid] = asyncio.ensure_future(self._launcher.pack(uuid))
+            packing.add_done_callback(lambda _: self._packing.pop(uuid, None))
+        await asyncio.shield(packing)
+
+    async def _cancel(self, _peer: Peer | None, _number: int, uuid: str) -> dict[str, Any]:
+        """Cancel a job; one that has ended, or is just ending, stays as it is."""
+        live = self._live.get(uuid)
+        if live is None or live.settling:
+            return self._find(uuid).as_state()
+        # On disk before anything is killed: a cancelled job must not come back after a restart.
+        error = "The job was cancelled."
+        await self._settle(live, self._closed(live, FailureClass.CANCELLED).become(JobState.REVOKED, error=error))
+        self._launcher.kill(live.reference)
+        return live.job.as_state()
+
+    # --- The way of a job --------------------------------------------------------------------------------------------
+
+    def _find(self, uuid: str) -> Job:
+        live = self._live.get(uuid)
+        if live is not None:
+            return live.job
+        job = self._recent.get(uuid) or self._store.get(uuid)
+        if job is None:
+            raise UnknownJob(f"There is no job {uuid}.")
+        return job
+
+    async def _accept(self, job: Job) -> dict[str, Any]:
+        """Put a job on disk, then start it. The same job sent again is accepted once."""
+        if job.uuid in self._live or job.uuid in self._recent:
+            return self._find(job.uuid).as_state()
+        live = self._live[job.uuid] = LiveJob(job)
+        try:
+            await self._journal.add(job)
+        except BaseException:
+            del self._live[job.uuid]
+            raise
+        self._count_change(None, job.state)
+        answer = job.as_state()
+        self._launch(live)
+        return answer
+
+    def _launch(self, live: LiveJob) -> None:
+        """Begin the next attempt."""
+        job = live.record
+        queue = self._settings.queue_table[job.queue]
+        if not job.attempts or job.attempts[-1].stopped is not None:
+            job = replace(job, attempts=(*job.attempts, Attempt(number=len(job.attempts) + 1, queue=job.queue)))
+        if note := self._launcher.note_for(queue):
+            job = replace(job, notes=tuple(dict.fromkeys((*job.notes, note))))
+        live.settling = False
+        self._change(live, job if job.state is JobState.PENDING else job.become(JobState.PENDING))
+        number = len(job.attempts)
+        live.reference = self._launcher.launch(live.record)
+        task = asyncio.get_running_loop().create_task(self._follow(live, number, live.reference))
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
+
+    async def _follow(self, live: LiveJob, attempt: int, reference: Any) -> None:
+        """Wait for Ray's answer, whatever it is."""
+        try:
+            outcome = await reference
+        except Exception as error:
+            failure, sentence = classify(error)
+            outcome = {"ok": False, "failure": str(failure), "error": sentence, "stopped": time.time()}
+        await self._ended(live, attempt, outcome)
+
+    def _started(self, live: LiveJob, event: Mapping[str, Any]) -> None:
+        job = live.record.with_attempt(started=event["time"], node=event["node"], pid=event["pid"])
+        self._change(live, job.become(JobState.RUNNING, started=event["time"]))
+        self._journal.change_soon(live.record)
+        loop = asyncio.get_running_loop()
+        live.overdue = loop.call_later(self._limit(job), self._overdue, live, len(job.attempts))
+
+    def _limit(self, job: Job) -> float:
+        return min(job.time_limit, self._settings.time_limit_of(self._settings.queue_table[job.queue]))
+
+    def _overdue(self, live: LiveJob, attempt: int) -> None:
+        """End an attempt that ran into its time limit; Ray's answer then leads to `_ended`."""
+        if not live.settling and attempt == len(live.record.attempts):
+            live.stopped_for = FailureClass.TIMEOUT
+            self._launcher.kill(live.reference)
+
+    async def _ended(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
+        """Settle an attempt. Only the first word about the current attempt counts."""
+        if live.settling or live.record.state.terminal or attempt != len(live.record.attempts):
+            return
+        if live.stopped_for is FailureClass.TIMEOUT:
+            error = timeout_sentence(self._limit(live.record))
+            outcome = {**outcome, "ok": False, "failure": "timeout", "error": error, "result": None}
+        live.cancel_timer()
+        job = self._with_outcome(live.job, outcome)
+        if outcome["ok"]:
+            await self._settle(live, job.become(JobState.SUCCESS, error=None))
+            return
+        failure = job.attempts[-1].failure
+        assert failure is not None
+        await self._failed(live, job, failure, str(outcome["error"]))
+
+    async def _failed(self, live: LiveJob, job: Job, failure: FailureClass, error: str) -> None:
+        """End a job whose attempt failed, or begin its next attempt."""
+        own = sum(one.failure not in (None, FailureClass.NODE_LOST) for one in job.attempts)
+        queue = after_failure(self._settings.queue_table, job.queue, failure, own)
+        lost = sum(one.failure is FailureClass.NODE_LOST for one in job.attempts)
+        if queue is None or lost > MAX_INTERRUPTIONS:
+            await self._settle(live, job.become(JobState.FAILURE, error=error))
+            return
+        live.settling = True
+        live.start_over()
+        again = replace(job.become(JobState.RETRY, queue=queue, started=None), total=None, steps=())
+        self._change(live, again)
+        await self._journal.change(again)
+        self._launch(live)
+
+    def _with_outcome(self, job: Job, outcome: Mapping[str, Any]) -> Job:
+        stopped = outcome.get("stopped") or time.time()
+        failure = FailureClass(outcome["failure"]) if outcome.get("failure") else None
+        changes: dict[str, Any] = {"stopped": stopped, "failure": failure}
+        if outcome.get("started"):
+            changes["started"] = outcome["started"]
+            job = replace(job, started=outcome["started"])
+        if outcome.get("steps") is not None:
+            steps = tuple(StepRecord(info=info, duration=seconds) for info, seconds in outcome["steps"])
+            job = replace(job, steps=steps, total=outcome.get("total"))
+        return replace(job.with_attempt(**changes), result=outcome.get("result"))
+
+    def _closed(self, live: LiveJob, failure: FailureClass) -> Job:
+        return live.job.with_attempt(stopped=time.time(), failure=failure) if live.job.attempts else live.job
+
+    async def _settle(self, live: LiveJob, job: Job) -> None:
+        """Write a job's end, then show it: a client must never see an end that a restart could take back."""
+        live.settling = True
+        await self._journal.change(job)
+        self._change(live, job)
+        self._live.pop(job.uuid, None)
+        self._recent[job.uuid] = job
+        while len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
+
+    def _change(self, live: LiveJob, job: Job) -> None:
+        self._count_change(live.record.state, job.state)
+        live.become(job)
+
+    def _count_change(self, old: JobState | None, new: JobState) -> None:
+        if old is not None:
+            self._counts[old] = max(0, self._counts.get(old, 0) - 1)
+        self._counts[new] = self._counts.get(new, 0) + 1
+
+    # --- After a restart ---------------------------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        """Take up every job that had not ended: what a worker left decides, else it is run again."""
+        for job in self._store.live():
+            live = self._live[job.uuid] = LiveJob(job)
+            task = asyncio.get_running_loop().create_task(self._take_up(live))
+            self._following.add(task)
+            task.add_done_callback(self._following.discard)
+
+    async def _take_up(self, live: LiveJob) -> None:
+        job = live.record
+        attempt = len(job.attempts)
+        if not attempt or job.state is JobState.RETRY:
+            self._launch(live)
+            return
+        folder = JobFolder(self._settings.share_path, job.uuid)
+        outcome = await asyncio.to_thread(folder.read_outcome, attempt)
+        if outcome is None:
+            _log.info("job %s: attempt %d was cut short by a restart", job.uuid, attempt)
+            error = f"The platform was restarted {MAX_INTERRUPTIONS + 1} times while the job ran; it was given up."
+            outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
+        await self._ended(live, attempt, outcome)
+
+
+def make_tracker(settings: Settings, host: str) -> Any:
+    """Create the named detached actor and return its handle.
+
+    It takes no CPU, so that a busy cluster cannot keep it from starting, and Ray starts it again however often it dies.
+    """
+    return (
+        ray.remote(Tracker)
+        .options(
+            name=TRACKER,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=-1,
+            max_concurrency=10_000,
+        )
+        .remote(settings, host)
+    )

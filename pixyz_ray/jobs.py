@@ -1,0 +1,248 @@
+"""Jobs and their states, as pure data: what a job is, and which change of state is legal.
+
+    SENT -> PENDING -> RECEIVED -> STARTED -> RUNNING -> SUCCESS | FAILURE | REVOKED
+                          ^                      |
+                          +------- RETRY <-------+
+
+A terminal state is final: `Job.become` refuses to leave it, and it is the only place where a state changes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pixyz_worker.exception import InternalError
+
+
+class JobState(StrEnum):
+    """Status words of the REST contract."""
+
+    SENT = "SENT"
+    PENDING = "PENDING"
+    RECEIVED = "RECEIVED"
+    STARTED = "STARTED"
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    RETRY = "RETRY"
+    REVOKED = "REVOKED"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a job in this state has ended for good."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({JobState.SUCCESS, JobState.FAILURE, JobState.REVOKED})
+_WAITING = frozenset({JobState.PENDING, JobState.RECEIVED, JobState.STARTED, JobState.RUNNING})
+_ENDING = TERMINAL | {JobState.RETRY}
+
+LEGAL: Mapping[JobState, frozenset[JobState]] = {
+    JobState.SENT: _WAITING | _ENDING,
+    JobState.PENDING: (_WAITING - {JobState.PENDING}) | _ENDING,
+    JobState.RECEIVED: frozenset({JobState.STARTED, JobState.RUNNING}) | _ENDING,
+    JobState.STARTED: frozenset({JobState.RUNNING}) | _ENDING,
+    JobState.RUNNING: _ENDING,
+    JobState.RETRY: _WAITING | TERMINAL,
+    JobState.SUCCESS: frozenset(),
+    JobState.FAILURE: frozenset(),
+    JobState.REVOKED: frozenset(),
+}
+
+
+class FailureClass(StrEnum):
+    """Why an attempt failed; decides whether it is tried again (see `queues.after_failure`)."""
+
+    USER_ERROR = "user_error"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    CRASH = "crash"
+    EXIT = "exit"
+    NODE_LOST = "node_lost"
+    CANCELLED = "cancelled"
+    INTERNAL = "internal"
+
+
+class IllegalTransition(InternalError):
+    """A state change that the table does not allow, such as leaving a terminal state."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One run of a job on a worker."""
+
+    number: int
+    """1 for the first run."""
+    queue: str
+    """Queue whose resources it ran on."""
+    started: float | None = None
+    """When the worker began, in seconds since the epoch."""
+    stopped: float | None = None
+    """When it ended, in seconds since the epoch."""
+    node: str | None = None
+    """Name of the machine."""
+    pid: int | None = None
+    """Process id of the worker on that machine."""
+    failure: FailureClass | None = None
+    """Why it failed; None for a success or while it runs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepRecord:
+    """One step of a job's progress."""
+
+    info: str
+    """What the script said that it was about to do."""
+    duration: float = -1.0
+    """Seconds that it took; -1 until it ends."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """Everything that the platform knows of a job. A change makes a new value."""
+
+    uuid: str
+    """Identity, chosen by the platform."""
+    name: str
+    """Alias given by the caller, else the name of the process or script."""
+    process: str
+    """Name of the pre-built process, or `custom` for an uploaded script."""
+    script: str
+    """File name of the script inside the job's `inputs` folder."""
+    script_digest: str = ""
+    """SHA-256 of the script as it was accepted."""
+    entrypoint: str = "main"
+    """Function of the script that is called."""
+    input_file: str | None = None
+    """File name of the uploaded input inside `inputs`; None when there is none."""
+    params: Any = field(default_factory=dict)
+    """JSON value passed to the entrypoint."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The caller's other settings: root_file, compute_only, raw, ..."""
+    queue: str = "cpu"
+    """Queue that it runs on now; a retry may move it."""
+    time_limit: float = 3600.0
+    """Seconds that one attempt may take."""
+    wait: bool = False
+    """Whether the entrypoint returns a handle whose result is the job's result."""
+    parent_id: str | None = None
+    """Job whose script started this one."""
+    state: JobState = JobState.SENT
+    """Status word."""
+    requested: float = field(default_factory=time.time)
+    """When it was accepted, in seconds since the epoch."""
+    started: float | None = None
+    """When its last attempt began."""
+    stopped: float | None = None
+    """When it ended."""
+    total: int | None = None
+    """Number of steps announced by the script."""
+    steps: tuple[StepRecord, ...] = ()
+    """Steps begun so far."""
+    result: Any = None
+    """JSON value returned by the entrypoint."""
+    error: str | None = None
+    """Why it failed, as text for its owner."""
+    attempts: tuple[Attempt, ...] = ()
+    """Runs so far, the current one last."""
+    notes: tuple[str, ...] = ()
+    """What the platform did differently from what was asked, in sentences."""
+
+    @property
+    def progress(self) -> int | None:
+        """0 to 100, or None while nothing is known of it.
+
+        While a job runs this is 100 * (steps begun - 1) / total, as in the REST contract.
+        """
+        if self.state is JobState.SUCCESS:
+            return 100
+        if not self.total:
+            return 0 if self.state.terminal or self.steps else None
+        return max(0, min(100, 100 * (len(self.steps) - 1) // self.total))
+
+    @property
+    def retry(self) -> int:
+        """Number of attempts after the first."""
+        return max(0, len(self.attempts) - 1)
+
+    def become(self, state: JobState, **changes: Any) -> Job:
+        """Return this job in another state.
+
+        Raises:
+            IllegalTransition: the table of legal changes does not have this one.
+        """
+        if state not in LEGAL[self.state]:
+            raise IllegalTransition(f"job {self.uuid} cannot go from {self.state} to {state}")
+        if state.terminal:
+            changes.setdefault("stopped", time.time())
+        return replace(self, state=state, **changes)
+
+    def with_attempt(self, **changes: Any) -> Job:
+        """Return this job with its current attempt changed."""
+        return replace(self, attempts=(*self.attempts[:-1], replace(self.attempts[-1], **changes)))
+
+    def as_state(self) -> dict[str, Any]:
+        """Return the JobState of the REST contract."""
+        return {
+            "uuid": self.uuid,
+            "name": self.name,
+            "status": str(self.state),
+            "progress": self.progress,
+            "error": self.error,
+        }
+
+    def as_details(self) -> dict[str, Any]:
+        """Return the JobDetails of the REST contract, with what is new of ours."""
+        return {
+            **self.as_state(),
+            "time_info": {
+                "request": iso_time(self.requested),
+                "started": iso_time(self.started),
+                "stopped": iso_time(self.stopped),
+            },
+            "steps": [{"duration": step.duration, "info": step.info} for step in self.steps],
+            "retry": self.retry,
+            "result": self.result,
+            "process": self.process,
+            "entrypoint": self.entrypoint,
+            "queue": self.queue,
+            "time_limit": self.time_limit,
+            "attempt": len(self.attempts),
+            "attempts": [_attempt_view(attempt) for attempt in self.attempts],
+            "parent_id": self.parent_id,
+            "notes": list(self.notes),
+        }
+
+    def as_task_meta(self) -> dict[str, Any]:
+        """Return the TaskMeta of the REST contract."""
+        return {
+            "status": str(self.state),
+            "result": self.result,
+            "traceback": self.error,
+            "children": [],
+            "parent_id": self.parent_id,
+            "task_id": self.uuid,
+            "date_done": iso_time(self.stopped),
+        }
+
+
+def iso_time(seconds: float | None) -> str | None:
+    """Return seconds since the epoch as ISO 8601 in UTC, or None."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _attempt_view(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "queue": attempt.queue,
+        "node": attempt.node,
+        "pid": attempt.pid,
+        "started": iso_time(attempt.started),
+        "stopped": iso_time(attempt.stopped),
+        "failure": str(attempt.failure) if attempt.failure else None,
+    }

@@ -1,0 +1,52 @@
+"""Operating-system processes: find those of one run of the platform by the mark in their environment, and end them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import psutil
+
+_MARK = "PIXYZ_SESSION"
+
+
+def marked(session: str) -> Iterator[psutil.Process]:
+    """Yield the processes, this one excepted, that carry the mark of a run."""
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(_MARK) == session:
+                yield process
+        except psutil.Error:
+            continue
+
+
+def is_supervisor(pid: int) -> bool:
+    """Tell whether a process is there and is one of ours, not a stranger that got the same number."""
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and any("pixyz" in word for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def end_marked(session: str, *, patience_s: float) -> int:
+    """End every process of a run: SIGTERM, then SIGKILL after so many seconds. Return how many there were."""
+    found = list(marked(session))
+    for process in found:
+        _signal(process, kill=False)
+    _, alive = psutil.wait_procs(found, timeout=patience_s)
+    # Again from the start: a process that was just being forked is found only now.
+    for process in {*alive, *marked(session)}:
+        _signal(process, kill=True)
+    psutil.wait_procs(alive, timeout=patience_s)
+    return len(found)
+
+
+def _signal(process: psutil.Process, *, kill: bool) -> None:
+    try:
+        if kill:
+            process.kill()
+        else:
+            process.terminate()
+    except psutil.Error:
+        return

@@ -1,0 +1,98 @@
+"""The process around a script: its log, its folder, its environment, and the lock that lets only one attempt run."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import fcntl
+import io
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from pixyz_ray.storage import JobFolder
+from pixyz_worker.exception import PixyzException
+
+_LOCK_PATIENCE_S = 30.0
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Hold the job's lock: an attempt that was given up for lost may still run, and must end before the next begins."""
+    with lock.open("w") as file:
+        deadline = time.monotonic() + _LOCK_PATIENCE_S
+        while True:
+            try:
+                # A POSIX lock, unlike flock, does not pass to children that the script forks.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise PixyzException("Another attempt of this job still runs and does not end.") from None
+                time.sleep(0.05)
+        yield
+
+
+@contextmanager
+def captured_output(log: Path, attempt: int) -> Iterator[None]:
+    """Send file descriptors 1 and 2 to the job's log, so that C libraries and child processes are caught too."""
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    if attempt > 1:
+        os.write(target, f"--- attempt {attempt} ---\n".encode())
+    _flush(sys.stdout, sys.stderr)
+    saved = os.dup(1), os.dup(2)
+    streams = sys.stdout, sys.stderr
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+    sys.stdout, sys.stderr = _line_stream(1), _line_stream(2)
+    faulthandler.enable(file=2)
+    try:
+        yield
+    finally:
+        _flush(sys.stdout, sys.stderr)
+        with suppress(Exception):
+            ctypes.CDLL(None).fflush(None)
+        sys.stdout, sys.stderr = streams
+        for number, original in zip((1, 2), saved, strict=True):
+            os.dup2(original, number)
+            os.close(original)
+
+
+def _line_stream(descriptor: int) -> TextIO:
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    buffer = io.BufferedWriter(raw)
+    return io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _flush(*streams: TextIO) -> None:
+    for stream in streams:
+        with suppress(Exception):
+            stream.flush()
+
+
+@contextmanager
+def clean_process(folder: JobFolder) -> Iterator[None]:
+    """Give the script its own folder, arguments and environment, and put everything back for the next job."""
+    environment, path, arguments, here = dict(os.environ), list(sys.path), list(sys.argv), _current_folder()
+    os.chdir(folder.path)
+    sys.argv = [str(folder.script)]
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        sys.path[:] = path
+        sys.argv = arguments
+        if os.environ != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a string is all that chdir needs
+    except OSError:
+        return "/"

@@ -1,0 +1,183 @@
+"""A job's files on the shared folder: `SHARE_PATH/{uuid}/{script,inputs,outputs,archives}`, its log and its outcome marker.
+
+Every path that comes from a caller passes `plain_name` or `inside` before it touches the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixyz_worker.exception import PixyzFileNotFound, PixyzSecurityViolation
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MAX_NAME_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """The files of one job. Making the value touches nothing on disk."""
+
+    share: Path
+    """SHARE_PATH."""
+    uuid: str
+    """The job's identity; only its canonical form is accepted."""
+
+    def __post_init__(self) -> None:
+        if not is_uuid(self.uuid):
+            raise PixyzSecurityViolation(f"{self.uuid!r} is not the id of a job")
+
+    @property
+    def path(self) -> Path:
+        """The job's folder."""
+        return self.share / self.uuid
+
+    @property
+    def script(self) -> Path:
+        """Folder of the script."""
+        return self.path / "script"
+
+    @property
+    def inputs(self) -> Path:
+        """Folder of the uploaded input."""
+        return self.path / "inputs"
+
+    @property
+    def outputs(self) -> Path:
+        """Folder that the script writes into."""
+        return self.path / "outputs"
+
+    @property
+    def archives(self) -> Path:
+        """Folder of the packed outputs."""
+        return self.path / "archives"
+
+    @property
+    def archive(self) -> Path:
+        """Zip file of all outputs, there once it is whole."""
+        return self.archives / "outputs.zip"
+
+    @property
+    def log(self) -> Path:
+        """What the script printed, over all attempts."""
+        return self.path / "job.log"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the worker that runs the job, so that two attempts never run at once."""
+        return self.path / ".lock"
+
+    def marker(self, attempt: int) -> Path:
+        """Return the file that a worker leaves when an attempt has ended."""
+        return self.path / f"outcome-{attempt}.json"
+
+    def write_outcome(self, attempt: int, outcome: dict[str, Any]) -> None:
+        """Leave an attempt's outcome beside its outputs, all of it or nothing."""
+        target = self.marker(attempt)
+        draft = target.with_suffix(".tmp")
+        draft.write_text(json.dumps(outcome), encoding="utf-8")
+        draft.replace(target)
+
+    def read_outcome(self, attempt: int) -> dict[str, Any] | None:
+        """Return what a worker left of an attempt, or None when it left nothing."""
+        try:
+            outcome = json.loads(self.marker(attempt).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return outcome if isinstance(outcome, dict) else None
+
+    def clean_outputs(self, attempt: int) -> None:
+        """Make an empty outputs folder for an attempt; what an earlier one left is moved out of the way."""
+        if attempt > 1 and self.outputs.exists():
+            self.outputs.rename(self.path / f"outputs-{attempt - 1}-{os.urandom(3).hex()}")
+        self.outputs.mkdir(parents=True, exist_ok=True)
+
+    def list_outputs(self) -> list[str]:
+        """Return the outputs as sorted relative paths with forward slashes."""
+        return sorted(path.relative_to(self.outputs).as_posix() for path in self._output_files())
+
+    def output(self, name: str) -> Path:
+        """Return one output's path.
+
+        Raises:
+            PixyzSecurityViolation: the name leads out of the outputs.
+            PixyzFileNotFound: there is no such file.
+        """
+        path = inside(self.outputs, name)
+        if not path.is_file():
+            raise PixyzFileNotFound(f"job {self.uuid} has no output {name!r}")
+        return path
+
+    def pack(self) -> Path:
+        """Write the zip of all outputs, under its final name only when it is whole, and return its path."""
+        self.archives.mkdir(parents=True, exist_ok=True)
+        draft = self.archives / f".outputs-{os.urandom(4).hex()}.zip"
+        try:
+            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                for path in sorted(self._output_files()):
+                    archive.write(path, path.relative_to(self.outputs).as_posix())
+            draft.replace(self.archive)
+        finally:
+            draft.unlink(missing_ok=True)
+        return self.archive
+
+    def remove(self) -> None:
+        """Remove all files of the job; what is not there is no fault."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _output_files(self) -> Iterator[Path]:
+        root = self.outputs.resolve()
+        for folder, _, names in os.walk(self.outputs):
+            for name in names:
+                path = Path(folder) / name
+                # A link that a script made to a file elsewhere is not an output.
+                if path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
+                    yield path
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether a text is a job's id in canonical form."""
+    return _UUID.fullmatch(text) is not None
+
+
+def plain_name(name: str, fallback: str) -> str:
+    """Return the last part of an uploaded file's name, which is all that is used of it.
+
+    Raises:
+        PixyzSecurityViolation: nothing usable is left.
+    """
+    last = name.replace("\\", "/").rsplit("/", 1)[-1].strip() or fallback
+    if last in {".", ".."} or not last.isprintable():
+        raise PixyzSecurityViolation(f"{name!r} cannot be used as a file name")
+    try:
+        size = len(last.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise PixyzSecurityViolation(f"{name!r} cannot be used as a file name: it is not UTF-8") from None
+    if size > _MAX_NAME_BYTES:
+        raise PixyzSecurityViolation(f"The file name is {size} bytes long; at most {_MAX_NAME_BYTES} are kept.")
+    return last
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a name below a folder, links followed.
+
+    Raises:
+        PixyzSecurityViolation: it lies outside.
+    """
+    if not name or "\0" in name or "\\" in name:
+        raise PixyzSecurityViolation(f"bad file path {name!r}")
+    root = folder.resolve()
+    try:
+        path = (root / name).resolve()
+    except (OSError, ValueError):
+        raise PixyzSecurityViolation(f"bad file path {name!r}") from None
+    if path == root or not path.is_relative_to(root):
+        raise PixyzSecurityViolation(f"bad file path {name!r}: it leads out of the job's outputs")
+    return path

@@ -1,0 +1,227 @@
+"""JobStore: the durable record of every job. One process writes (the tracker); what it has committed survives it.
+
+SQLite in WAL mode by default, PostgreSQL by URL. What a list shows has columns of its own, so that listing never reads results.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    Select,
+    String,
+    Table,
+    Text,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    insert,
+    make_url,
+    select,
+    update,
+)
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from pixyz_ray.jobs import TERMINAL, Attempt, FailureClass, Job, JobState, StepRecord
+from pixyz_worker.exception import InternalError
+
+SCHEMA_VERSION = 1
+
+_metadata = MetaData()
+# SQLite numbers rows by itself only in a column that is exactly INTEGER PRIMARY KEY.
+_jobs = Table(
+    "jobs",
+    _metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("state", String(16), nullable=False),
+    Column("requested", Float, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("progress", Integer),
+    Column("error", Text),
+    Column("record", Text, nullable=False),
+    Column("result", Text),
+)
+Index("jobs_by_state", _jobs.c.state, _jobs.c.seq)
+_versions = Table("schema_version", _metadata, Column("version", Integer, primary_key=True))
+
+_INSERT = insert(_jobs)
+_UPDATE = update(_jobs).where(_jobs.c.uuid == bindparam("key"))
+_BY_UUID = select(_jobs.c.record, _jobs.c.result).where(_jobs.c.uuid == bindparam("key"))
+_SEQ_OF = select(_jobs.c.seq).where(_jobs.c.uuid == bindparam("key"))
+_LISTED = select(_jobs.c.uuid, _jobs.c.name, _jobs.c.state, _jobs.c.progress, _jobs.c.error)
+_LIVE = select(_jobs.c.record, _jobs.c.result).where(_jobs.c.state.not_in([str(s) for s in TERMINAL]))
+
+
+class StoreUnusable(InternalError):
+    """The database cannot be opened or does not answer."""
+
+
+class JobStore:
+    """Job records in a database.
+
+    Args:
+        url: SQLAlchemy URL. A SQLite file's folder is made when it is missing.
+
+    Raises:
+        StoreUnusable: it cannot be opened, or a newer version of the platform wrote it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+        try:
+            self._engine = _make_engine(url)
+            _metadata.create_all(self._engine)
+            self._check_version()
+            # One connection for good: the tracker is the only writer and a checkout costs as much as a query.
+            self._connection: Connection = self._engine.connect()
+        except SQLAlchemyError as error:
+            raise StoreUnusable(f"The job store {self._url!r} cannot be opened: {error}") from error
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+        self._engine.dispose()
+
+    def write(self, added: Sequence[Job], changed: Iterable[Job]) -> None:
+        """Add and change jobs in one transaction; when it returns they are on disk.
+
+        Raises:
+            StoreUnusable: nothing of it was written.
+        """
+        try:
+            with self._connection.begin():
+                if added:
+                    self._connection.execute(_INSERT, [_row(job) for job in added])
+                for job in changed:
+                    self._connection.execute(_UPDATE, {"key": job.uuid, **_row(job)})
+        except SQLAlchemyError as error:
+            raise StoreUnusable(f"The job store did not take a change: {error}") from error
+
+    def get(self, uuid: str) -> Job | None:
+        """Return one job, or None."""
+        rows = self._read(_BY_UUID, {"key": uuid})
+        return _job(rows[0]) if rows else None
+
+    def live(self) -> list[Job]:
+        """Return the jobs that have not ended, oldest first."""
+        return [_job(row) for row in self._read(_LIVE.order_by(_jobs.c.seq))]
+
+    def page(self, *, state: JobState | None, limit: int, after: str | None) -> list[dict[str, Any]]:
+        """Return JobStates of the REST contract, newest first.
+
+        Args:
+            state: only jobs in this state.
+            limit: how many at most.
+            after: only jobs older than this one; an unknown id gives an empty page.
+        """
+        query = _LISTED.order_by(_jobs.c.seq.desc()).limit(limit)
+        if state is not None:
+            query = query.where(_jobs.c.state == str(state))
+        if after is not None:
+            found = self._read(_SEQ_OF, {"key": after})
+            if not found:
+                return []
+            query = query.where(_jobs.c.seq < found[0].seq)
+        names = ("uuid", "name", "status", "progress", "error")
+        return [dict(zip(names, row, strict=True)) for row in self._read(query)]
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of jobs in each state."""
+        rows = self._read(select(_jobs.c.state, func.count()).group_by(_jobs.c.state))
+        return {row[0]: row[1] for row in rows}
+
+    def _read(self, query: Select[Any], values: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
+        try:
+            # Autobegin opens a transaction for a read too: close it, or SQLite's log can never be trimmed.
+            with self._connection.begin():
+                return self._connection.execute(query, values or {}).all()
+        except SQLAlchemyError as error:
+            raise StoreUnusable(f"The job store does not answer: {error}") from error
+
+    def _check_version(self) -> None:
+        with self._engine.begin() as connection:
+            found = connection.execute(select(func.max(_versions.c.version))).scalar()
+            if found is None:
+                connection.execute(insert(_versions), {"version": SCHEMA_VERSION})
+            elif found > SCHEMA_VERSION:
+                raise StoreUnusable(
+                    f"The job store {self._url!r} was written by a newer version of the platform "
+                    f"(schema {found}, this one knows {SCHEMA_VERSION}). Upgrade, or use another store."
+                )
+
+
+def _make_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(url, poolclass=StaticPool, connect_args={"timeout": 10, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        # FULL, since an accepted job must outlive a power cut; the tracker commits many jobs at once.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+_RECORD_FIELDS = tuple(field.name for field in fields(Job) if field.name not in {"result", "steps", "attempts"})
+_ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
+
+
+def encode_job(job: Job) -> dict[str, Any]:
+    """Return a job as plain values for JSON or msgpack, without its result."""
+    record = {name: getattr(job, name) for name in _RECORD_FIELDS}
+    record["steps"] = [(step.info, step.duration) for step in job.steps]
+    record["attempts"] = [{name: getattr(attempt, name) for name in _ATTEMPT_FIELDS} for attempt in job.attempts]
+    return record
+
+
+def decode_job(record: dict[str, Any], result: Any = None) -> Job:
+    """Return the job that `encode_job` made plain."""
+    values = {name: record[name] for name in _RECORD_FIELDS if name in record}
+    values["state"] = JobState(record["state"])
+    values["notes"] = tuple(record.get("notes", ()))
+    steps = tuple(StepRecord(info=info, duration=duration) for info, duration in record.get("steps", ()))
+    attempts = tuple(_attempt(attempt) for attempt in record.get("attempts", ()))
+    return Job(**values, steps=steps, attempts=attempts, result=result)
+
+
+def _attempt(values: dict[str, Any]) -> Attempt:
+    failure = values.get("failure")
+    return Attempt(**{**values, "failure": FailureClass(failure) if failure else None})
+
+
+def _row(job: Job) -> dict[str, Any]:
+    return {
+        "uuid": job.uuid,
+        "state": str(job.state),
+        "requested": job.requested,
+        "name": job.name,
+        "progress": job.progress,
+        "error": job.error,
+        "record": json.dumps(encode_job(job), ensure_ascii=False),
+        "result": None if job.result is None else json.dumps(job.result, ensure_ascii=False),
+    }
+
+
+def _job(row: Row[Any]) -> Job:
+    return decode_job(json.loads(row.record), None if row.result is None else json.loads(row.result))

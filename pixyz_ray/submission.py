@@ -1,0 +1,219 @@
+"""From what a caller asks to a job: the request's texts checked, the configuration put together, each mistake told in a sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pixyz_ray.jobs import Job
+from pixyz_ray.queues import find_queue
+from pixyz_ray.settings import Settings
+from pixyz_worker.exception import InvalidBackendParameter, InvalidScript
+from pixyz_worker.loader import ScriptInfo, inspect_source
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_TIME_LIMIT_S = 3600.0
+"""What the contract calls the server's default; a queue's own limit may be shorter."""
+
+_NOT_THE_CALLERS = frozenset({"script", "data", "shadow", "uuid"})
+_MAX_ALIAS_CHARS = 200
+_MAX_TIME_LIMIT_S = 30 * 86400.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """How a job is to run, after defaults, schedule and caller have had their say."""
+
+    entrypoint: str
+    """Function to call."""
+    queue: str
+    """Queue to run on."""
+    time_limit: float
+    """Seconds for one attempt."""
+    wait: bool
+    """Whether the handle that the entrypoint returns is waited for."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What goes on to the context: root_file, compute_only, raw, and whatever else the caller set."""
+    notes: tuple[str, ...] = ()
+    """What was done differently from what was asked."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """The texts and files of one submission, as they arrived."""
+
+    process: str = "custom"
+    """Pre-built process, or `custom`."""
+    script_name: str | None = None
+    """File name of the uploaded script."""
+    script: bytes | None = None
+    """Its content."""
+    input_file: str | None = None
+    """File name of the uploaded input; its content is on disk already."""
+    params: str = ""
+    """JSON text."""
+    name: str = ""
+    """Alias."""
+    config: str = ""
+    """JSON text."""
+
+
+def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, bytes]:
+    """Return the job that a request asks for, and its script's content.
+
+    Raises:
+        InvalidBackendParameter, InvalidScript: what is wrong, in a sentence.
+    """
+    params = _json_object_text(request.params, "params", {})
+    asked = _asked_config(request.config)
+    script_name, source = _script_of(request, settings)
+    config = effective_config(asked, inspect_source(source, script_name), settings)
+    job = Job(
+        uuid=uuid,
+        name=_alias(request, script_name),
+        process=request.process,
+        script=script_name,
+        script_digest=hashlib.sha256(source).hexdigest(),
+        entrypoint=config.entrypoint,
+        input_file=request.input_file,
+        params=params,
+        config=config.extra,
+        queue=config.queue,
+        time_limit=config.time_limit,
+        wait=config.wait,
+        notes=config.notes,
+    )
+    return job, source
+
+
+def effective_config(asked: Mapping[str, Any], info: ScriptInfo, settings: Settings) -> Config:
+    """Put a configuration together: server defaults < the entrypoint's schedule < what the caller asks.
+
+    Raises:
+        InvalidScript: the script has no such entrypoint.
+        InvalidBackendParameter: a value is of the wrong kind, or the queue does not exist.
+    """
+    entrypoint = _typed(asked, "entrypoint", str, "main")
+    if entrypoint not in info.entrypoints:
+        known = ", ".join(info.entrypoints) or "none"
+        raise InvalidScript(f"The script has no entrypoint {entrypoint!r}. Its functions: {known}.")
+    schedule = info.schedules.get(entrypoint)
+    queue = _typed(asked, "queue", str, None) or (schedule and schedule.queue) or "cpu"
+    ceiling = settings.time_limit_of(find_queue(settings.queue_table, queue))
+    scheduled = schedule.time_limit if schedule else None
+    limit = _seconds(asked.get("time_limit")) or scheduled or DEFAULT_TIME_LIMIT_S
+    notes = ()
+    if limit > max(ceiling, DEFAULT_TIME_LIMIT_S):
+        notes = (f"The time limit of {limit:g} s was cut to the {ceiling:g} s that queue {queue} allows.",)
+    extra = {key: value for key, value in asked.items() if key not in {"entrypoint", "queue", "time_limit"}}
+    for flag in ("compute_only", "raw"):
+        _typed(extra, flag, bool, False)
+    _typed(extra, "root_file", str, None)
+    wait = bool(schedule and schedule.wait)
+    return Config(entrypoint=entrypoint, queue=queue, time_limit=limit, wait=wait, extra=extra, notes=notes)
+
+
+def process_names(settings: Settings) -> list[str]:
+    """Return the names of the pre-built processes, sorted."""
+    folder = settings.process_path
+    return sorted(
+        path.stem for path in folder.glob("*.py") if not path.stem.startswith("__") and path.is_file()
+    )
+
+
+def process_source(name: str, settings: Settings) -> tuple[str, bytes]:
+    """Return file name and content of a pre-built process.
+
+    Raises:
+        InvalidBackendParameter: there is none of that name; the message lists those that exist.
+    """
+    names = process_names(settings)
+    # Only a name of the list ever becomes a path.
+    if name not in names:
+        raise InvalidBackendParameter(f"There is no process {name!r}. Processes: {', '.join(names) or 'none'}.")
+    path: Path = settings.process_path / f"{name}.py"
+    return path.name, path.read_bytes()
+
+
+def process_doc(name: str, settings: Settings) -> str:
+    """Return the documentation of a pre-built process: its docstring, or that of its `main`."""
+    file_name, source = process_source(name, settings)
+    doc = inspect_source(source, file_name).doc
+    return f"Process '{name}' documentation:\n\n{doc or 'This process has no documentation.'}"
+
+
+def _script_of(request: Request, settings: Settings) -> tuple[str, bytes]:
+    if request.process != "custom":
+        return process_source(request.process, settings)
+    if request.script is None or request.script_name is None:
+        raise InvalidBackendParameter("A script is required: send it as form field 'script', or name a 'process'.")
+    return request.script_name, request.script
+
+
+def _alias(request: Request, script_name: str) -> str:
+    name = request.name or (script_name if request.process == "custom" else request.process)
+    clean = "".join(char if char.isprintable() else " " for char in name)
+    return clean.encode("utf-8", "replace").decode("utf-8")[:_MAX_ALIAS_CHARS]
+
+
+def _json_object_text(text: str, field_name: str, default: Any) -> Any:
+    if not text.strip():
+        return default
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise InvalidBackendParameter(f"'{field_name}' is nested too deeply.") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InvalidBackendParameter(f"'{field_name}' is not JSON: {error.msg} at {place}.") from None
+    except ValueError as error:
+        raise InvalidBackendParameter(f"'{field_name}' is not JSON: {error}.") from None
+    if value is None:
+        return default
+    if not isinstance(value, dict):
+        raise InvalidBackendParameter(f"'{field_name}' must be a JSON object, not {type(value).__name__}.")
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"it holds {name}, which JSON does not have")
+
+
+def _asked_config(text: str) -> dict[str, Any]:
+    config = _json_object_text(text, "config", {})
+    ignored = sorted(_NOT_THE_CALLERS & config.keys())
+    if ignored:
+        _log.warning("config keys %s are not the caller's to set: ignored", ", ".join(ignored))
+    given = {key: value for key, value in config.items() if value is not None and key not in _NOT_THE_CALLERS}
+    # What the runner puts into the context itself; a caller must not be able to name other files.
+    return {key: value for key, value in given.items() if key not in _RUNNERS}
+
+
+_RUNNERS = frozenset({"input_dir", "input_file", "output_dir", "progress", "params", "task", "retry", "is_local"})
+
+
+def _typed(values: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
+    value = values.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        raise InvalidBackendParameter(f"config: {key!r} must be of type {kind.__name__}, not {type(value).__name__}.")
+    return value
+
+
+def _seconds(value: Any) -> float | None:
+    if value is None:
+        return None
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or not 0 < value <= _MAX_TIME_LIMIT_S:
+        raise InvalidBackendParameter(
+            f"config: 'time_limit' must be a number of seconds above 0 and at most {_MAX_TIME_LIMIT_S:g}, not {value!r}."
+        )
+    return float(value)

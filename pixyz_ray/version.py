@@ -1,0 +1,3 @@
+"""Version of the platform."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,63 @@
+"""The HTTP service: one FastAPI application, and the Serve deployment that runs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+
+from pixyz_ray.cluster.engine import Engine
+from pixyz_ray.settings import Settings
+from pixyz_ray.version import VERSION
+from serve_app.auth import token_check
+from serve_app.errors import add_error_handlers
+from serve_app.routes.backend import backend_router
+from serve_app.routes.jobs import jobs_router
+from serve_app.routes.processes import processes_router
+from serve_app.routes.service import service_router
+
+_MAX_ONGOING = 10_000
+
+
+def build_app(engine: Engine, local_token_sha256: str) -> FastAPI:
+    """Return the application over an engine.
+
+    Args:
+        engine: what it asks.
+        local_token_sha256: digest (hex) of this machine's own token, accepted beside the operator's.
+    """
+    app = FastAPI(
+        title="Pixyz on Ray",
+        version=VERSION,
+        description="Run Python scripts for 3D and CAD data preparation: one file, one call.",
+    )
+    app.state.engine = engine
+    check = token_check(engine.settings, local_token_sha256)
+    for router in (service_router(), processes_router(), jobs_router(check), backend_router(check)):
+        app.include_router(router)
+    add_error_handlers(app, debug=engine.settings.debug)
+    return app
+
+
+def deployment(settings: Settings, local_token_sha256: str) -> Any:
+    """Return the Serve application, ready for `serve.run`."""
+
+    def builder() -> FastAPI:
+        return build_app(Engine(settings), local_token_sha256)
+
+    # The replica takes no CPU from the jobs, and holds nothing that would be lost with it.
+    @serve.deployment(
+        name="api",
+        num_replicas=1,
+        max_ongoing_requests=_MAX_ONGOING,
+        graceful_shutdown_timeout_s=2,
+        health_check_period_s=2,
+        health_check_timeout_s=10,
+        ray_actor_options={"num_cpus": 0},
+    )
+    @serve.ingress(builder)
+    class Api:
+        """The replica: it only holds the application."""
+
+    return Api.bind()  # type: ignore[attr-defined]

@@ -1,0 +1,31 @@
+"""Who may call: the token in the header `x-api-key`, compared in constant time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Security
+from fastapi.security import APIKeyHeader
+
+from pixyz_ray.settings import Settings
+from serve_app.errors import Unauthorized
+
+_HEADER = APIKeyHeader(name="x-api-key", auto_error=False, description="The token of this server.")
+
+
+def token_check(settings: Settings, local_token_sha256: str) -> Callable[[str | None], None]:
+    """Return the dependency that lets a request pass or raises Unauthorized.
+
+    Args:
+        settings: holds the digest of the operator's token, if there is one.
+        local_token_sha256: digest (hex) of the token of the machine that the platform was started on.
+    """
+
+    async def check(token: Annotated[str | None, Security(_HEADER)]) -> None:
+        if token is None:
+            raise Unauthorized("The header x-api-key is missing: send your token in it.")
+        if not settings.accepts_token(token, local_token_sha256):
+            raise Unauthorized("The token in the header x-api-key is wrong.")
+
+    return check  # type: ignore[return-value]

@@ -1,0 +1,103 @@
+"""HTTP errors, made in one place: our errors from one table, and everything else, in the body that the contract prescribes."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob
+from pixyz_ray.store import StoreUnusable
+from pixyz_worker.exception import (
+    InvalidBackendParameter,
+    InvalidFile,
+    InvalidScript,
+    PixyzException,
+    PixyzFileNotFound,
+    PixyzSecurityViolation,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Unauthorized(PixyzException):
+    """The token is missing or wrong."""
+
+
+class UploadTooLarge(PixyzException):
+    """The request is larger than the server takes."""
+
+
+class TooEarly(PixyzException):
+    """What is asked for is not there yet."""
+
+
+class BadRequest(PixyzException):
+    """The request cannot be understood."""
+
+
+STATUS_OF: Mapping[type[Exception], int] = {
+    BadRequest: 400,
+    InvalidBackendParameter: 400,
+    InvalidScript: 400,
+    InvalidFile: 400,
+    PixyzSecurityViolation: 400,
+    Unauthorized: 401,
+    UnknownJob: 404,
+    PixyzFileNotFound: 404,
+    UploadTooLarge: 413,
+    TooEarly: 425,
+    EngineNotReady: 503,
+    StoreUnusable: 503,
+}
+_RETRY_AFTER_S = {425: "1", 429: "5", 503: "2"}
+
+
+def error_response(status: int, details: str) -> JSONResponse:
+    """Return the contract's answer for an HTTP error."""
+    headers = {"Retry-After": _RETRY_AFTER_S[status]} if status in _RETRY_AFTER_S else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "ApiKey"
+    message = HTTPStatus(status).phrase
+    content = {"detail": {"code": status, "message": message, "details": details}}
+    return JSONResponse(content, status_code=status, headers=headers)
+
+
+def add_error_handlers(app: FastAPI, *, debug: bool) -> None:
+    """Make an app answer every error in the contract's form.
+
+    Args:
+        app: the application.
+        debug: whether a fault of ours is answered with its traceback.
+    """
+
+    async def on_ours(_request: Request, error: Exception) -> JSONResponse:
+        for kind in type(error).__mro__:
+            if kind in STATUS_OF:
+                return error_response(STATUS_OF[kind], str(error))
+        return await on_fault(_request, error)
+
+    async def on_http(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return error_response(error.status_code, str(error.detail))
+
+    async def on_validation(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        problems = (f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
+        return error_response(400, "; ".join(problems))
+
+    async def on_fault(request: Request, error: Exception) -> JSONResponse:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        text = "".join(traceback.format_exception(error)) if debug else "The server failed; its log says why."
+        return error_response(500, text)
+
+    app.add_exception_handler(PixyzException, on_ours)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(Exception, on_fault)

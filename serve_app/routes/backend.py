@@ -1,0 +1,25 @@
+"""The result backend's view of a job, for clients that speak the scheduler's task protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse, Response
+
+from serve_app import schemas
+from serve_app.dependencies import TheEngine
+
+
+def backend_router(check_token: Any) -> APIRouter:
+    """Return the routes of the result backend, each of which asks for the token."""
+    router = APIRouter(prefix="/backend", tags=["backend"], dependencies=[Depends(check_token)])
+
+    @router.get(
+        "/get_task_meta/{uuid}", response_model=schemas.TaskMeta, responses={404: {"model": schemas.Error}}
+    )
+    async def get_task_meta(uuid: str, engine: TheEngine) -> Response:
+        """Return a job as task meta."""
+        return JSONResponse(await engine.task_meta(uuid))
+
+    return router

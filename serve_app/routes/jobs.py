@@ -1,0 +1,146 @@
+"""Routes of jobs: submit, ask, follow, cancel, fetch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+
+from pixyz_ray.jobs import JobState
+from serve_app import schemas
+from serve_app.dependencies import TheEngine
+from serve_app.errors import BadRequest, TooEarly
+from serve_app.streams import event_stream, log_stream
+from serve_app.upload import JobForm
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "process": {"type": "string", "default": "custom", "description": "Pre-built process."},
+                        "script": {"type": "string", "format": "binary", "description": "Required when custom."},
+                        "file": {"type": "string", "format": "binary", "description": "Input file."},
+                        "params": {"type": "string", "description": "JSON object for the entrypoint."},
+                        "name": {"type": "string", "description": "Alias."},
+                        "config": {
+                            "type": "string",
+                            "description": "JSON object: entrypoint, queue, time_limit, compute_only, root_file, ...",
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+_ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": schemas.Error} for code in (400, 401, 404)}
+_OCTETS = "application/octet-stream"
+
+
+class _BigFileResponse(FileResponse):
+    # One hop to a thread for each megabyte, not for each 64 KiB.
+    chunk_size = 1 << 20
+
+
+def jobs_router(check_token: Any) -> APIRouter:
+    """Return the routes of jobs, each of which asks for the token."""
+    router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[Depends(check_token)], responses=_ERRORS)
+    _add_submitting(router)
+    _add_asking(router)
+    _add_following(router)
+    _add_fetching(router)
+    return router
+
+
+def _add_submitting(router: APIRouter) -> None:
+    @router.post("", response_model=schemas.JobState, openapi_extra=_FORM, responses={413: {"model": schemas.Error}})
+    async def submit_job(request: Request, engine: TheEngine) -> Response:
+        """Run a script or a pre-built process. When this answers, the job is on disk."""
+        folder = engine.new_folder()
+        try:
+            form = await JobForm(folder, engine.settings).read(request)
+        except BaseException:
+            folder.remove()
+            raise
+        return JSONResponse(await engine.submit(folder, form))
+
+    @router.post("/{uuid}/cancel", response_model=schemas.JobState)
+    async def cancel_job(uuid: str, engine: TheEngine) -> Response:
+        """Cancel a job. One that has ended stays as it is."""
+        return JSONResponse(await engine.cancel(uuid))
+
+    @router.delete("/{uuid}", response_model=schemas.JobState)
+    async def delete_job(uuid: str, engine: TheEngine) -> Response:
+        """Cancel a job: the same as the POST to its `cancel`."""
+        return JSONResponse(await engine.cancel(uuid))
+
+
+def _add_asking(router: APIRouter) -> None:
+    @router.get("", response_model=schemas.JobPage)
+    async def list_jobs(
+        engine: TheEngine,
+        status: JobState | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        after: str | None = None,
+    ) -> Response:
+        """List jobs, newest first."""
+        jobs = await engine.page(state=status, limit=limit, after=after)
+        return JSONResponse({"jobs": jobs, "next": jobs[-1]["uuid"] if len(jobs) == limit else None})
+
+    @router.get("/{uuid}", response_model=schemas.JobState)
+    async def get_job(uuid: str, engine: TheEngine) -> Response:
+        """Tell how a job stands."""
+        return JSONResponse(await engine.state(uuid))
+
+    @router.get("/{uuid}/details", response_model=schemas.JobDetails)
+    async def get_details(uuid: str, engine: TheEngine) -> Response:
+        """Tell all that is known of a job."""
+        return JSONResponse(await engine.details(uuid))
+
+
+def _add_following(router: APIRouter) -> None:
+    @router.get("/{uuid}/events", responses={200: {"content": {"text/event-stream": {}}}, 204: {}})
+    async def get_events(
+        uuid: str, engine: TheEngine, last_event_id: Annotated[str | None, Header()] = None
+    ) -> Response:
+        """Follow a job: server-sent events `status`, `step` and `log`, taken up after Last-Event-ID."""
+        events = await engine.events(uuid, last_event_id)
+        if events.over:
+            return Response(status_code=204)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(event_stream(events), media_type="text/event-stream", headers=headers)
+
+    @router.get("/{uuid}/logs", responses={200: {"content": {"text/plain": {}}}})
+    async def get_logs(
+        uuid: str, engine: TheEngine, follow: bool = False, offset: Annotated[int, Query(ge=0)] = 0
+    ) -> Response:
+        """Return what the script printed, from a byte offset on; with `follow` until the job ends."""
+        path = await engine.log(uuid)
+        stream = log_stream(engine, uuid, path, offset, follow=follow)
+        return StreamingResponse(stream, media_type="text/plain; charset=utf-8")
+
+
+def _add_fetching(router: APIRouter) -> None:
+    @router.get("/{uuid}/outputs", response_model=schemas.OutputList)
+    async def list_outputs(uuid: str, engine: TheEngine) -> Response:
+        """List a job's outputs as relative paths."""
+        return JSONResponse({"outputs": await engine.outputs(uuid)})
+
+    @router.get("/{uuid}/outputs/archive", response_class=FileResponse, responses={425: {"model": schemas.Error}})
+    async def get_archive(uuid: str, engine: TheEngine) -> Response:
+        """Download a zip of all outputs; 425 while the job or the packing is not done."""
+        archive = await engine.archive(uuid)
+        if archive is None:
+            raise TooEarly("The job or the packing of its outputs is not done. Ask again in a moment.")
+        return _BigFileResponse(archive, media_type="application/zip", filename=f"{uuid}.zip")
+
+    @router.get("/{uuid}/outputs/{path:path}", response_class=FileResponse)
+    async def get_output(uuid: str, path: str, engine: TheEngine) -> Response:
+        """Download one output; Range works."""
+        if not path:
+            raise BadRequest("Name the output that you want.")
+        return _BigFileResponse(await engine.output(uuid, path), media_type=_OCTETS)

@@ -1,0 +1,26 @@
+"""Routes of pre-built processes: which there are, and what they do."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+
+from serve_app import schemas
+from serve_app.dependencies import TheEngine
+
+
+def processes_router() -> APIRouter:
+    """Return the routes of processes, open to everybody."""
+    router = APIRouter(prefix="/processes", tags=["processes"])
+
+    @router.get("", response_model=schemas.ProcessList)
+    async def list_processes(engine: TheEngine) -> Response:
+        """List the pre-built processes."""
+        return JSONResponse({"processes": await engine.processes()})
+
+    @router.get("/{name}", response_model=schemas.ProcessDoc, responses={400: {"model": schemas.Error}})
+    async def get_process(name: str, engine: TheEngine) -> Response:
+        """Return the documentation of one process."""
+        return JSONResponse({"doc": await engine.process_doc(name)})
+
+    return router

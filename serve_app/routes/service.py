@@ -1,0 +1,58 @@
+"""Routes of the service itself: welcome, health, metrics, and a place to send webhooks to while developing."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+from pixyz_ray.version import VERSION
+from serve_app import schemas
+from serve_app.dependencies import TheEngine
+from serve_app.errors import BadRequest
+from serve_app.metrics import render_metrics
+
+_log = logging.getLogger(__name__)
+_MAX_CALLBACK_BYTES = 1 << 20
+
+
+def service_router() -> APIRouter:
+    """Return the routes of the service, open to everybody."""
+    router = APIRouter(tags=["service"])
+
+    @router.get("/", response_class=PlainTextResponse)
+    async def welcome() -> Response:
+        """Say hello with the version."""
+        return PlainTextResponse(f"Welcome to Pixyz on Ray {VERSION}\n")
+
+    @router.get("/health", response_model=schemas.Health, responses={503: {"model": schemas.Health}})
+    async def health(engine: TheEngine) -> Response:
+        """Tell whether jobs can be taken: 200 when they can, 503 when not yet."""
+        ready = await engine.ready()
+        status = "ok" if ready else "starting"
+        return JSONResponse({"status": status, "version": VERSION, "ready": ready}, status_code=200 if ready else 503)
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def metrics(engine: TheEngine) -> Response:
+        """Return the platform's figures in Prometheus text form."""
+        text, media_type = render_metrics(await engine.counts())
+        return Response(text, media_type=media_type)
+
+    @router.post("/dev/callback")
+    async def callback(request: Request) -> Response:
+        """Log a JSON body: a helper to test webhooks."""
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MAX_CALLBACK_BYTES:
+                raise BadRequest(f"The body is larger than {_MAX_CALLBACK_BYTES} bytes.")
+        try:
+            value = json.loads(bytes(body))
+        except ValueError as error:
+            raise BadRequest(f"The body is not JSON: {error}") from None
+        _log.info("callback: %s", json.dumps(value))
+        return JSONResponse({"status": "ok"})
+
+    return router

@@ -1,0 +1,182 @@
+"""Uploads: the multipart form of `POST /jobs`, written to the job's folder as it arrives, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from pixyz_ray.settings import Settings
+from pixyz_ray.storage import JobFolder, plain_name
+from pixyz_ray.submission import Request as Submission
+from serve_app.errors import BadRequest, UploadTooLarge
+
+_TEXT_FIELDS = ("process", "params", "name", "config")
+_MAX_PARTS = 100
+_WRITE_BUFFER_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class _Part:
+    """The part of the form that is being read."""
+
+    name: str = ""
+    file_name: str | None = None
+    size: int = 0
+    content: bytearray = field(default_factory=bytearray)
+    file: BinaryIO | None = None
+
+
+class JobForm:
+    """Reads one form: the input goes to disk, everything else is small and stays in memory.
+
+    Args:
+        folder: folder of the job to come.
+        settings: limits.
+    """
+
+    def __init__(self, folder: JobFolder, settings: Settings) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._part = _Part()
+        self._header = bytearray(), bytearray()
+        self._headers: dict[bytes, bytes] = {}
+        self._parts = 0
+        self._fields: dict[str, str] = {}
+        self._script: tuple[str, bytes] | None = None
+        self._input: str | None = None
+
+    async def read(self, request: Request) -> Submission:
+        """Read the whole request.
+
+        Raises:
+            BadRequest: it is no form of this kind.
+            UploadTooLarge: it is larger than the server takes.
+        """
+        parser = MultipartParser(_boundary(request), self._callbacks())
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._settings.max_upload_bytes:
+            raise self._too_large()
+        size = 0
+        try:
+            async for chunk in _body(request):
+                size += len(chunk)
+                if size > self._settings.max_upload_bytes:
+                    raise self._too_large()
+                parser.write(chunk)
+            parser.finalize()
+        except MultipartParseError as error:
+            raise BadRequest(f"The form cannot be read: {error}") from None
+        except OSError as error:
+            raise UploadTooLarge(f"The upload cannot be stored: {error.strerror or error}.") from error
+        finally:
+            self._close()
+        return self._submission()
+
+    def _submission(self) -> Submission:
+        name, content = self._script or (None, None)
+        return Submission(
+            process=self._fields.get("process") or "custom",
+            script_name=name,
+            script=content,
+            input_file=self._input,
+            params=self._fields.get("params", ""),
+            name=self._fields.get("name", ""),
+            config=self._fields.get("config", ""),
+        )
+
+    # --- The parser's callbacks, in the order in which they come ----------------------------------------------------
+
+    def _callbacks(self) -> dict[str, object]:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": self._data,
+            "on_part_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > _MAX_PARTS:
+            raise BadRequest(f"The form has more than {_MAX_PARTS} parts.")
+        self._part = _Part()
+        self._headers = {}
+
+    def _header_end(self) -> None:
+        name, value = self._header
+        self._headers[bytes(name).lower()] = bytes(value)
+        self._header = bytearray(), bytearray()
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        self._part.name = options.get(b"name", b"").decode("utf-8", "replace")
+        if b"filename" in options:
+            self._part.file_name = options[b"filename"].decode("utf-8", "replace")
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        part = self._part
+        part.size += end - start
+        if part.name == "file" and part.file_name is not None:
+            if part.file is None:
+                part.file = self._open_input(part.file_name)
+            part.file.write(data[start:end] if (start, end) != (0, len(data)) else data)
+        elif part.size > self._settings.max_field_bytes:
+            raise UploadTooLarge(f"Field {part.name!r} is larger than {self._settings.max_field_bytes} bytes.")
+        elif part.name == "script" or part.name in _TEXT_FIELDS:
+            part.content += data[start:end]
+
+    def _end(self) -> None:
+        part = self._part
+        if part.file is not None:
+            part.file.close()
+        elif part.name == "file" and part.file_name:
+            # An empty file with a name is an input all the same; without one it is an empty part.
+            self._open_input(part.file_name).close()
+        elif part.name == "script" and (part.content or part.file_name):
+            self._script = plain_name(part.file_name or "", "script.py"), bytes(part.content)
+        elif part.name in _TEXT_FIELDS:
+            self._fields[part.name] = _text(part)
+
+    def _open_input(self, name: str) -> BinaryIO:
+        if self._input is not None:
+            raise BadRequest("The form has more than one input: send one 'file', or an archive of several.")
+        self._input = plain_name(name, "input")
+        self._folder.inputs.mkdir(parents=True)
+        return (self._folder.inputs / self._input).open("xb", buffering=_WRITE_BUFFER_BYTES)
+
+    def _close(self) -> None:
+        if self._part.file is not None:
+            self._part.file.close()
+
+    def _too_large(self) -> UploadTooLarge:
+        return UploadTooLarge(f"The upload is larger than this server's limit of {self._settings.max_upload_bytes} bytes.")
+
+
+def _text(part: _Part) -> str:
+    try:
+        return part.content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"Field {part.name!r} is not UTF-8: {error.reason} at byte {error.start}.") from None
+
+
+def _boundary(request: Request) -> bytes:
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data" or not options.get(b"boundary"):
+        raise BadRequest("Send a multipart/form-data form with the fields process, script, file, params, name, config.")
+    return options[b"boundary"]
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            if chunk:
+                yield chunk
+    except ClientDisconnect:
+        raise BadRequest("The connection broke before the upload was complete.") from None
