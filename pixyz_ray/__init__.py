@@ -1,0 +1,1 @@
+"""Engine, client and command line of Pixyz on Ray."""

@@ -1,7 +1,8 @@
 """Where the platform of this machine keeps its state: the folder, its address and its token.
 
-The folder is `$PIXYZ_HOME`, else `~/.pixyz`. `pixyz up` writes `platform.json` into it (readable by its owner alone), and every
-client on the same machine reads URL and token from there. Only the standard library is imported, since the command line starts here.
+The folder is `$PIXYZ_HOME`, else `~/.pixyz`. `pixyz up` writes `platform.json` into it (readable by its owner alone),
+and every client on the same machine reads URL and token from there. Only the standard library is imported, since the
+command line starts here.
 """
 
 from __future__ import annotations

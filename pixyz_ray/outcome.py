@@ -1,4 +1,4 @@
-"""What comes out of a script: the outcome of an attempt, its result checked to be JSON, its error as text for its owner."""
+"""What comes out of a script: an attempt's outcome, its result checked to be JSON, its error as text."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def _first_problem(value: Any, where: str, depth: int) -> str | None:
     if value is None or isinstance(value, bool | str | int):
         return None
     if isinstance(value, float):
-        return None if math.isfinite(value) else f"The result is not JSON: {where} is {value}, which JSON does not have."
+        return (
+            None if math.isfinite(value) else f"The result is not JSON: {where} is {value}, which JSON does not have."
+        )
     if isinstance(value, Mapping):
         if not isinstance(value, dict):
             return _not_json(value, where)
@@ -129,10 +131,8 @@ def _cut(trace: traceback.TracebackException, script: str, script_only: bool) ->
     while pending:
         one = pending.pop()
         ours = [number for number, frame in enumerate(one.stack) if frame.filename == script]
-        if script_only or not ours:
-            kept = [one.stack[number] for number in ours]
-        else:
-            kept = list(one.stack)[ours[0] :]
+        first = ours[0] if ours else len(one.stack)
+        kept = [one.stack[number] for number in ours] if script_only else list(one.stack)[first:]
         one.stack = traceback.StackSummary.from_list(kept)
         pending += [other for other in (one.__cause__, one.__context__) if other is not None]
         pending += one.exceptions or []

@@ -1,4 +1,4 @@
-"""Queues: what each one is for, which Ray resources it takes, how long it may run, and where a failed attempt goes next."""
+"""Queues: what each one is for, its Ray resources and time limit, and where a failed attempt goes next."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ def find_queue(queues: Mapping[str, Queue], name: str) -> Queue:
         raise InvalidBackendParameter(f"There is no queue {name!r}. Use one of: {known}.") from None
 
 
-def after_failure(
-    queues: Mapping[str, Queue], queue: str, failure: FailureClass, failures_so_far: int
-) -> str | None:
+def after_failure(queues: Mapping[str, Queue], queue: str, failure: FailureClass, failures_so_far: int) -> str | None:
     """Return the queue of the next attempt, or None when the job ends here.
 
     Args:

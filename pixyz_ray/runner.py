@@ -1,4 +1,4 @@
-"""Run one attempt of a job on this machine: stage the input, call the script, catch whatever comes out, leave the outputs.
+"""Run one attempt of a job on this machine: call the script, catch whatever comes out, leave the outputs.
 
 Nothing here knows of Ray. `run` never raises for what a script does: it answers with an Outcome.
 """
@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +22,8 @@ from pixyz_ray.storage import JobFolder
 from pixyz_worker.backend import Backend, use_backend
 from pixyz_worker.loader import call_entrypoint, get_entrypoint, load_script, script_folder, unload_script
 from pixyz_worker.pc import ProgramContext
-from pixyz_worker.progress import Progress
+from pixyz_worker.progress import Progress, ProgressSink
 from pixyz_worker.result import AsyncResult
-
-Report = Callable[[Mapping[str, Any]], None]
-"""Takes one event of the running attempt: `started`, or one of the SDK's progress events."""
 
 _HOSTNAME = socket.gethostname()
 
@@ -67,7 +64,7 @@ class Task:
     """Attempts before this one."""
 
 
-def run(spec: RunSpec, report: Report, backend: Backend | None = None) -> Outcome:
+def run(spec: RunSpec, report: ProgressSink, backend: Backend | None = None) -> Outcome:
     """Run one attempt to its end and return how it ended.
 
     Args:
@@ -98,9 +95,7 @@ def run(spec: RunSpec, report: Report, backend: Backend | None = None) -> Outcom
     )
 
 
-def _call_script(
-    spec: RunSpec, folder: JobFolder, progress: Progress
-) -> tuple[Any, str | None, FailureClass | None]:
+def _call_script(spec: RunSpec, folder: JobFolder, progress: Progress) -> tuple[Any, str | None, FailureClass | None]:
     """Load and call the script; return (result, error, failure class)."""
     script = folder.script / spec.script
     try:

@@ -19,6 +19,7 @@ from pixyz_worker.exception import PixyzException
 
 _LOCK_PATIENCE_S = 30.0
 
+
 @contextmanager
 def only_one(lock: Path) -> Iterator[None]:
     """Hold the job's lock: an attempt that was given up for lost may still run, and must end before the next begins."""

@@ -1,7 +1,8 @@
 """Settings of the platform, read once into a frozen object: environment over `pixyz-scheduler.conf` over defaults.
 
-The names are those of the scheduler that existing installations configure; new ones are marked. The configuration file holds
-`NAME=value` lines. It is `$PIXYZ_CONFIG`, else `pixyz-scheduler.conf` in the current folder, else the one in the platform's home.
+The names are those of the scheduler that existing installations configure; new ones are marked. The configuration
+file holds `NAME=value` lines. It is `$PIXYZ_CONFIG`, else `pixyz-scheduler.conf` in the current folder, else the one
+in the platform's home.
 """
 
 from __future__ import annotations
@@ -56,9 +57,7 @@ class Settings(BaseSettings):
     pixyz_retry_time_limit: float = Field(3600, gt=0, description="Seconds that a run on gpuhigh or control may take.")
     cleanup_enabled: bool = Field(False, description="Whether old jobs are removed.")
     cleanup_delay: float = Field(86400, gt=0, description="Age in seconds after which an ended job may be removed.")
-    max_tasks_before_shutdown: int = Field(
-        0, ge=0, description="Tasks after which a worker is replaced; 0 is never."
-    )
+    max_tasks_before_shutdown: int = Field(0, ge=0, description="Tasks after which a worker is replaced; 0 is never.")
     max_memory_usage: int = Field(0, ge=0, description="Memory limit of a task in bytes; 0 is none.")
     max_memory_usage_gpuhigh: int = Field(0, ge=0, description="The same on gpuhigh.")
     concurrent_tasks: int | None = Field(

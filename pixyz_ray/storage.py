@@ -1,4 +1,4 @@
-"""A job's files on the shared folder: `SHARE_PATH/{uuid}/{script,inputs,outputs,archives}`, its log and its outcome marker.
+"""A job's files on the share: `SHARE_PATH/{uuid}/{script,inputs,outputs,archives}`, its log and its outcome markers.
 
 Every path that comes from a caller passes `plain_name` or `inside` before it touches the disk.
 """

@@ -1,6 +1,7 @@
 """JobStore: the durable record of every job. One process writes (the tracker); what it has committed survives it.
 
-SQLite in WAL mode by default, PostgreSQL by URL. What a list shows has columns of its own, so that listing never reads results.
+SQLite in WAL mode by default, PostgreSQL by URL. What a list shows has columns of its own, so that listing never
+reads results.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ class JobStore:
     def counts(self) -> dict[str, int]:
         """Return the number of jobs in each state."""
         rows = self._read(select(_jobs.c.state, func.count()).group_by(_jobs.c.state))
-        return {row[0]: row[1] for row in rows}
+        return {str(state): int(count) for state, count in (tuple(row) for row in rows)}
 
     def _read(self, query: Select[Any], values: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
         try:

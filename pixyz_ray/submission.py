@@ -1,4 +1,4 @@
-"""From what a caller asks to a job: the request's texts checked, the configuration put together, each mistake told in a sentence."""
+"""From what a caller asks to a job: texts checked, configuration put together, each mistake told in a sentence."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def effective_config(asked: Mapping[str, Any], info: ScriptInfo, settings: Setti
     ceiling = settings.time_limit_of(find_queue(settings.queue_table, queue))
     scheduled = schedule.time_limit if schedule else None
     limit = _seconds(asked.get("time_limit")) or scheduled or DEFAULT_TIME_LIMIT_S
-    notes = ()
+    notes: tuple[str, ...] = ()
     if limit > max(ceiling, DEFAULT_TIME_LIMIT_S):
         notes = (f"The time limit of {limit:g} s was cut to the {ceiling:g} s that queue {queue} allows.",)
     extra = {key: value for key, value in asked.items() if key not in {"entrypoint", "queue", "time_limit"}}
@@ -123,9 +123,7 @@ def effective_config(asked: Mapping[str, Any], info: ScriptInfo, settings: Setti
 def process_names(settings: Settings) -> list[str]:
     """Return the names of the pre-built processes, sorted."""
     folder = settings.process_path
-    return sorted(
-        path.stem for path in folder.glob("*.py") if not path.stem.startswith("__") and path.is_file()
-    )
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("__") and path.is_file())
 
 
 def process_source(name: str, settings: Settings) -> tuple[str, bytes]:
@@ -214,6 +212,7 @@ def _seconds(value: Any) -> float | None:
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not good or not 0 < value <= _MAX_TIME_LIMIT_S:
         raise InvalidBackendParameter(
-            f"config: 'time_limit' must be a number of seconds above 0 and at most {_MAX_TIME_LIMIT_S:g}, not {value!r}."
+            "config: 'time_limit' must be a number of seconds above 0 "
+            f"and at most {_MAX_TIME_LIMIT_S:g}, not {value!r}."
         )
     return float(value)

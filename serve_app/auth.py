@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Security
@@ -14,7 +14,7 @@ from serve_app.errors import Unauthorized
 _HEADER = APIKeyHeader(name="x-api-key", auto_error=False, description="The token of this server.")
 
 
-def token_check(settings: Settings, local_token_sha256: str) -> Callable[[str | None], None]:
+def token_check(settings: Settings, local_token_sha256: str) -> Callable[..., Awaitable[None]]:
     """Return the dependency that lets a request pass or raises Unauthorized.
 
     Args:
@@ -28,4 +28,4 @@ def token_check(settings: Settings, local_token_sha256: str) -> Callable[[str | 
         if not settings.accepts_token(token, local_token_sha256):
             raise Unauthorized("The token in the header x-api-key is wrong.")
 
-    return check  # type: ignore[return-value]
+    return check

@@ -1,4 +1,4 @@
-"""HTTP errors, made in one place: our errors from one table, and everything else, in the body that the contract prescribes."""
+"""HTTP errors, made in one place: one table from our errors to status codes, one form of body."""
 
 from __future__ import annotations
 

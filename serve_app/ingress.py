@@ -11,8 +11,9 @@ _BYPASS = (b"x-request-disconnect-disabled", b"?1")
 class DirectBody:
     """Hands the application the server's own `receive`.
 
-    Serve reads a request's body ahead into a queue without bound, so as to notice a client that goes away: an upload of 1 GiB took
-    1 GiB in the replica. With this header, meant for clients, it does not; the application notices by itself.
+    Serve reads a request's body ahead into a queue without bound, so as to notice a client that goes away: an upload
+    of 1 GiB took 1 GiB in the replica. With this header, meant for clients, it does not; the application notices by
+    itself.
     """
 
     def __init__(self, app: ASGIApp) -> None:

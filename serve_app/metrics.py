@@ -32,5 +32,5 @@ class _Jobs:
 def render_metrics(counts: Mapping[str, int]) -> tuple[bytes, str]:
     """Return the figures' text and its media type."""
     registry = CollectorRegistry()
-    registry.register(_Jobs(counts))  # type: ignore[arg-type]
+    registry.register(_Jobs(counts))
     return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -1,4 +1,4 @@
-"""The shapes of the answers, for the generated API documentation. The engine makes the values; nothing is validated twice."""
+"""The shapes of the answers, for the generated API documentation; the engine makes the values."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from pixyz_ray.settings import Settings
@@ -91,7 +91,7 @@ class JobForm:
 
     # --- The parser's callbacks, in the order in which they come ----------------------------------------------------
 
-    def _callbacks(self) -> dict[str, object]:
+    def _callbacks(self) -> MultipartCallbacks:
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
@@ -156,7 +156,9 @@ class JobForm:
             self._part.file.close()
 
     def _too_large(self) -> UploadTooLarge:
-        return UploadTooLarge(f"The upload is larger than this server's limit of {self._settings.max_upload_bytes} bytes.")
+        return UploadTooLarge(
+            f"The upload is larger than this server's limit of {self._settings.max_upload_bytes} bytes."
+        )
 
 
 def _text(part: _Part) -> str:

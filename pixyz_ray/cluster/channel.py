@@ -1,8 +1,8 @@
 """The quick line between the platform's processes: msgpack values over TCP, opened with a secret.
 
-A call of a Ray actor wakes several threads on either side and takes 1.5-3 ms on a machine that was idle; this takes a tenth of it,
-which is why submitting, asking and reporting progress go this way. Ray still finds the other end: the tracker's named actor hands
-out its Endpoint. Nothing is ever unpickled here.
+A call of a Ray actor wakes several threads on either side and takes 1.5-3 ms on a machine that was idle; this takes a
+tenth of it, which is why submitting, asking and reporting progress go this way. Ray still finds the other end: the
+tracker's named actor hands out its Endpoint. Nothing is ever unpickled here.
 
     caller -> [number, method, [argument, ...]]        number 0: no answer wanted
     callee -> [number, "ok" | "error" | "push", value]

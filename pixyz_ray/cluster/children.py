@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pixyz_ray.submission import effective_config
 from pixyz_ray.jobs import Job
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, inside
+from pixyz_ray.submission import effective_config
 from pixyz_worker.loader import inspect_source
 
 

@@ -1,6 +1,7 @@
 """Engine: submit, follow, cancel and fetch jobs. The flow of a job begins here; an HTTP replica holds one engine.
 
-The engine owns nothing that matters: it stages files, asks the tracker, and finds the tracker again when that was restarted.
+The engine owns nothing that matters: it stages files, asks the tracker, and finds the tracker again when that was
+restarted.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Engine:
         return JobFolder(self.settings.share_path, str(uuid4()))
 
     async def submit(self, folder: JobFolder, request: Request) -> dict[str, Any]:
-        """Accept a job whose input is staged in its folder, and return its JobState. When this returns, the job is on disk.
+        """Accept a job whose input is staged in its folder; when its JobState is returned, the job is on disk.
 
         Raises:
             InvalidBackendParameter, InvalidScript: the request cannot be accepted; nothing of it is kept.

@@ -1,4 +1,4 @@
-"""The environment that Ray and Serve are started in on one machine. Each line has its reason; see docs/architecture.md."""
+"""The environment that Ray and Serve are started in on one machine; each variable has its reason beside it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -
     """
     return {
         SESSION_MARK: session,
-        # The replica itself listens on the service's port. Serve's proxy would put 4-5 ms before each request, and its HAProxy listens
-        # on all interfaces. One replica and no quarantine: whoever replaces it takes the same port again.
+        # The replica itself listens on the service's port. Serve's proxy would put 4-5 ms before each request, and
+        # its HAProxy listens on all interfaces. One replica and no quarantine: whoever replaces it takes the same
+        # port again.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(settings.api_port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(settings.api_port + 1),

@@ -1,7 +1,8 @@
 """What happens to a job, as a stream of events that can be taken up again after a break.
 
-An event's id says all that its reader has seen: `attempt-status-steps-duration-log`. Whoever comes back with it is told the
-difference to how things stand now, so that no history has to be kept anywhere, and a restart of anything in between does not matter.
+An event's id says all that its reader has seen: `attempt-status-steps-duration-log`. Whoever comes back with it is
+told the difference to how things stand now, so that no history has to be kept anywhere, and a restart of anything in
+between does not matter.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ _TABLE: tuple[tuple[type[Exception], FailureClass, str], ...] = (
     (
         ray_errors.OutOfMemoryError,
         FailureClass.OUT_OF_MEMORY,
-        "The machine ran out of memory and the job's process was ended. Use a smaller input, or a queue with more memory.",
+        "The machine ran out of memory and the job's process was ended. "
+        "Use a smaller input, or a queue with more memory.",
     ),
     (
         ray_errors.NodeDiedError,

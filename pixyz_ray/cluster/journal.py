@@ -17,7 +17,8 @@ class Journal:
     """The one writer of a JobStore, used from one event loop.
 
     Args:
-        store: where records go. A commit takes about half a millisecond on a local disk, less than handing it to a thread.
+        store: where records go. A commit takes about half a millisecond on a local disk, less than handing it to a
+        thread.
     """
 
     def __init__(self, store: JobStore) -> None:

@@ -30,9 +30,9 @@ class Launcher:
     def __init__(self, settings: Settings, endpoint: Endpoint) -> None:
         self._settings = settings
         self._endpoint = (endpoint.host, endpoint.port, endpoint.secret)
-        self._has_gpus = ray.cluster_resources().get("GPU", 0) > 0
-        recycle = {"max_calls": settings.max_tasks_before_shutdown} if settings.max_tasks_before_shutdown else {}
-        self._run = ray.remote(max_retries=0, **recycle)(tasks.run_script)
+        self._has_gpus = _cluster_resource("GPU") > 0
+        # 0 is Ray's own word for never.
+        self._run = ray.remote(max_retries=0, max_calls=settings.max_tasks_before_shutdown)(tasks.run_script)
         self._pack = ray.remote(max_retries=2)(tasks.pack_outputs)
         self._by_queue: dict[str, Any] = {}
 
@@ -63,7 +63,7 @@ class Launcher:
 
     def warm_up(self) -> None:
         """Start the workers that the first jobs will find."""
-        count = int(ray.cluster_resources().get("CPU", 1))
+        count = int(_cluster_resource("CPU"))
         ready = ray.remote(num_cpus=1, max_retries=0)(tasks.warm_up)
         references = [ready.remote() for _ in range(count)]
 
@@ -81,6 +81,11 @@ class Launcher:
 
     def _options(self, queue: Queue) -> dict[str, Any]:
         return ray_options(queue, cluster_has_gpus=self._has_gpus)
+
+
+def _cluster_resource(name: str) -> float:
+    resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources.get(name, 0.0)
 
 
 def _spec(job: Job, share: str) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
-"""The supervisor: the process that starts Ray, the tracker and Serve on this machine, stays as their driver, and takes them down.
+"""The supervisor: starts Ray, the tracker and Serve on this machine, stays as their driver, and takes them down.
 
-It must stay: tasks of an actor whose driver has gone lose their warm workers (a second more for every job). Ray's processes are its
-children and end with it, however it ends.
+It must stay: tasks of an actor whose driver has gone lose their warm workers (a second more for every job). Ray's
+processes are its children and end with it, however it ends.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _start_platform(settings: Settings, folder: Path) -> Any:
 
     from pixyz_ray.cluster.tracker import make_tracker
 
-    tracker = make_tracker(settings, ray.util.get_node_ip_address())
+    tracker = make_tracker(settings)
     opened = tracker.endpoint.remote()
     # Serve wants a proxy although the replica serves by itself; any port will do for it.
     serve.start(
@@ -156,7 +156,7 @@ def _announce(platform: Platform, settings: Settings) -> None:
 
 
 def _watch(settings: Settings, tracker: Any, stop: threading.Event) -> None:
-    """Stay until told to stop. Ray restarts tracker and replica by itself; calling the tracker makes it take up its jobs."""
+    """Stay until told to stop. Ray restarts tracker and replica; calling the tracker makes it take up its jobs."""
     import ray
 
     while not stop.wait(_CHECK_EVERY_S):

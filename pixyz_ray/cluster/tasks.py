@@ -19,8 +19,8 @@ _MAX_EVENT_RESULT_CHARS = 1 << 20
 def run_script(spec: dict[str, Any], endpoint: tuple[str, int, str]) -> dict[str, Any]:
     """Run one attempt and return its Outcome as plain values.
 
-    The tracker hears of the end twice, since the line is quicker than Ray's answer and Ray's answer is surer; the marker on disk is
-    for a tracker that hears neither.
+    The tracker hears of the end twice, since the line is quicker than Ray's answer and Ray's answer is surer; the
+    marker on disk is for a tracker that hears neither.
     """
     run_spec = RunSpec(**spec)
     address = Endpoint(*endpoint)

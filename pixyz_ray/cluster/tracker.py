@@ -2,8 +2,8 @@
 
     submit -> journal -> Ray task -> events -> outcome -> journal -> watchers
 
-What is in memory here can be rebuilt from the journal: when the tracker dies its tasks die with it (Ray's rule), it is started again
-by Ray, and `_recover` runs again what had not ended.
+What is in memory here can be rebuilt from the journal: when the tracker dies its tasks die with it (Ray's rule), it
+is started again by Ray, and `_recover` runs again what had not ended.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.children import child_job, record_of
@@ -42,13 +44,11 @@ class Tracker:
 
     Args:
         settings: the platform's settings.
-        host: address that the channel listens on.
     """
 
-    def __init__(self, settings: Settings, host: str) -> None:
+    def __init__(self, settings: Settings) -> None:
         logging.basicConfig(level=settings.log_level)
         self._settings = settings
-        self._host = host
         self._opening = asyncio.Lock()
         self._endpoint: Endpoint | None = None
         self._live: dict[str, LiveJob] = {}
@@ -77,10 +77,8 @@ class Tracker:
         """Return (state, result, error) of a task, waited for at most so many seconds."""
         live = self._live.get(uuid)
         if live is not None and timeout_s != 0:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(live.ended.wait(), timeout_s)
-            except TimeoutError:
-                pass
         job = self._find(uuid)
         return str(job.state), record_of(job), job.error
 
@@ -115,7 +113,7 @@ class Tracker:
                 "ended": self._ended_event,
             }
         )
-        endpoint = await server.listen(self._host)
+        endpoint = await server.listen(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
         self._launcher = Launcher(self._settings, endpoint)
         self._recover()
         self._endpoint = endpoint
@@ -343,10 +341,11 @@ class Tracker:
         await self._ended(live, attempt, outcome)
 
 
-def make_tracker(settings: Settings, host: str) -> Any:
+def make_tracker(settings: Settings) -> Any:
     """Create the named detached actor and return its handle.
 
-    It takes no CPU, so that a busy cluster cannot keep it from starting, and Ray starts it again however often it dies.
+    It takes no CPU, so that a busy cluster cannot keep it from starting; it stays on the node of its caller, where the
+    job store is; and Ray starts it again however often it dies.
     """
     return (
         ray.remote(Tracker)
@@ -359,6 +358,7 @@ def make_tracker(settings: Settings, host: str) -> Any:
             max_restarts=-1,
             max_task_retries=-1,
             max_concurrency=10_000,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
         )
-        .remote(settings, host)
+        .remote(settings)
     )

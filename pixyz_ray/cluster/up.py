@@ -66,8 +66,11 @@ def down() -> None:
     if platform is None or not is_supervisor(platform.pid):
         left = end_marked(platform.session, patience_s=3.0) if platform else 0
         forget_platform()
-        print(f"The platform was not up; {left} processes that it had left were ended." if left else
-              "The platform is not up.")
+        print(
+            f"The platform was not up; {left} processes that it had left were ended."
+            if left
+            else "The platform is not up."
+        )
         return
     _end_supervisor(platform)
     print(f"The platform at {platform.url} is stopped.")

@@ -1,0 +1,1 @@
+"""Routes: HTTP on one side, the engine on the other."""

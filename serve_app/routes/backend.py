@@ -15,9 +15,7 @@ def backend_router(check_token: Any) -> APIRouter:
     """Return the routes of the result backend, each of which asks for the token."""
     router = APIRouter(prefix="/backend", tags=["backend"], dependencies=[Depends(check_token)])
 
-    @router.get(
-        "/get_task_meta/{uuid}", response_model=schemas.TaskMeta, responses={404: {"model": schemas.Error}}
-    )
+    @router.get("/get_task_meta/{uuid}", response_model=schemas.TaskMeta, responses={404: {"model": schemas.Error}})
     async def get_task_meta(uuid: str, engine: TheEngine) -> Response:
         """Return a job as task meta."""
         return JSONResponse(await engine.task_meta(uuid))

@@ -1,0 +1,49 @@
+# Two commands do everything: `make demo` shows the platform at work, `make test` checks all of it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check lint types imports format bench clean
+
+help: ## Show these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+demo: $(VENV)/.installed ## Install, start the platform here, convert a STEP assembly to GLB, stop
+	@PATH="$(abspath $(BIN)):$$PATH" sh scripts/demo.sh
+
+test: check ## Lint, types, import rules, and all tests
+	$(BIN)/python -m pytest
+
+check: lint types imports ## Everything that needs no running
+
+lint: $(VENV)/.installed-dev ## Format and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-dev ## Types
+	$(BIN)/mypy
+
+imports: $(VENV)/.installed-dev ## Who may import whom
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## Put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-dev ## Measure, and write docs/performance.md
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) .demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.installed
