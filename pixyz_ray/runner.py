@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def run(spec: RunSpec, report: ProgressSink, backend: Backend | None = None) -> 
         report({"kind": "started", "pid": os.getpid(), "node": _HOSTNAME, "time": started})
         if backend is not None:
             stack.enter_context(use_backend(backend))
-        result, error, failure = _call_script(spec, folder, progress)
+        # A context of its own: what a script leaves in context variables, such as its scenes, ends with it.
+        result, error, failure = copy_context().run(_call_script, spec, folder, progress)
     return Outcome(
         ok=error is None,
         started=started,

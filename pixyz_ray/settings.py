@@ -55,11 +55,13 @@ class Settings(BaseSettings):
     disable_pixyz: bool = Field(False, description="Use the open kernel even where the Pixyz SDK is installed.")
     pixyz_time_limit: float = Field(2400, gt=0, description="Seconds that a run on cpu, gpu, zip or clean may take.")
     pixyz_retry_time_limit: float = Field(3600, gt=0, description="Seconds that a run on gpuhigh or control may take.")
-    cleanup_enabled: bool = Field(False, description="Whether old jobs are removed.")
-    cleanup_delay: float = Field(86400, gt=0, description="Age in seconds after which an ended job may be removed.")
+    cleanup_enabled: bool = Field(False, description="Whether old jobs are removed (not acted on yet).")
+    cleanup_delay: float = Field(
+        86400, gt=0, description="Age in seconds of an ended job to remove (not acted on yet)."
+    )
     max_tasks_before_shutdown: int = Field(0, ge=0, description="Tasks after which a worker is replaced; 0 is never.")
-    max_memory_usage: int = Field(0, ge=0, description="Memory limit of a task in bytes; 0 is none.")
-    max_memory_usage_gpuhigh: int = Field(0, ge=0, description="The same on gpuhigh.")
+    max_memory_usage: int = Field(0, ge=0, description="Memory limit of a task in bytes (not acted on yet).")
+    max_memory_usage_gpuhigh: int = Field(0, ge=0, description="The same on gpuhigh (not acted on yet).")
     concurrent_tasks: int | None = Field(
         None, ge=1, description="CPUs offered to tasks on this machine; all of them when not given."
     )
@@ -171,3 +173,25 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def settings_table() -> str:
+    """Return the settings as a Markdown table, for the documents."""
+    rows = ["| name | default | what |", "|---|---|---|"]
+    for name, info in Settings.model_fields.items():
+        default = _DEFAULTS_IN_WORDS.get(name) or ("none" if info.default is None else f"`{info.default}`")
+        rows.append(f"| `{info.alias or name.upper()}` | {default} | {info.description} |")
+    return "\n".join(rows)
+
+
+_DEFAULTS_IN_WORDS = {
+    "share_path": "`$PIXYZ_HOME/share`",
+    "process_path": "the processes that come with it",
+    "job_store_url": "`sqlite:///$PIXYZ_HOME/jobs.db`",
+    "queues": "`{}`",
+    "concurrent_tasks": "all CPUs",
+}
+
+
+if __name__ == "__main__":
+    print(settings_table())

@@ -12,6 +12,7 @@ from pixyz_ray.settings import Settings
 from pixyz_ray.version import VERSION
 from serve_app.auth import token_check
 from serve_app.errors import add_error_handlers
+from serve_app.hardening import keep_grpc_on_node_address
 from serve_app.routes.backend import backend_router
 from serve_app.routes.jobs import jobs_router
 from serve_app.routes.processes import processes_router
@@ -44,6 +45,8 @@ def deployment(settings: Settings, local_token_sha256: str) -> Any:
     """Return the Serve application, ready for `serve.run`."""
 
     def builder() -> FastAPI:
+        # Serve calls this in the replica's process, before it opens any port.
+        keep_grpc_on_node_address()
         return build_app(Engine(settings), local_token_sha256)
 
     # The replica takes no CPU from the jobs, and holds nothing that would be lost with it.

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, plain_name
 from pixyz_ray.submission import Request as Submission
 from serve_app.errors import BadRequest, UploadTooLarge
+
+if TYPE_CHECKING:
+    # The library defines it for type checkers alone.
+    from python_multipart.multipart import MultipartCallbacks
 
 _TEXT_FIELDS = ("process", "params", "name", "config")
 _MAX_PARTS = 100

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import tempfile
 from pathlib import Path
 
 from pixyz_ray.home import private_folder, write_private
-from pixyz_ray.settings import Settings
+from pixyz_ray.settings import Settings, load_settings
 
 SESSION_MARK = "PIXYZ_SESSION"
 """Variable that every process of a platform carries, so that `pixyz down` ends those and no others."""
 
 
 def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -> dict[str, str]:
-    """Return the variables for Ray's processes.
+    """Return the variables for Ray's processes on a machine of its own.
 
     Args:
         settings: the platform's settings.
@@ -24,28 +25,45 @@ def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -
         cpus: CPUs offered to tasks.
     """
     return {
+        **cluster_environment(settings),
         SESSION_MARK: session,
-        # The replica itself listens on the service's port. Serve's proxy would put 4-5 ms before each request, and
-        # its HAProxy listens on all interfaces. One replica and no quarantine: whoever replaces it takes the same
-        # port again.
+        # Loopback only, and a token against whoever else is on this machine.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(_ray_token(folder)),
+        **_sdk_environment(settings),
+        # The warm workers of the jobs are kept; two more serve those that change their needs.
+        "RAY_num_workers_soft_limit": str(cpus + 2),
+    }
+
+
+def _sdk_environment(settings: Settings) -> dict[str, str]:
+    """Return what the SDK reads on the workers, wherever the operator set it."""
+    variables = {
+        name.upper(): str(int(value) if isinstance(value, bool) else value)
+        for name in ("license_host", "license_port", "license_flexlm", "license_acquire_at_start", "disable_pixyz")
+        if (value := getattr(settings, name)) is not None
+    }
+    if settings.pixyz_python_path is not None:
+        path = [str(settings.pixyz_python_path), os.environ.get("PYTHONPATH", "")]
+        variables["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
+    return variables
+
+
+def cluster_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that every node of a cluster is to be started with (see cluster.yaml)."""
+    return {
+        # The replica itself listens on the service's port. Serve's proxy would put 4-5 ms before each request, and its
+        # HAProxy listens on all interfaces. One replica and no quarantine: whoever replaces it takes the port again.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(settings.api_port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(settings.api_port + 1),
         "RAY_SERVE_PORT_QUARANTINE_S": "0",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.ingress:middlewares",
-        # Loopback only, and a token for whoever else is on this machine.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(_ray_token(folder)),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Jobs are what this machine is for: no niceness, and their warm workers are kept.
+        # Jobs are what the machines are for.
         "RAY_worker_niceness": "0",
-        "RAY_num_workers_soft_limit": str(cpus + 2),
-        # What goes wrong in a task is in the job's own record and log.
-        "RAY_LOG_TO_DRIVER": "0",
-        "RAY_DEDUP_LOGS": "0",
-        "RAY_COLOR_PREFIX": "0",
     }
 
 
@@ -60,3 +78,13 @@ def _ray_token(folder: Path) -> Path:
     if not path.is_file():
         write_private(path, os.urandom(32).hex())
     return path
+
+
+def main() -> None:
+    """Print the variables of a cluster's nodes for a shell: `eval "$(python -m pixyz_ray.cluster.environment)"`."""
+    for name, value in cluster_environment(load_settings()).items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+if __name__ == "__main__":
+    main()
