@@ -130,6 +130,8 @@ class Job:
     """Seconds that one attempt may take."""
     wait: bool = False
     """Whether the entrypoint returns a handle whose result is the job's result."""
+    wait_timeout: float | None = None
+    """Seconds that it waits for it; None for no limit of its own."""
     parent_id: str | None = None
     """Job whose script started this one."""
     state: JobState = JobState.SENT

@@ -23,7 +23,7 @@ from pixyz_ray.client import Client, Event, JobHandle, LogEvent, StatusEvent
 _KEPT_LOG = 4000
 """Characters of a script's output that stay in view: its end says most."""
 
-_USAGE = """%%pixyz [-p JSON] [-i FILE] [-e ENTRYPOINT] [-q QUEUE] [-l SECONDS] [-a NAME] [-u URL] [-t TOKEN]"""
+_USAGE = "%%pixyz [-p JSON] [-i FILE] [-e ENTRYPOINT] [-q QUEUE] [-l SECONDS] [-a NAME] [-u URL] [-t TOKEN]"
 
 
 class JobView:
@@ -33,6 +33,7 @@ class JobView:
         self.job = job
         self._info = job.info
         self._step = ""
+        self._begun = 0
         self._log = ""
         self._result: Any = None
 
@@ -48,8 +49,8 @@ class JobView:
                 "progress": event.progress,
                 "error": event.error,
             }
-        elif event.duration < 0:
-            self._step = event.info
+        elif event.duration < 0 or event.index >= self._begun:
+            self._begun, self._step = event.index + 1, event.info
             self._info = {**self._info, "progress": event.progress}
 
     def finish(self) -> None:
@@ -83,9 +84,9 @@ class JobView:
 def show(job: JobHandle) -> JobView:
     """Display a job, live until it ends, and return its view."""
     # Imported late, and untyped: IPython is an extra of the notebook alone.
-    display: Any = import_module("IPython.display").display
+    screen: Any = import_module("IPython.display").DisplayHandle()
     view = JobView(job)
-    screen = display(view, display_id=True)
+    screen.display(view)
     shown = repr(view)
     for event in job.events():
         view.take(event)

@@ -22,9 +22,10 @@ from pixyz_ray.sandbox import captured_output, clean_process, only_one
 from pixyz_ray.storage import JobFolder
 from pixyz_worker.backend import Backend, use_backend
 from pixyz_worker.loader import call_entrypoint, get_entrypoint, load_script, script_folder, unload_script
+from pixyz_worker.local import wait_for
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.progress import Progress, ProgressSink
-from pixyz_worker.result import AsyncResult
+from pixyz_worker.result import AsyncResult, GroupResult
 
 _HOSTNAME = socket.gethostname()
 
@@ -53,6 +54,8 @@ class RunSpec:
     """Queue that it runs on."""
     wait: bool = False
     """Whether a handle that the script returns is waited for."""
+    wait_timeout: float | None = None
+    """Seconds for that; None for no limit of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,8 @@ def _call_script(spec: RunSpec, folder: JobFolder, progress: Progress) -> tuple[
         context = _context(spec, folder, progress)
         with script_folder(script):
             result = _call_entrypoint(spec, script, context)
-            if spec.wait and isinstance(result, AsyncResult):
-                result = _wait_for(result, progress)
+            if spec.wait and isinstance(result, AsyncResult | GroupResult):
+                result = wait_for(result, progress, spec.wait_timeout)
         progress.stop()
         return checked_json(result), None, None
     except NotJson as error:
@@ -152,11 +155,3 @@ def _context(spec: RunSpec, folder: JobFolder, progress: Progress) -> ProgramCon
             "retry": spec.attempt - 1,
         }
     )
-
-
-def _wait_for(handle: AsyncResult, progress: Progress) -> Any:
-    """Wait for the task that a script with `wait=True` started; its record's result becomes the job's."""
-    progress.set_total(1)
-    progress.next(f"Waiting for task {handle.id}")
-    value = handle.get()
-    return value["result"] if isinstance(value, dict) and "result" in value and "uuid" in value else value

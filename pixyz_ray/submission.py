@@ -39,6 +39,8 @@ class Config:
     """Seconds for one attempt."""
     wait: bool
     """Whether the handle that the entrypoint returns is waited for."""
+    wait_timeout: float | None
+    """Seconds for that; None for no limit of its own."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What goes on to the context: root_file, compute_only, raw, and whatever else the caller set."""
     notes: tuple[str, ...] = ()
@@ -88,6 +90,7 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
         queue=config.queue,
         time_limit=config.time_limit,
         wait=config.wait,
+        wait_timeout=config.wait_timeout,
         notes=config.notes,
     )
     return job, source
@@ -116,8 +119,15 @@ def effective_config(asked: Mapping[str, Any], info: ScriptInfo, settings: Setti
     for flag in ("compute_only", "raw"):
         _typed(extra, flag, bool, False)
     _typed(extra, "root_file", str, None)
-    wait = bool(schedule and schedule.wait)
-    return Config(entrypoint=entrypoint, queue=queue, time_limit=limit, wait=wait, extra=extra, notes=notes)
+    return Config(
+        entrypoint=entrypoint,
+        queue=queue,
+        time_limit=limit,
+        wait=bool(schedule and schedule.wait),
+        wait_timeout=schedule.timeout if schedule else None,
+        extra=extra,
+        notes=notes,
+    )
 
 
 def process_names(settings: Settings) -> list[str]:

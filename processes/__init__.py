@@ -1,0 +1,1 @@
+"""Pre-built processes: scripts like any other, found by name. Nothing imports them."""

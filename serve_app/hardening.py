@@ -1,7 +1,8 @@
-"""Keeps Serve's own gRPC server, which unpickles what it is sent and asks nobody for a token, off the other interfaces.
+"""Keeps Serve's own gRPC server, which unpickles what it is sent and asks nobody for a token, off other interfaces.
 
-Serve 2.60 binds it to all interfaces with no setting to change that (`Replica._on_initialized`). Anybody who reaches the port could run
-code in the replica. It is bound to the node's own Ray address instead, which on a workstation is loopback.
+Serve 2.60 binds it to all interfaces with no setting to change that (`Replica._on_initialized`). Anybody who reaches
+the port could run code in the replica. It is bound to the node's own Ray address instead, which on a workstation is
+loopback.
 """
 
 from __future__ import annotations

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from pixyz_ray.cluster.engine import Engine
 from pixyz_ray.cluster.events import JobEvents
+from pixyz_ray.jobs import JobState
 
 _KEEP_ALIVE_S = 15.0
 _PIECE_BYTES = 256 * 1024
@@ -38,7 +40,7 @@ async def log_stream(engine: Engine, uuid: str, path: Path, offset: int, *, foll
     wait = 0.02
     while True:
         # Asked before reading: what was printed before the end is then certainly in the file.
-        ended = not follow or (await engine.state(uuid))["status"] in ("SUCCESS", "FAILURE", "REVOKED")
+        ended = not follow or JobState((await engine.state(uuid))["status"]).terminal
         while piece := await asyncio.to_thread(_read, path, offset):
             offset += len(piece)
             wait = 0.02
@@ -52,6 +54,9 @@ async def log_stream(engine: Engine, uuid: str, path: Path, offset: int, *, foll
 def _read(path: Path, offset: int) -> bytes:
     try:
         with path.open("rb") as file:
+            # A caller may name any offset, and a file system seeks only so far.
+            if offset >= os.fstat(file.fileno()).st_size:
+                return b""
             file.seek(offset)
             return file.read(_PIECE_BYTES)
     except FileNotFoundError:

@@ -45,6 +45,7 @@ def child_job(parent: Job, call: Mapping[str, Any], settings: Settings) -> Job:
         queue=config.queue,
         time_limit=config.time_limit,
         wait=config.wait,
+        wait_timeout=config.wait_timeout,
         parent_id=parent.uuid,
         notes=config.notes,
     )

@@ -21,6 +21,7 @@ from pixyz_ray.cluster.channel import Channel, Endpoint
 from pixyz_ray.cluster.errors import ConnectionLost, EngineNotReady, UnknownJob
 from pixyz_ray.cluster.events import JobEvents
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
+from pixyz_ray.jobs import JobState
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, is_uuid
 from pixyz_ray.store import encode_job
@@ -32,6 +33,7 @@ T = TypeVar("T")
 _PATIENCE_S = 15.0
 _RETRY_DELAY_S = 0.1
 _PACKING_PATIENCE_S = 5.0
+_MAX_ENDED = 5000
 
 
 class Engine:
@@ -45,6 +47,7 @@ class Engine:
         self.settings = settings
         self._channel: Channel | None = None
         self._opening = asyncio.Lock()
+        self._ended: dict[str, dict[str, Any]] = {}
 
     # --- Submitting --------------------------------------------------------------------------------------------------
 
@@ -73,8 +76,14 @@ class Engine:
     # --- Asking ------------------------------------------------------------------------------------------------------
 
     async def state(self, uuid: str) -> dict[str, Any]:
-        """Return a job's JobState."""
+        """Return a job's JobState. One that has ended never changes again, so it is asked for once."""
+        if (known := self._ended.get(uuid)) is not None:
+            return known
         answer: dict[str, Any] = await self._ask_of("state", uuid)
+        if JobState(answer["status"]).terminal:
+            if len(self._ended) >= _MAX_ENDED:
+                self._ended.clear()
+            self._ended[uuid] = answer
         return answer
 
     async def details(self, uuid: str) -> dict[str, Any]:
@@ -141,7 +150,7 @@ class Engine:
 
     async def archive(self, uuid: str) -> Path | None:
         """Return the path of the zip of a job's outputs; None while the job or the packing is not done."""
-        if (await self.state(uuid))["status"] not in ("SUCCESS", "FAILURE", "REVOKED"):
+        if not JobState((await self.state(uuid))["status"]).terminal:
             return None
         archive = JobFolder(self.settings.share_path, uuid).archive
         if not archive.is_file():

@@ -100,4 +100,5 @@ def _spec(job: Job, share: str) -> Mapping[str, Any]:
         "config": dict(job.config),
         "queue": job.queue,
         "wait": job.wait,
+        "wait_timeout": job.wait_timeout,
     }

@@ -1,0 +1,142 @@
+"""Commands that ask the platform something, or tell it to end a job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pixyz_ray.cli.options import job_option, json_option, print_json, with_client
+from pixyz_ray.cli.screen import Screen
+from pixyz_ray.cli.watch import exit_code, show_error, watch
+from pixyz_ray.version import VERSION
+
+if TYPE_CHECKING:
+    from pixyz_ray.client import Client
+
+
+@click.command("version", short_help="Show the versions of client and server.")
+@json_option
+@with_client
+def version_command(client: Client, as_json: bool) -> None:
+    """Show the versions of this client and of the server.
+
+    \b
+    Example:
+      pixyz version
+    """
+    url = client.address.url
+    if as_json:
+        print_json({"client": VERSION, "server": client.version(), "url": url})
+        return
+    click.echo(f"client: {VERSION}")
+    click.echo(f"server: {client.version()} ({url})")
+
+
+@click.command("list", short_help="List the pre-built processes.")
+@with_client
+def list_command(client: Client) -> None:
+    """List the pre-built processes of the platform, as JSON.
+
+    \b
+    Example:
+      pixyz list
+    """
+    print_json({"processes": client.processes()})
+
+
+@click.command("doc", short_help="Show how a process is used.")
+@click.option("-n", "--name", required=True, metavar="NAME", help="Name of the process.")
+@click.option("--text", is_flag=True, help="Print the text itself instead of JSON.")
+@with_client
+def doc_command(client: Client, name: str, text: bool) -> None:
+    """Show the documentation of a pre-built process, as JSON.
+
+    \b
+    Example:
+      pixyz doc -n convert_file --text
+    """
+    doc = client.process_doc(name)
+    if text:
+        click.echo(doc)
+    else:
+        print_json({"doc": doc})
+
+
+@click.command("jobs", short_help="List jobs, newest first.")
+@click.option("--status", metavar="STATUS", help="Only jobs in this state, such as RUNNING.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most so many jobs.")
+@click.option("--after", metavar="ID", help="Continue after this job: the `next` of the answer before.")
+@with_client
+def jobs_command(client: Client, status: str | None, limit: int | None, after: str | None) -> None:
+    """List the jobs of the platform, newest first, as JSON.
+
+    \b
+    Example:
+      pixyz jobs --status FAILURE --limit 10
+    """
+    print_json(client.jobs(status.upper() if status else None, limit, after))
+
+
+@click.command("status", short_help="Show the state of a job.")
+@job_option
+@click.option("-w", "--watch", "watched", is_flag=True, help="Follow the job to its end instead.")
+@click.option("--logs", is_flag=True, help="With -w, print what the script prints, live.")
+@with_client
+def status_command(client: Client, uuid: str, watched: bool, logs: bool) -> None:
+    """Show the state of a job as JSON, or follow it to its end.
+
+    \b
+    Example:
+      pixyz status -j ID
+      pixyz status -j ID -w
+    """
+    if not watched:
+        print_json(client.state(uuid))
+        return
+    screen = Screen()
+    info = watch(client, uuid, screen, logs=logs)
+    show_error(info, screen)
+    raise click.exceptions.Exit(exit_code(info["status"]))
+
+
+@click.command("details", short_help="Show all that is known of a job.")
+@job_option
+@with_client
+def details_command(client: Client, uuid: str) -> None:
+    """Show a job's times, steps, attempts and result, as JSON.
+
+    \b
+    Example:
+      pixyz details -j ID
+    """
+    print_json(client.details(uuid))
+
+
+@click.command("logs", short_help="Print what a script printed.")
+@job_option
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
+@with_client
+def logs_command(client: Client, uuid: str, follow: bool) -> None:
+    """Print what the script of a job printed.
+
+    \b
+    Example:
+      pixyz logs -j ID -f
+    """
+    screen = Screen()
+    for text in client.logs(uuid, follow=follow):
+        screen.text(text)
+
+
+@click.command("cancel", short_help="End a job.")
+@job_option
+@with_client
+def cancel_command(client: Client, uuid: str) -> None:
+    """End a job, whether it waits or runs, and show its state as JSON.
+
+    \b
+    Example:
+      pixyz cancel -j ID
+    """
+    print_json(client.cancel(uuid))

@@ -1,0 +1,266 @@
+"""What `pixyz doctor` looks at: each check says what it found and what to do about it.
+
+Nothing heavy is imported here: Ray and the 3D libraries are imported in processes of their own, since a
+broken one may take its process with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from importlib import metadata, util
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pixyz_ray import home
+
+PACKAGES: Sequence[str] = (
+    "ray",
+    "pyarrow",
+    "pydantic",
+    "pydantic-settings",
+    "click",
+    "rich",
+    "httpx",
+    "httpx-sse",
+    "sqlalchemy",
+    "fastapi",
+    "python-multipart",
+    "msgpack",
+    "psutil",
+    "prometheus-client",
+    "cascadio",
+    "trimesh",
+    "numpy",
+    "pillow",
+)
+"""Distributions that the platform cannot do without; the same as the project's dependencies."""
+
+FORMATS: Sequence[tuple[str, str, str]] = (
+    ("cascadio", "cascadio", "reads STEP"),
+    ("trimesh", "trimesh", "reads and writes GLB, glTF, OBJ, PLY, STL, OFF and more"),
+    ("PIL", "pillow", "textures of GLB and OBJ"),
+)
+"""Module, distribution and what 3D work it is for."""
+
+_SUPPORTED = ((3, 11), (3, 14))
+_IMPORT_S = 120
+_LEAST_FREE_GB = 2.0
+_INSTALL = "pip install --upgrade pixyz-ray"
+
+
+class Verdict(StrEnum):
+    """What a check came to."""
+
+    GOOD = "ok"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    """What was looked at."""
+    verdict: Verdict
+    """`problem` when something essential is missing, `note` when only a part of the work needs it."""
+    found: str
+    """What is there."""
+    remedy: str = ""
+    """What to do; empty where nothing is to be done."""
+
+
+def run_checks(url: str | None = None, token: str | None = None) -> list[Check]:
+    """Look at everything, slow parts side by side."""
+    slow: list[Callable[[], Check]] = [_ray, *(partial(_library, *row) for row in FORMATS), _gpu]
+    with ThreadPoolExecutor(max_workers=max(2, (os.cpu_count() or 2) // 2)) as pool:
+        waiting = [pool.submit(check) for check in slow]
+        quick = [check() for check in (_python, _packages, _home, _disk, _sqlite, _pixyz_sdk)]
+        platform = _platform(url, token)
+        ray, *libraries, gpu = (future.result() for future in waiting)
+    python, packages, *rest = quick
+    return [python, packages, ray, *rest, gpu, *libraries, platform]
+
+
+def _python() -> Check:
+    low, high = _SUPPORTED
+    good = low <= sys.version_info[:2] < high
+    return Check(
+        name="Python",
+        verdict=Verdict.GOOD if good else Verdict.PROBLEM,
+        found=f"{sys.version.split()[0]} ({sys.executable})",
+        remedy="" if good else "Make the virtual environment with Python 3.11, 3.12 or 3.13.",
+    )
+
+
+def _packages() -> Check:
+    missing = []
+    for name in PACKAGES:
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        found = f"missing: {', '.join(missing)}"
+        return Check(name="Packages", verdict=Verdict.PROBLEM, found=found, remedy=_INSTALL)
+    return Check(name="Packages", verdict=Verdict.GOOD, found=f"all {len(PACKAGES)} are installed")
+
+
+def _import_version(module: str) -> tuple[str | None, str]:
+    """Import a module in a process of its own; return its version, or None and the reason."""
+    code = f"import {module} as module; print(getattr(module, '__version__', 'present'))"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=_IMPORT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"the import took longer than {_IMPORT_S} s"
+    if done.returncode == 0:
+        return done.stdout.strip().splitlines()[-1], ""
+    if done.returncode < 0:
+        return None, f"the import was killed by signal {-done.returncode}"
+    return None, (done.stderr.strip().splitlines() or ["the import failed"])[-1]
+
+
+def _ray() -> Check:
+    version, reason = _import_version("ray")
+    if version:
+        return Check(name="Ray", verdict=Verdict.GOOD, found=f"{version} can be imported")
+    return Check(name="Ray", verdict=Verdict.PROBLEM, found=reason, remedy='pip install "ray[default,serve]"')
+
+
+def _library(module: str, distribution: str, purpose: str) -> Check:
+    version, reason = _import_version(module)
+    if version:
+        return Check(name=distribution, verdict=Verdict.GOOD, found=f"{version}: {purpose}")
+    remedy = f"pip install {distribution} ({purpose})"
+    return Check(name=distribution, verdict=Verdict.NOTE, found=reason, remedy=remedy)
+
+
+def _home() -> Check:
+    folder = home.home()
+    existing = _nearest(folder)
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        remedy = "Make it writable, or set PIXYZ_HOME to a folder that is."
+        return Check(name="Home", verdict=Verdict.PROBLEM, found=f"{folder} is not writable", remedy=remedy)
+    if not folder.exists():
+        return Check(name="Home", verdict=Verdict.GOOD, found=f"{folder} will be made by `pixyz up`")
+    if folder.stat().st_mode & 0o077:
+        found = f"{folder} is open to other users; it holds the token and the jobs"
+        return Check(name="Home", verdict=Verdict.NOTE, found=found, remedy=f"chmod 700 {folder}")
+    return Check(name="Home", verdict=Verdict.GOOD, found=f"{folder} is writable and private")
+
+
+def _disk() -> Check:
+    folder = _nearest(home.home())
+    free = shutil.disk_usage(folder).free / 1e9
+    good = free >= _LEAST_FREE_GB
+    return Check(
+        name="Disk",
+        verdict=Verdict.GOOD if good else Verdict.NOTE,
+        found=f"{free:.1f} GB free at {folder}",
+        remedy="" if good else "Free some space, or set PIXYZ_HOME (and SHARE_PATH) to a larger disk.",
+    )
+
+
+def _sqlite() -> Check:
+    mode = "unknown"
+    with contextlib.suppress(OSError, sqlite3.Error), tempfile.TemporaryDirectory(dir=_scratch()) as folder:
+        connection = sqlite3.connect(Path(folder) / "check.db")
+        with contextlib.closing(connection):
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    good = mode == "wal"
+    return Check(
+        name="SQLite",
+        verdict=Verdict.GOOD if good else Verdict.PROBLEM,
+        found=f"{sqlite3.sqlite_version}, " + ("write-ahead log works" if good else f"journal mode is {mode}"),
+        remedy="" if good else "Put PIXYZ_HOME on a local disk; network file systems cannot hold the journal.",
+    )
+
+
+def _gpu() -> Check:
+    remedy = "Nothing to do without a GPU: the gpu queues then run on CPUs, and each job says so."
+    if not shutil.which("nvidia-smi"):
+        return Check(name="GPU", verdict=Verdict.NOTE, found="none visible (no nvidia-smi)", remedy=remedy)
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check(name="GPU", verdict=Verdict.NOTE, found=f"nvidia-smi: {error}", remedy="Check the driver.")
+    names = done.stdout.strip().splitlines() if done.returncode == 0 else []
+    if names:
+        return Check(name="GPU", verdict=Verdict.GOOD, found=", ".join(names))
+    return Check(name="GPU", verdict=Verdict.NOTE, found="nvidia-smi sees none", remedy=remedy)
+
+
+def _pixyz_sdk() -> Check:
+    spec = util.find_spec("pxz")
+    if spec is not None:
+        return Check(name="Pixyz SDK", verdict=Verdict.GOOD, found=f"present ({spec.origin})")
+    remedy = "Nothing to do: the open 3D kernel is used. For native CAD formats install the SDK and a licence."
+    return Check(name="Pixyz SDK", verdict=Verdict.NOTE, found="not installed", remedy=remedy)
+
+
+def _platform(url: str | None, token: str | None) -> Check:
+    """Say whether a platform answers, whether the token opens it, and else whether one could start."""
+    from pixyz_ray.client import Client, InvalidClientConfig, PlatformUnreachable
+    from pixyz_worker.exception import PixyzWebError
+
+    problem = partial(Check, name="Platform", verdict=Verdict.PROBLEM)
+    try:
+        with Client(url, token, timeout=10.0) as client:
+            address = client.address
+            try:
+                version = client.version()
+                client.jobs(limit=1)
+            except PlatformUnreachable:
+                return _startable(address.url, address.source)
+            except PixyzWebError as error:
+                if error.status_code == 401:
+                    remedy = "Give the token with -k TOKEN or PIXYZ_TOKEN."
+                    return problem(found=f"{address.url} refuses the token: {error.message}", remedy=remedy)
+                found = f"{address.url} answers HTTP {error.status_code}: {error.message}"
+                return problem(found=found, remedy="Is this a Pixyz platform? Name another with -u URL.")
+    except InvalidClientConfig as error:
+        return problem(found=error.message, remedy="Correct it, or name the platform with -u URL.")
+    found = f"{version} answers at {address.url} (from: {address.source}), token accepted"
+    return Check(name="Platform", verdict=Verdict.GOOD, found=found)
+
+
+def _startable(url: str, source: str) -> Check:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 80
+    if source not in ("default", str(home.home() / "platform.json")):
+        found = f"nothing answers at {url} (from: {source})"
+        return Check(name="Platform", verdict=Verdict.PROBLEM, found=found, remedy="Check the URL and the network.")
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        found = f"not running, and port {port} cannot be used: {error.strerror or error}"
+        remedy = "Start it on another port: pixyz up --port PORT."
+        return Check(name="Platform", verdict=Verdict.PROBLEM, found=found, remedy=remedy)
+    found = f"not running; port {port} is free"
+    return Check(name="Platform", verdict=Verdict.NOTE, found=found, remedy="Start it: pixyz up --detach.")
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or the closest one above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _scratch() -> Path | None:
+    folder = _nearest(home.home())
+    return folder if os.access(folder, os.W_OK) else None

@@ -1,0 +1,342 @@
+"""The client, one method per path of the REST contract, and the handle of one job."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, cast
+from urllib.parse import quote
+
+import httpx
+
+from pixyz_ray.client.address import find_address
+from pixyz_ray.client.download import fetch
+from pixyz_ray.client.errors import InvalidClientConfig, JobFailed, ServerBusy, check_answer, unreachable
+from pixyz_ray.client.events import Event, StatusEvent, follow_events
+from pixyz_ray.client.form import Form, OnProgress, Upload
+from pixyz_ray.client.patience import Patience, silence_limit
+from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage
+
+_ACCEPT_S = 600.0
+"""Seconds that the server may take to answer a submission: it makes all bytes safe on disk first."""
+
+
+class Client:
+    """Connection to a platform; use it as a context manager, or `close` it.
+
+    Args:
+        url: base URL; without one: PIXYZ_URL, the configuration file, this machine's platform, http://127.0.0.1:8001.
+        token: token; without one: PIXYZ_TOKEN, or what is stored beside the URL.
+        timeout: seconds that one answer may take.
+        patience: seconds that a broken connection may take to come back while following or fetching.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+        patience: float = 60.0,
+    ) -> None:
+        self.address = find_address(url, token)
+        self._patience_s = patience
+        headers = {"x-api-key": self.address.token} if self.address.token else {}
+        # Loading the certificates takes longer than a whole request; plain HTTP never looks at them.
+        encrypted = self.address.url.startswith("https:")
+        verify = ssl.create_default_context() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            self._http = httpx.Client(
+                base_url=self.address.url,
+                headers=headers,
+                timeout=timeout,
+                verify=verify,
+                trust_env=not self.address.is_loopback,  # a proxy cannot reach this machine's loopback device
+            )
+        except httpx.InvalidURL as error:
+            raise InvalidClientConfig(f"{self.address.url!r} is not a URL: {error}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def version(self) -> str:
+        """Return the version of the server."""
+        response = self._request("GET", "/health", accept={404, 503})
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return self._request("GET", "/").text.strip()
+        try:
+            return str(response.json()["version"])
+        except (ValueError, KeyError, TypeError):
+            return self._request("GET", "/").text.strip()
+
+    def health(self) -> dict[str, Any]:
+        """Return what the platform says about itself: status, version, whether it is ready."""
+        return cast("dict[str, Any]", self._request("GET", "/health", accept={503}).json())
+
+    def processes(self) -> list[str]:
+        """Return the names of the pre-built processes."""
+        return cast("list[str]", self._json("/processes")["processes"])
+
+    def process_doc(self, name: str) -> str:
+        """Return the documentation of a pre-built process."""
+        return cast(str, self._json(f"/processes/{quote(name, safe='')}")["doc"])
+
+    def jobs(self, status: str | None = None, limit: int | None = None, after: str | None = None) -> JobPage:
+        """Return jobs, newest first, and the id to give as `after` for the next page."""
+        query = {"status": status, "limit": limit, "after": after}
+        params = {key: value for key, value in query.items() if value is not None}
+        return cast(JobPage, self._json("/jobs", params=params))
+
+    def job(self, uuid: str) -> JobHandle:
+        """Return a handle of an existing job."""
+        return JobHandle(self, self.state(uuid))
+
+    def submit(
+        self,
+        script: str | os.PathLike[str] | bytes | None = None,
+        *,
+        process: str | None = None,
+        input_file: str | os.PathLike[str] | None = None,
+        params: Any = None,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        on_upload: OnProgress | None = None,
+    ) -> JobHandle:
+        """Send a job, streaming its files from disk, and return its handle once the platform has accepted it.
+
+        Args:
+            script: path of a Python script, or its source as bytes. Either this or `process`.
+            process: name of a pre-built process.
+            input_file: file that the script gets as `pc.get_input_file()`.
+            params: JSON value passed to the entrypoint; {} when None.
+            name: alias of the job.
+            config: entrypoint, queue, time_limit, root_file, compute_only, ...
+            on_upload: called with the bytes sent and in all.
+        """
+        if (script is None) == (process is None):
+            raise TypeError("submit() takes either a script or the name of a process")
+        fields = {
+            "process": process or "custom",
+            "params": json.dumps({} if params is None else params),
+            "name": name,
+            "config": json.dumps({key: value for key, value in (config or {}).items() if value is not None}),
+        }
+        files = {}
+        if script is not None:
+            files["script"] = Upload.of(script, "script.py")
+        if input_file is not None:
+            files["file"] = Upload.of(input_file, "input")
+        form = Form({key: value for key, value in fields.items() if value}, files, on_upload)
+        timeout = silence_limit(self._http, _ACCEPT_S)
+        response = self._request("POST", "/jobs", content=form, headers=form.headers, timeout=timeout)
+        return JobHandle(self, response.json())
+
+    def state(self, uuid: str) -> JobInfo:
+        """Return uuid, name, status, progress and error of a job."""
+        return cast(JobInfo, self._json(_job(uuid)))
+
+    def details(self, uuid: str) -> JobDetails:
+        """Return a job's state with times, steps, result and attempts."""
+        return cast(JobDetails, self._json(_job(uuid, "/details")))
+
+    def outputs(self, uuid: str) -> list[str]:
+        """Return the relative paths of the files that a job made."""
+        return cast("list[str]", self._json(_job(uuid, "/outputs"))["outputs"])
+
+    def cancel(self, uuid: str) -> JobInfo:
+        """Ask the platform to end a job, and return the job's state."""
+        return cast(JobInfo, self._request("POST", _job(uuid, "/cancel")).json())
+
+    def download(
+        self,
+        uuid: str,
+        path: str,
+        target: str | os.PathLike[str] = ".",
+        on_progress: OnProgress | None = None,
+    ) -> Path:
+        """Fetch one output to a file or into a folder, resuming where a connection broke; return its path."""
+        place = _in_folder(Path(target), path.rsplit("/", 1)[-1])
+        source = _job(uuid, f"/outputs/{quote(path)}")
+        return fetch(self._http, source, place, patience_s=self._patience_s, on_progress=on_progress)
+
+    def download_all(
+        self,
+        uuid: str,
+        target: str | os.PathLike[str],
+        on_progress: OnProgress | None = None,
+        *,
+        timeout: float = 600.0,
+    ) -> Path:
+        """Fetch a zip of all outputs to a file or into a folder; return where it is.
+
+        While the job or the packing is not done this waits as the server asks, `timeout` seconds at most.
+        """
+        place = _in_folder(Path(target), f"{uuid}.zip")
+        source = _job(uuid, "/outputs/archive")
+        return fetch(self._http, source, place, patience_s=timeout, on_progress=on_progress)
+
+    def logs(self, uuid: str, *, follow: bool = False) -> Iterator[str]:
+        """Yield what a job's script printed, in pieces of any size; with `follow` up to the job's end."""
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        patience = Patience(self._patience_s)
+        offset = 0
+        while True:
+            try:
+                for chunk in self._log_bytes(uuid, follow, offset):
+                    offset += len(chunk)
+                    patience.renew()
+                    yield decoder.decode(chunk)
+                return
+            except (httpx.TransportError, ServerBusy) as error:
+                if isinstance(error, httpx.ConnectError) and not offset:
+                    raise unreachable(self.address.url, error) from error
+                busy = isinstance(error, ServerBusy)
+                if not patience.pause(error.retry_after if isinstance(error, ServerBusy) else None):
+                    raise error if busy else unreachable(self.address.url, error) from error
+
+    def events(self, uuid: str, *, timeout: float | None = None) -> Iterator[Event]:
+        """Yield a job's status, step and log events up to its end, over as many connections as that takes.
+
+        Raises:
+            PixyzTimeout: the job did not end within `timeout` seconds.
+        """
+        return follow_events(self._http, _job(uuid, "/events"), patience_s=self._patience_s, timeout=timeout)
+
+    def wait(self, uuid: str, timeout: float | None = None) -> JobInfo:
+        """Wait for the end of a job and return its last state.
+
+        Raises:
+            PixyzTimeout: the job did not end within `timeout` seconds.
+        """
+        for event in self.events(uuid, timeout=timeout):
+            if isinstance(event, StatusEvent) and event.terminal:
+                return JobInfo(
+                    uuid=event.uuid,
+                    name=event.name,
+                    status=event.status,
+                    progress=event.progress,
+                    error=event.error,
+                )
+        return self.state(uuid)
+
+    def _log_bytes(self, uuid: str, follow: bool, offset: int) -> Iterator[bytes]:
+        params: dict[str, str | int] = {"offset": offset, **({"follow": "true"} if follow else {})}
+        # A followed script may be silent for as long as it likes.
+        timeout = silence_limit(self._http, None) if follow else self._http.timeout
+        options: Any = {"params": params, "headers": {"Accept-Encoding": "identity"}, "timeout": timeout}
+        with self._http.stream("GET", _job(uuid, "/logs"), **options) as response:
+            check_answer(response)
+            yield from response.iter_raw()
+
+    def _json(self, path: str, **options: Any) -> Any:
+        return self._request("GET", path, **options).json()
+
+    def _request(
+        self, method: str, path: str, *, accept: frozenset[int] | set[int] = frozenset(), **options: Any
+    ) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise unreachable(self.address.url, error) from error
+        if response.status_code not in accept:
+            check_answer(response)
+        return response
+
+
+class JobHandle:
+    """One job of a platform; every method asks the server."""
+
+    def __init__(self, client: Client, info: JobInfo) -> None:
+        self._client = client
+        self.info = info
+        """State of the job when it was last asked for."""
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self.id} {self.info['name']!r} {self.info['status']}>"
+
+    @property
+    def id(self) -> str:
+        """Identity of the job."""
+        return self.info["uuid"]
+
+    @property
+    def client(self) -> Client:
+        """Connection that this job is asked for over."""
+        return self._client
+
+    def state(self) -> JobInfo:
+        """Return uuid, name, status, progress and error."""
+        self.info = self._client.state(self.id)
+        return self.info
+
+    def details(self) -> JobDetails:
+        """Return the state with times, steps, result and attempts."""
+        return self._client.details(self.id)
+
+    def events(self, timeout: float | None = None) -> Iterator[Event]:
+        """Yield status, step and log events up to the end of the job."""
+        return self._client.events(self.id, timeout=timeout)
+
+    def logs(self, *, follow: bool = False) -> Iterator[str]:
+        """Yield what the script printed, in pieces of any size."""
+        return self._client.logs(self.id, follow=follow)
+
+    def wait(self, timeout: float | None = None) -> JobInfo:
+        """Wait for the end, whatever it is, and return the last state.
+
+        Raises:
+            PixyzTimeout: the job did not end within `timeout` seconds.
+        """
+        self.info = self._client.wait(self.id, timeout=timeout)
+        return self.info
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the end and return what the script returned.
+
+        Raises:
+            JobFailed: the job ended with FAILURE or REVOKED.
+            PixyzTimeout: it did not end within `timeout` seconds.
+        """
+        info = self.wait(timeout)
+        if info["status"] == "SUCCESS":
+            return self.details()["result"]
+        message = f"Job {self.id} ended with {info['status']}.\n{info['error'] or ''}".strip()
+        raise JobFailed(message, self.id, info["status"], info["error"])
+
+    def cancel(self) -> JobInfo:
+        """Ask the platform to end the job, and return its state."""
+        self.info = self._client.cancel(self.id)
+        return self.info
+
+    def outputs(self) -> list[str]:
+        """Return the relative paths of the files that the job made."""
+        return self._client.outputs(self.id)
+
+    def download(self, path: str, target: str | os.PathLike[str] = ".", on_progress: OnProgress | None = None) -> Path:
+        """Fetch one output to a file or into a folder, and return where it is."""
+        return self._client.download(self.id, path, target, on_progress)
+
+    def download_all(
+        self, target: str | os.PathLike[str], on_progress: OnProgress | None = None, timeout: float = 600.0
+    ) -> Path:
+        """Fetch a zip of all outputs, and return where it is."""
+        return self._client.download_all(self.id, target, on_progress, timeout=timeout)
+
+
+def _job(uuid: str, rest: str = "") -> str:
+    return f"/jobs/{quote(uuid, safe='')}{rest}"
+
+
+def _in_folder(target: Path, name: str) -> Path:
+    return target / name if target.is_dir() else target

@@ -1,0 +1,210 @@
+"""Tasks in this very process, at once: no cluster needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from pixyz_worker.backend import TaskCall, new_id
+from pixyz_worker.exception import PixyzException, PixyzExitFault
+from pixyz_worker.loader import (
+    Schedule,
+    call_entrypoint,
+    get_entrypoint,
+    load_script,
+    script_folder,
+    unload_script,
+)
+from pixyz_worker.pc import ProgramContext, copied
+from pixyz_worker.progress import Progress
+from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle, TaskOutcome, task_handles
+
+if TYPE_CHECKING:
+    from pixyz_worker.plan import Node, Plan
+
+
+class LocalBackend:
+    """Runs each task in this process when it is submitted, and keeps its outcome for as long as it lives.
+
+    Limits and queues mean nothing here: a task runs until it ends.
+    """
+
+    is_local = True
+    supports_graphs = True
+
+    def __init__(self) -> None:
+        self._outcomes: dict[str, TaskOutcome] = {}
+
+    def submit(self, task: TaskCall) -> ResultHandle:
+        """Run a task to its end."""
+        self._outcomes[task.id] = _attempted(lambda: run_in_place(task))
+        return self.result(task.id)
+
+    def submit_plan(self, plan: Plan) -> ResultHandle:
+        """Run a graph to its end, one task after another."""
+        from pixyz_worker.plan import handles_of
+
+        for node in plan.nodes:
+            self._outcomes[node.id] = self._run_node(node)
+        return handles_of(plan, self)[plan.end]
+
+    def result(self, task_id: str) -> ResultHandle:
+        """Handle on a task by its id."""
+        return AsyncResult(task_id, self)
+
+    def outcome(self, task_id: str, timeout_s: float | None) -> TaskOutcome:
+        """Outcome of a task; every task that was started here has ended."""
+        known = self._outcomes.get(task_id)
+        if known is None and timeout_s is None:
+            raise PixyzException(f"no task {task_id} was started in this process; waiting for it would not end")
+        return known or TaskOutcome(state="PENDING")
+
+    def revoke(self, task_id: str) -> None:
+        """Nothing: every task that was started here has ended."""
+
+    def _run_node(self, node: Node) -> TaskOutcome:
+        from pixyz_worker.plan import GatherNode, PartNode
+
+        before = self._outcomes[node.after] if node.after else None
+        if node.after and before and before.state != "SUCCESS":
+            return _not_run(node.after, before)
+        if isinstance(node, GatherNode):
+            return self._gathered(node.members)
+        if isinstance(node, PartNode):
+            return _attempted(lambda: [run_in_place(call) for call in node.calls])
+        fed = replace(node.call, params=before.result) if before and node.fed else node.call
+        return _attempted(lambda: run_in_place(fed))
+
+    def _gathered(self, members: Iterable[str]) -> TaskOutcome:
+        results: list[Any] = []
+        for member in members:
+            outcome = self._outcomes[member]
+            if outcome.state != "SUCCESS":
+                return _not_run(member, outcome)
+            results.append(outcome.result)
+        return TaskOutcome(state="SUCCESS", result=results)
+
+
+class LocalPixyzTask:
+    """A script's entrypoint on the workstation, without a cluster."""
+
+    @staticmethod
+    def from_commandline(
+        script: str | os.PathLike[str],
+        output_dir: str | os.PathLike[str] | None,
+        entrypoint: str,
+        params: Any = None,
+        input_file: str | os.PathLike[str] | None = None,
+    ) -> Any:
+        """Run it, print its progress, and return what it returns; what it raises passes through."""
+        pc = ProgramContext.from_local(script, input_file, output_dir).update(entrypoint=entrypoint)
+        call = TaskCall(id=new_id(), params={} if params is None else params, context=pc)
+        return execute(call, Progress(_PercentPrinter()))
+
+
+def run_in_place(call: TaskCall) -> Any:
+    """Run one call here and return its result: the record, or the bare value of a raw one."""
+    started = datetime.now(UTC)
+    progress = Progress()
+    value = execute(call, progress)
+    return value if call.context.get("raw") else _record(call, value, progress, started)
+
+
+def execute(call: TaskCall, progress: Progress) -> Any:
+    """Load the script of a call, run its entrypoint and return what that returns."""
+    context = call.context.clone()
+    if not context.get("script"):
+        raise PixyzException("the context names no script; make it with ProgramContext.from_local(__file__)")
+    # Params are copied as a cluster would: a task that changes its own changes nobody else's.
+    params = copied(call.params)
+    context |= {"params": params, "progress": progress, "task": call, "retry": 0}
+    context["queue"] = call.options.get("queue") or context.get("queue")
+    script = Path(context["script"])
+    with script_folder(script):
+        module = load_script(script)
+        try:
+            function = get_entrypoint(module, context["entrypoint"])
+            value = call_entrypoint(function, context, params)
+            schedule: Schedule | None = getattr(function, "schedule", None)
+            if isinstance(schedule, Schedule) and schedule.wait and isinstance(value, AsyncResult | GroupResult):
+                value = wait_for(value, progress, schedule.timeout)
+        finally:
+            unload_script(module)
+    progress.stop()
+    return value
+
+
+def wait_for(handle: AsyncResult | GroupResult, progress: Progress, timeout_s: float | None = None) -> Any:
+    """Wait for a graph that an entrypoint returned, one step for each task of it that has ended."""
+    deadline = None if timeout_s is None else monotonic() + timeout_s
+    tasks = task_handles(handle)
+    progress.set_total(len(tasks))
+    for task in tasks:
+        task.get(timeout=None if deadline is None else max(0.0, deadline - monotonic()), propagate=False)
+        progress.next(f"Task {task.id}: {task.state}")
+    value = handle.get()
+    return value["result"] if isinstance(value, dict) and {"uuid", "status", "result"} <= value.keys() else value
+
+
+def _attempted(task: Callable[[], Any]) -> TaskOutcome:
+    """Outcome of a task that runs here and now."""
+    try:
+        return TaskOutcome(state="SUCCESS", result=task())
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        return _failed(PixyzExitFault(code))
+    except Exception as error:
+        return _failed(error)
+
+
+def _failed(error: BaseException) -> TaskOutcome:
+    from traceback import format_exception
+
+    return TaskOutcome(state="FAILURE", error=error, traceback="".join(format_exception(error)))
+
+
+def _not_run(cause_id: str, cause: TaskOutcome) -> TaskOutcome:
+    """Outcome of what depends on a task that failed: the same error, and a text that names the cause."""
+    last_line = (cause.traceback or "").rstrip().rpartition("\n")[2]
+    text = last_line if "Not run" in last_line else f"Not run, because task {cause_id} failed: {last_line}"
+    return TaskOutcome(state="FAILURE", error=cause.error, traceback=text)
+
+
+def _record(call: TaskCall, value: Any, progress: Progress, started: datetime) -> dict[str, Any]:
+    requested = call.context.get("time_request")
+    return {
+        "uuid": call.id,
+        "name": call.context["entrypoint"],
+        "status": "SUCCESS",
+        "progress": 100,
+        "error": None,
+        "time_info": {
+            "request": requested.isoformat() if isinstance(requested, datetime) else requested,
+            "started": started.isoformat(),
+            "stopped": datetime.now(UTC).isoformat(),
+        },
+        "steps": [{"duration": step.duration, "info": step.info} for step in progress.steps],
+        "retry": 0,
+        "result": value,
+    }
+
+
+class _PercentPrinter:
+    """Prints each step with the percentage done when it begins."""
+
+    def __init__(self) -> None:
+        self._total = 0
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if event["kind"] == "total":
+            self._total = event["total"]
+        elif event["kind"] == "step":
+            known = f"{min(100, 100 * event['index'] // self._total):3}%" if self._total else "  ? "
+            print(f"[{known}] {event['info']}", flush=True)
+        else:
+            print("[100%] Done", flush=True)

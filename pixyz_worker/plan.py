@@ -1,0 +1,225 @@
+"""The plan of a graph: its tasks in a flat list, each after those that it depends on.
+
+`compile_plan` makes it of a composition; nothing here runs a task, a backend does. One plan, several
+executors: in this process (local.py), or on a cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+from pixyz_worker.backend import TaskCall, current_backend, new_id
+from pixyz_worker.canvas import UNSET, Canvas, Chain, Chord, Chunks, Group, Signature
+from pixyz_worker.exception import PixyzException
+from pixyz_worker.result import AsyncResult, GroupResult, Outcomes, ResultHandle
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskNode:
+    """A task to run."""
+
+    call: TaskCall
+    """What to run; its params are replaced when the node is fed."""
+
+    after: str | None = None
+    """Id of the node that must have ended well before."""
+
+    fed: bool = False
+    """Whether the result of `after` becomes the params."""
+
+    @property
+    def id(self) -> str:
+        """Id of the task."""
+        return self.call.id
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartNode:
+    """A part of chunks: one task that makes several calls, one after another, and gives the list."""
+
+    id: str
+    """Id of the task."""
+
+    calls: tuple[TaskCall, ...]
+    """Its calls, each with the id of the part."""
+
+    after: str | None = None
+    """Id of the node that must have ended well before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatherNode:
+    """The list of results of its members; no task of its own."""
+
+    id: str
+    """Id of the group."""
+
+    members: tuple[str, ...]
+    """Ids of the nodes whose results make the list."""
+
+    after: str | None = None
+    """Id of the node that its members run after."""
+
+
+Node = TaskNode | PartNode | GatherNode
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A graph of tasks, flat."""
+
+    nodes: tuple[Node, ...]
+    """All nodes; each one after those that it depends on."""
+
+    end: str
+    """Id of the node whose result is that of the graph."""
+
+    parents: Mapping[str, str]
+    """Which node a node's handle leads back to."""
+
+
+@runtime_checkable
+class GraphBackend(Protocol):
+    """A backend that runs whole plans."""
+
+    supports_graphs: bool
+    """True."""
+
+    def submit_plan(self, plan: Plan) -> ResultHandle:
+        """Run a plan and return the handle of its end."""
+
+
+def run(canvas: Canvas, params: Any = UNSET) -> ResultHandle:
+    """Run a composition on the current backend."""
+    plan = compile_plan(canvas, params)
+    backend = current_backend()
+    if len(plan.nodes) == 1 and isinstance(node := plan.nodes[0], TaskNode):
+        return backend.submit(node.call)
+    if isinstance(backend, GraphBackend) and backend.supports_graphs:
+        return backend.submit_plan(plan)
+    raise PixyzException(
+        "graphs of tasks do not run on this cluster yet; run the script locally (LocalPixyzTask, or "
+        "ProgramContext.from_local), or start its tasks one by one"
+    )
+
+
+def single_call(signature: Signature) -> TaskCall:
+    """The call of one signature."""
+    (node,) = compile_plan(signature).nodes
+    assert isinstance(node, TaskNode)
+    return node.call
+
+
+def compile_plan(canvas: Canvas, params: Any = UNSET) -> Plan:
+    """The plan of a composition; `params`, if given, feed what comes first."""
+    compiler = _Compiler()
+    end = compiler.add(canvas, _Feed(value=params, options={}))
+    return Plan(nodes=tuple(compiler.nodes), end=end, parents=compiler.parents)
+
+
+def handles_of(plan: Plan, outcomes: Outcomes) -> dict[str, ResultHandle]:
+    """Handles of all nodes by id, each leading back to its parent; `outcomes` knows how they stand."""
+    handles: dict[str, ResultHandle] = {}
+    for node in plan.nodes:
+        above = handles[plan.parents[node.id]] if node.id in plan.parents else None
+        if isinstance(node, GatherNode):
+            handles[node.id] = GroupResult(node.id, (handles[each] for each in node.members), parent=above)
+        else:
+            handles[node.id] = AsyncResult(node.id, outcomes, parent=above)
+    return handles
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Feed:
+    """What a part of a graph stands on."""
+
+    after: str | None = None
+    """Node whose result it gets."""
+
+    value: Any = UNSET
+    """Params known from the start."""
+
+    options: Mapping[str, Any]
+    """Options of the compositions around it."""
+
+    def inside(self, canvas: Canvas) -> _Feed:
+        return replace(self, options={**self.options, **canvas.options}) if canvas.options else self
+
+
+class _Compiler:
+    """Collects nodes; a chain of any length costs no recursion, only nesting does."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.parents: dict[str, str] = {}
+
+    def add(self, canvas: Canvas, feed: _Feed) -> str:
+        """Add the nodes of `canvas` and return the id of its end."""
+        return _ADDERS[type(canvas)](self, canvas, feed.inside(canvas))
+
+    def add_signature(self, signature: Signature, feed: _Feed) -> str:
+        fed = feed.after is not None and not signature.immutable
+        # Checked now, with a stand-in for the result to come, so that nothing runs of a graph that cannot.
+        params, context = signature.call(None if fed else feed.value)
+        options = {key: value for key, value in feed.options.items() if key != "task_id"}
+        id = signature.options.get("task_id") or new_id()
+        call = TaskCall(id=id, params=params, context=context, options=options)
+        self.nodes.append(TaskNode(call=call, after=feed.after, fed=fed))
+        return call.id
+
+    def add_chain(self, sequence: Chain, feed: _Feed) -> str:
+        if not sequence.tasks:
+            raise PixyzException("a chain needs at least one task")
+        previous = ""
+        for task in sequence.tasks:
+            end = self.add(task, feed)
+            if previous:
+                self.parents[self._root_of(end)] = previous
+            feed = replace(feed, after=end, value=UNSET)
+            previous = end
+        return previous
+
+    def add_group(self, side_by_side: Group, feed: _Feed) -> str:
+        members = tuple(self.add(task, feed) for task in side_by_side.tasks)
+        return self._gather(members, feed)
+
+    def add_chord(self, whole: Chord, feed: _Feed) -> str:
+        if whole.body is None:
+            raise PixyzException("a chord needs a body: chord([a, b], body)() or chord([a, b])(body)")
+        return self.add_chain(Chain(tasks=(whole.header, whole.body)), feed)
+
+    def add_chunks(self, mapped: Chunks, feed: _Feed) -> str:
+        members: list[str] = []
+        for start in range(0, len(mapped.items), mapped.size):
+            id = new_id()
+            calls = (self._item_call(id, mapped, item, feed) for item in mapped.items[start : start + mapped.size])
+            self.nodes.append(PartNode(id=id, calls=tuple(calls), after=feed.after))
+            members.append(id)
+        return self._gather(tuple(members), feed)
+
+    def _gather(self, members: tuple[str, ...], feed: _Feed) -> str:
+        id = new_id()
+        self.nodes.append(GatherNode(id=id, members=members, after=feed.after))
+        return id
+
+    def _item_call(self, id: str, mapped: Chunks, item: Any, feed: _Feed) -> TaskCall:
+        args = item if isinstance(item, tuple) else (item,)
+        params, context = mapped.task.completed(*args).call()
+        return TaskCall(id=id, params=params, context=context, options={**feed.options, **mapped.task.options})
+
+    def _root_of(self, end: str) -> str:
+        """Where the parents of a step that was just added lead to, so far."""
+        while end in self.parents:
+            end = self.parents[end]
+        return end
+
+
+_ADDERS: Mapping[type[Canvas], Callable[[_Compiler, Any, _Feed], str]] = {
+    Signature: _Compiler.add_signature,
+    Chain: _Compiler.add_chain,
+    Group: _Compiler.add_group,
+    Chord: _Compiler.add_chord,
+    Chunks: _Compiler.add_chunks,
+}

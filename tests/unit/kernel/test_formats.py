@@ -1,0 +1,71 @@
+"""The format table: lookups, sentences, and the page made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pixyz_worker.exception import InvalidFile
+from pixyz_worker.kernel import formats
+from pixyz_worker.kernel.format_page import page
+from pixyz_worker.kernel.formats import Format, find
+
+DOCS = Path(__file__).parents[3] / "docs" / "formats.md"
+
+
+@pytest.mark.parametrize(
+    "path", ["glb", ".glb", "GLB", "a/b/part.Glb", "my.part.glb", Path("x/part.GLB"), "/a.b/c.glb"]
+)
+def test_find_takes_paths_and_extensions(path: str | Path) -> None:
+    """Given a path or an extension, when the format is looked up, then case and dots do not matter."""
+    assert find(path).name == "GLB"
+
+
+@pytest.mark.parametrize("path", ["part.CATPart", "x.sldprt", "y.jt", "z.x_t", "w.prt", "plan.dwg"])
+def test_formats_of_the_sdk_say_so(path: str) -> None:
+    """Given a format that only the SDK reads, when it is looked up, then the sentence says so and lists others."""
+    with pytest.raises(InvalidFile, match=r"needs the Pixyz SDK.*can be read: .*glb.*step"):
+        find(path)
+
+
+@pytest.mark.parametrize("path", ["part.docx", "notes.txt", "archive.foo"])
+def test_unknown_formats_list_what_is_known(path: str) -> None:
+    """Given an unknown extension, when it is looked up, then the sentence lists what is read and written."""
+    with pytest.raises(InvalidFile, match=r"not a format that is known here.*can be read: .*can be written: "):
+        find(path)
+
+
+@pytest.mark.parametrize("path", ["", "/a/README", "folder/", Path("part")])
+def test_no_extension_is_named(path: str | Path) -> None:
+    """Given a path without an extension, when it is looked up, then the sentence says so."""
+    with pytest.raises(InvalidFile, match="has no extension"):
+        find(path)
+
+
+def test_a_missing_package_is_named() -> None:
+    """Given a format whose package is missing, when it is loaded, then the sentence says what to install."""
+    entry = Format(name="Odd", extensions=("odd",), reader="x:y", packages=("odd-lib",), modules=("no_such_module",))
+    with pytest.raises(InvalidFile, match=r"needs odd-lib.*pip install odd-lib"):
+        entry.load_reader()
+
+
+def test_what_is_only_read_cannot_be_written() -> None:
+    """Given STEP, when it is to be written, then the sentence lists what can be."""
+    with pytest.raises(InvalidFile, match=r"STEP .*cannot be written here.*can be written: .*glb"):
+        find("step").load_writer()
+
+
+def test_the_table_is_consistent() -> None:
+    """Given the table, then extensions are unique, lower case, and not also said to need the SDK."""
+    every = [extension for entry in formats.TABLE for extension in entry.extensions]
+    assert len(every) == len(set(every))
+    assert all(extension == extension.lower() and "." not in extension for extension in every)
+    assert not set(every) & set(formats.SDK_ONLY)
+    assert formats.readable_extensions() >= formats.writable_extensions() >= {"pxz", "glb", "gltf", "obj"}
+    assert formats.readable_extensions() - formats.writable_extensions() == {"step", "stp"}
+
+
+def test_the_page_is_up_to_date() -> None:
+    """Given docs/formats.md, then it is what `python -m pixyz_worker.kernel.formats` prints."""
+    assert DOCS.read_text(encoding="utf-8") == page()
