@@ -44,6 +44,9 @@ PACKAGES: Sequence[str] = (
     "trimesh",
     "numpy",
     "pillow",
+    "lxml",
+    "networkx",
+    "pycollada",
 )
 """Distributions that the platform cannot do without; the same as the project's dependencies."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -127,25 +127,31 @@ class JobEvents:
                     yield event
 
     def _changes(self, news: dict[str, Any]) -> list[Event]:
-        """Return the events that lead from what was seen to a snapshot."""
-        events: list[Event] = []
-        seen, state, total = self._seen, news["state"], news["total"]
-        if news["attempt"] != seen.attempt:
-            seen = replace(seen, attempt=news["attempt"], steps=0, ended=0)
+        """Return the events that lead from what was seen to a snapshot: the end, if it is one, comes last."""
+        if news["attempt"] != self._seen.attempt:
+            self._seen = replace(self._seen, attempt=news["attempt"], steps=0, ended=0)
+        status = JobState(news["state"]["status"])
+        if status.terminal:
+            return [*self._new_steps(news), *self._new_status(news["state"])]
+        return [*self._new_status(news["state"]), *self._new_steps(news)]
+
+    def _new_status(self, state: dict[str, Any]) -> Iterator[Event]:
+        status = _STATES.index(JobState(state["status"]))
+        if status != self._seen.status:
+            self._seen = replace(self._seen, status=status)
+            yield Event(str(self._seen), "status", state)
+
+    def _new_steps(self, news: dict[str, Any]) -> Iterator[Event]:
+        seen, total = self._seen, news["total"]
         for index, info, duration in news["steps"]:
             done = duration >= 0
             if index < seen.ended or (index < seen.steps and not done):
                 continue
             seen = replace(seen, steps=max(seen.steps, index + 1), ended=index + 1 if done else seen.ended)
+            self._seen = seen
             progress = min(100, 100 * index // total) if total else None
             data = {"index": index, "info": info, "duration": duration, "progress": progress}
-            events.append(Event(str(seen), "step", data))
-        status = _STATES.index(JobState(state["status"]))
-        if status != seen.status:
-            seen = replace(seen, status=status)
-            events.append(Event(str(seen), "status", state))
-        self._seen = seen
-        return events
+            yield Event(str(seen), "step", data)
 
 
 class LogReader:

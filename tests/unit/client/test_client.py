@@ -1,0 +1,166 @@
+"""The client's methods and errors."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.responses import JSONResponse, PlainTextResponse
+
+import pixyz_ray.client
+from pixyz_ray.client import Client, JobFailed, PlatformUnreachable, ServerBusy
+from pixyz_worker.exception import PixyzWebError
+
+
+def test_the_public_names_are_pinned() -> None:
+    """Given the package, when its names are listed, then they are these."""
+    assert pixyz_ray.client.__all__ == [
+        "Address",
+        "Client",
+        "Event",
+        "InvalidClientConfig",
+        "JobDetails",
+        "JobFailed",
+        "JobHandle",
+        "JobInfo",
+        "JobPage",
+        "LogEvent",
+        "PlatformUnreachable",
+        "ServerBusy",
+        "StatusEvent",
+        "StepEvent",
+        "find_address",
+    ]
+
+
+def test_a_submission_has_the_fields_of_the_contract(
+    client: Client, peer: Any, tmp_path: Path, server_kit: Any
+) -> None:
+    """Given a script with everything, when it is sent, then the form has it, and what is None is not in it."""
+    (tmp_path / "run.py").write_text("def main(pc, params): ...")
+    (tmp_path / "in.step").write_bytes(b"ISO-10303-21;")
+    seen: list[int] = []
+    job = client.submit(
+        tmp_path / "run.py",
+        input_file=tmp_path / "in.step",
+        params={"größe": [1, None]},
+        name="mine",
+        config={"entrypoint": "other", "queue": None},
+        on_upload=lambda done, total: seen.append(done),
+    )
+    assert (job.id, job.info["status"]) == (server_kit.UUID, "SENT")
+    assert json.loads(peer.form.pop("params")) == {"größe": [1, None]}
+    assert json.loads(peer.form.pop("config")) == {"entrypoint": "other"}
+    assert peer.form == {
+        "process": "custom",
+        "name": "mine",
+        "script": ("run.py", b"def main(pc, params): ..."),
+        "file": ("in.step", b"ISO-10303-21;"),
+    }
+    assert seen
+
+
+def test_a_process_and_a_source_can_be_sent(client: Client, peer: Any) -> None:
+    """Given no file at all, when a process or a source is sent, then the form is small."""
+    client.submit(process="sleep")
+    assert peer.form == {"process": "sleep", "params": "{}", "config": "{}"}
+    client.submit(b"def main(pc, params): return 1")
+    assert peer.form["script"] == ("script.py", b"def main(pc, params): return 1")
+    with pytest.raises(TypeError, match="either"):
+        client.submit()
+
+
+def test_plain_questions(client: Client, peer: Any, server_kit: Any) -> None:
+    """Given a server, when it is asked, then the answers are its own."""
+    assert client.version() == "9.8.7"
+    assert client.processes() == ["convert_file", "sleep"]
+    assert client.process_doc("sleep").startswith("Process 'sleep'")
+    assert client.jobs("FAILURE", 3, "x")["jobs"] == [peer.state()]
+    assert dict(peer.requests[-1].query_params) == {"status": "FAILURE", "limit": "3", "after": "x"}
+    assert client.cancel(server_kit.UUID)["status"] == "REVOKED"
+    assert client.job(server_kit.UUID).state() == peer.state()
+
+
+def test_a_server_without_health_still_has_a_version(client: Client, peer: Any, server_kit: Any) -> None:
+    """Given an older server, when its version is asked, then it is the welcome line."""
+    peer.answers["/health"] = [server_kit.refusal(404, "no")]
+    assert client.version() == "Welcome to Pixyz on Ray 9.8.7"
+
+
+def test_a_handle_gives_the_result(client: Client, peer: Any) -> None:
+    """Given a job that succeeds, when its result is asked, then it is what the script returned."""
+    peer.result = {"answer": 42}
+    assert client.submit(process="sleep").result(timeout=5) == {"answer": 42}
+
+
+def test_a_failed_job_raises_its_traceback(client: Client, peer: Any, server_kit: Any) -> None:
+    """Given a job that fails, when its result is asked, then the error carries the traceback."""
+    peer.events = [server_kit.status("FAILURE", 0, "Traceback\nValueError: no")]
+    with pytest.raises(JobFailed, match="ValueError: no") as caught:
+        client.submit(process="sleep").result(timeout=5)
+    assert (caught.value.uuid, caught.value.status) == (server_kit.UUID, "FAILURE")
+
+
+def test_a_followed_log_is_resumed_where_it_broke(client: Client, peer: Any, server_kit: Any) -> None:
+    """Given a log that breaks inside a character, when it is followed, then the text is whole."""
+    peer.log = "größe: 3 €\n".encode() * 50
+    path = f"/jobs/{server_kit.UUID}/logs"
+    peer.cut[path] = [3, 6]
+    assert "".join(client.logs(server_kit.UUID, follow=True)) == peer.log.decode()
+    asked = [dict(request.query_params) for request in peer.asked(path)]
+    assert [query["offset"] for query in asked] == ["0", "3", "9"]
+    assert asked[0]["follow"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ("contract", "what is wrong"),
+        (JSONResponse({"detail": "Not Found"}, 404), "Not Found"),
+        (JSONResponse(["odd"], 400), '["odd"]'),
+        (PlainTextResponse("<h1>Bad Gateway</h1>", 500), "<h1>Bad Gateway</h1>"),
+        (PlainTextResponse("", 403), "Forbidden"),
+    ],
+)
+def test_a_refusal_keeps_the_servers_sentence(
+    client: Client, peer: Any, server_kit: Any, answer: Any, sentence: str
+) -> None:
+    """Given any answer that says no, when it becomes an error, then its sentence is the server's."""
+    peer.answers["/processes"] = [server_kit.refusal(400, "what is wrong") if answer == "contract" else answer]
+    with pytest.raises(PixyzWebError) as caught:
+        client.processes()
+    assert caught.value.message == sentence
+    assert caught.value.url == f"{peer.url}/processes"
+
+
+def test_too_many_says_when_to_come_back(client: Client, peer: Any, server_kit: Any) -> None:
+    """Given a full queue, when a job is sent, then the error knows when to try again."""
+    peer.answers["/jobs"] = [server_kit.refusal(429, "queue full", **{"Retry-After": "7"})]
+    with pytest.raises(ServerBusy, match="queue full") as caught:
+        client.submit(process="sleep")
+    assert caught.value.retry_after == 7
+
+
+def test_a_closed_port_says_what_to_do(closed_url: str) -> None:
+    """Given no platform, when it is asked, then the sentence names `pixyz up` and -u."""
+    with Client(closed_url) as client, pytest.raises(PlatformUnreachable, match=r"`pixyz up`.*-u URL"):
+        client.processes()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServerBusy(429, "http://x", "full", 3.0),
+        JobFailed("no", "id", "REVOKED", "trace"),
+        PlatformUnreachable("gone"),
+    ],
+)
+def test_errors_survive_pickling(error: Exception) -> None:
+    """Given an error of the client, when it crosses a process border, then it is the same."""
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)

@@ -1,0 +1,60 @@
+"""What the doctor finds and advises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from pixyz_ray.cli import checks
+from pixyz_ray.cli.app import cli
+from pixyz_ray.cli.checks import Verdict
+
+
+def test_every_problem_comes_with_advice(peer: Any, server_kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given an installation, when the doctor looks, then what is not good has a remedy, and JSON says the same."""
+    monkeypatch.setattr(checks, "_ray", checks._python)  # importing Ray takes a second and is tested elsewhere
+    result = CliRunner().invoke(cli, ["-u", peer.url, "-k", server_kit.TOKEN, "doctor", "--json"])
+    report = json.loads(result.stdout)
+    assert (result.exit_code == 0) == report["healthy"]
+    assert all(check["remedy"] for check in report["checks"] if check["verdict"] != "ok")
+    platform = next(check for check in report["checks"] if check["name"] == "Platform")
+    assert platform["verdict"] == "ok"
+    assert "token accepted" in platform["found"]
+
+
+@pytest.mark.parametrize(
+    ("token", "url", "found", "remedy"),
+    [("wrong", None, "refuses the token", "-k TOKEN"), (None, "closed", "nothing answers", "network")],
+)
+def test_a_platform_that_cannot_be_used_is_a_problem(
+    peer: Any, closed_url: str, token: str | None, url: str | None, found: str, remedy: str
+) -> None:
+    """Given a wrong token or a closed port, when the doctor looks, then it says which and what to do."""
+    check = checks._platform(closed_url if url else peer.url, token)
+    assert check.verdict is Verdict.PROBLEM
+    assert found in check.found
+    assert remedy in check.remedy
+
+
+def test_a_library_that_does_not_import_is_named() -> None:
+    """Given a module that is not there, when it is tried, then the reason and the way to get it are said."""
+    check = checks._library("no_such_module", "no-such", "reads nothing")
+    assert check.verdict is Verdict.NOTE
+    assert "No module named" in check.found
+    assert check.remedy == "pip install no-such (reads nothing)"
+
+
+def test_an_open_home_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a home that others may read, when the doctor looks, then it says how to close it."""
+    folder = tmp_path / "open"
+    folder.mkdir(mode=0o755)
+    monkeypatch.setenv("PIXYZ_HOME", str(folder))
+    assert checks._home().remedy == f"chmod 700 {folder}"
+    folder.chmod(0o700)
+    assert checks._home().verdict is Verdict.GOOD
+    assert checks._sqlite().verdict is Verdict.GOOD
+    assert checks._disk().found.endswith(str(folder))
