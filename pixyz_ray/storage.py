@@ -12,6 +12,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_NAME_BYTES = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class JobFolder:
     """The files of one job. Making the value touches nothing on disk."""
 
@@ -34,42 +35,42 @@ class JobFolder:
         if not is_uuid(self.uuid):
             raise PixyzSecurityViolation(f"{self.uuid!r} is not the id of a job")
 
-    @property
+    @cached_property
     def path(self) -> Path:
         """The job's folder."""
         return self.share / self.uuid
 
-    @property
+    @cached_property
     def script(self) -> Path:
         """Folder of the script."""
         return self.path / "script"
 
-    @property
+    @cached_property
     def inputs(self) -> Path:
         """Folder of the uploaded input."""
         return self.path / "inputs"
 
-    @property
+    @cached_property
     def outputs(self) -> Path:
         """Folder that the script writes into."""
         return self.path / "outputs"
 
-    @property
+    @cached_property
     def archives(self) -> Path:
         """Folder of the packed outputs."""
         return self.path / "archives"
 
-    @property
+    @cached_property
     def archive(self) -> Path:
         """Zip file of all outputs, there once it is whole."""
         return self.archives / "outputs.zip"
 
-    @property
+    @cached_property
     def log(self) -> Path:
         """What the script printed, over all attempts."""
         return self.path / "job.log"
 
-    @property
+    @cached_property
     def lock(self) -> Path:
         """Held by the worker that runs the job, so that two attempts never run at once."""
         return self.path / ".lock"
@@ -120,9 +121,13 @@ class JobFolder:
         self.archives.mkdir(parents=True, exist_ok=True)
         draft = self.archives / f".outputs-{os.urandom(4).hex()}.zip"
         try:
-            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            with zipfile.ZipFile(
+                draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False
+            ) as archive:
                 for path in sorted(self._output_files()):
-                    archive.write(path, path.relative_to(self.outputs).as_posix())
+                    # A file's name may be no UTF-8; in the archive it must be.
+                    name = path.relative_to(self.outputs).as_posix().encode("utf-8", "backslashreplace").decode()
+                    archive.write(path, name)
             draft.replace(self.archive)
         finally:
             draft.unlink(missing_ok=True)

@@ -212,6 +212,7 @@ def _attempt(values: dict[str, Any]) -> Attempt:
 
 
 def _row(job: Job) -> dict[str, Any]:
+    # JSON in ASCII: a script's text may hold half a character, which no database takes.
     return {
         "uuid": job.uuid,
         "state": str(job.state),
@@ -219,8 +220,8 @@ def _row(job: Job) -> dict[str, Any]:
         "name": job.name,
         "progress": job.progress,
         "error": job.error,
-        "record": json.dumps(encode_job(job), ensure_ascii=False),
-        "result": None if job.result is None else json.dumps(job.result, ensure_ascii=False),
+        "record": json.dumps(encode_job(job)),
+        "result": None if job.result is None else json.dumps(job.result),
     }
 
 

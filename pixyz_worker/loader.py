@@ -128,14 +128,15 @@ def script_folder(path: Path) -> Iterator[None]:
     if folder in sys.path:
         yield
         return
-    known = {name.partition(".")[0] for name in sys.modules}
+    known = set(sys.modules)
     sys.path.insert(0, folder)
     try:
         yield
     finally:
         if folder in sys.path:
             sys.path.remove(folder)
-        for name in [name for name in sys.modules if name.partition(".")[0] not in known]:
+        # Submodules first, since a package's place is what tells where they lie.
+        for name in sorted(sys.modules.keys() - known, reverse=True):
             if _lies_in(folder, name.partition(".")[0]):
                 sys.modules.pop(name)
 

@@ -58,6 +58,7 @@ def deployment(settings: Settings, local_token_sha256: str) -> Any:
         health_check_period_s=2,
         health_check_timeout_s=10,
         ray_actor_options={"num_cpus": 0},
+        logging_config={"enable_access_log": False},
     )
     @serve.ingress(builder)
     class Api:

@@ -9,7 +9,6 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob
@@ -22,6 +21,7 @@ from pixyz_worker.exception import (
     PixyzFileNotFound,
     PixyzSecurityViolation,
 )
+from serve_app.answers import JsonAnswer
 
 _log = logging.getLogger(__name__)
 
@@ -59,14 +59,14 @@ STATUS_OF: Mapping[type[Exception], int] = {
 _RETRY_AFTER_S = {425: "1", 429: "5", 503: "2"}
 
 
-def error_response(status: int, details: str) -> JSONResponse:
+def error_response(status: int, details: str) -> JsonAnswer:
     """Return the contract's answer for an HTTP error."""
     headers = {"Retry-After": _RETRY_AFTER_S[status]} if status in _RETRY_AFTER_S else {}
     if status == 401:
         headers["WWW-Authenticate"] = "ApiKey"
     message = HTTPStatus(status).phrase
     content = {"detail": {"code": status, "message": message, "details": details}}
-    return JSONResponse(content, status_code=status, headers=headers)
+    return JsonAnswer(content, status_code=status, headers=headers)
 
 
 def add_error_handlers(app: FastAPI, *, debug: bool) -> None:
@@ -77,22 +77,22 @@ def add_error_handlers(app: FastAPI, *, debug: bool) -> None:
         debug: whether a fault of ours is answered with its traceback.
     """
 
-    async def on_ours(_request: Request, error: Exception) -> JSONResponse:
+    async def on_ours(_request: Request, error: Exception) -> JsonAnswer:
         for kind in type(error).__mro__:
             if kind in STATUS_OF:
                 return error_response(STATUS_OF[kind], str(error))
         return await on_fault(_request, error)
 
-    async def on_http(_request: Request, error: Exception) -> JSONResponse:
+    async def on_http(_request: Request, error: Exception) -> JsonAnswer:
         assert isinstance(error, HTTPException)
         return error_response(error.status_code, str(error.detail))
 
-    async def on_validation(_request: Request, error: Exception) -> JSONResponse:
+    async def on_validation(_request: Request, error: Exception) -> JsonAnswer:
         assert isinstance(error, RequestValidationError)
         problems = (f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
         return error_response(400, "; ".join(problems))
 
-    async def on_fault(request: Request, error: Exception) -> JSONResponse:
+    async def on_fault(request: Request, error: Exception) -> JsonAnswer:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         text = "".join(traceback.format_exception(error)) if debug else "The server failed; its log says why."
         return error_response(500, text)

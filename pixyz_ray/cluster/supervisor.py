@@ -105,6 +105,8 @@ def _start_platform(settings: Settings, folder: Path) -> Any:
 
     from pixyz_ray.cluster.tracker import make_tracker
 
+    # Serve announces the proxy's port, which is not where the service is.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     tracker = make_tracker(settings)
     opened = tracker.endpoint.remote()
     # Serve wants a proxy although the replica serves by itself; any port will do for it.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Depends
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from serve_app import schemas
+from serve_app.answers import JsonAnswer
 from serve_app.dependencies import TheEngine
 
 
@@ -18,6 +19,6 @@ def backend_router(check_token: Any) -> APIRouter:
     @router.get("/get_task_meta/{uuid}", response_model=schemas.TaskMeta, responses={404: {"model": schemas.Error}})
     async def get_task_meta(uuid: str, engine: TheEngine) -> Response:
         """Return a job as task meta."""
-        return JSONResponse(await engine.task_meta(uuid))
+        return JsonAnswer(await engine.task_meta(uuid))
 
     return router

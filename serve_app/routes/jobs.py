@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from pixyz_ray.jobs import JobState
 from serve_app import schemas
+from serve_app.answers import JsonAnswer
 from serve_app.dependencies import TheEngine
 from serve_app.errors import BadRequest, TooEarly
 from serve_app.streams import event_stream, log_stream
@@ -66,17 +67,17 @@ def _add_submitting(router: APIRouter) -> None:
         except BaseException:
             folder.remove()
             raise
-        return JSONResponse(await engine.submit(folder, form))
+        return JsonAnswer(await engine.submit(folder, form))
 
     @router.post("/{uuid}/cancel", response_model=schemas.JobState)
     async def cancel_job(uuid: str, engine: TheEngine) -> Response:
         """Cancel a job. One that has ended stays as it is."""
-        return JSONResponse(await engine.cancel(uuid))
+        return JsonAnswer(await engine.cancel(uuid))
 
     @router.delete("/{uuid}", response_model=schemas.JobState)
     async def delete_job(uuid: str, engine: TheEngine) -> Response:
         """Cancel a job: the same as the POST to its `cancel`."""
-        return JSONResponse(await engine.cancel(uuid))
+        return JsonAnswer(await engine.cancel(uuid))
 
 
 def _add_asking(router: APIRouter) -> None:
@@ -89,17 +90,17 @@ def _add_asking(router: APIRouter) -> None:
     ) -> Response:
         """List jobs, newest first."""
         jobs = await engine.page(state=status, limit=limit, after=after)
-        return JSONResponse({"jobs": jobs, "next": jobs[-1]["uuid"] if len(jobs) == limit else None})
+        return JsonAnswer({"jobs": jobs, "next": jobs[-1]["uuid"] if len(jobs) == limit else None})
 
     @router.get("/{uuid}", response_model=schemas.JobState)
     async def get_job(uuid: str, engine: TheEngine) -> Response:
         """Tell how a job stands."""
-        return JSONResponse(await engine.state(uuid))
+        return JsonAnswer(await engine.state(uuid))
 
     @router.get("/{uuid}/details", response_model=schemas.JobDetails)
     async def get_details(uuid: str, engine: TheEngine) -> Response:
         """Tell all that is known of a job."""
-        return JSONResponse(await engine.details(uuid))
+        return JsonAnswer(await engine.details(uuid))
 
 
 def _add_following(router: APIRouter) -> None:
@@ -128,7 +129,7 @@ def _add_fetching(router: APIRouter) -> None:
     @router.get("/{uuid}/outputs", response_model=schemas.OutputList)
     async def list_outputs(uuid: str, engine: TheEngine) -> Response:
         """List a job's outputs as relative paths."""
-        return JSONResponse({"outputs": await engine.outputs(uuid)})
+        return JsonAnswer({"outputs": await engine.outputs(uuid)})
 
     @router.get("/{uuid}/outputs/archive", response_class=FileResponse, responses={425: {"model": schemas.Error}})
     async def get_archive(uuid: str, engine: TheEngine) -> Response:

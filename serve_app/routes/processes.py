@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from serve_app import schemas
+from serve_app.answers import JsonAnswer
 from serve_app.dependencies import TheEngine
 
 
@@ -16,11 +17,11 @@ def processes_router() -> APIRouter:
     @router.get("", response_model=schemas.ProcessList)
     async def list_processes(engine: TheEngine) -> Response:
         """List the pre-built processes."""
-        return JSONResponse({"processes": await engine.processes()})
+        return JsonAnswer({"processes": await engine.processes()})
 
     @router.get("/{name}", response_model=schemas.ProcessDoc, responses={400: {"model": schemas.Error}})
     async def get_process(name: str, engine: TheEngine) -> Response:
         """Return the documentation of one process."""
-        return JSONResponse({"doc": await engine.process_doc(name)})
+        return JsonAnswer({"doc": await engine.process_doc(name)})
 
     return router

@@ -6,10 +6,11 @@ import json
 import logging
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 
 from pixyz_ray.version import VERSION
 from serve_app import schemas
+from serve_app.answers import JsonAnswer
 from serve_app.dependencies import TheEngine
 from serve_app.errors import BadRequest
 from serve_app.metrics import render_metrics
@@ -32,7 +33,7 @@ def service_router() -> APIRouter:
         """Tell whether jobs can be taken: 200 when they can, 503 when not yet."""
         ready = await engine.ready()
         status = "ok" if ready else "starting"
-        return JSONResponse({"status": status, "version": VERSION, "ready": ready}, status_code=200 if ready else 503)
+        return JsonAnswer({"status": status, "version": VERSION, "ready": ready}, status_code=200 if ready else 503)
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics(engine: TheEngine) -> Response:
@@ -53,6 +54,6 @@ def service_router() -> APIRouter:
         except ValueError as error:
             raise BadRequest(f"The body is not JSON: {error}") from None
         _log.info("callback: %s", json.dumps(value))
-        return JSONResponse({"status": "ok"})
+        return JsonAnswer({"status": "ok"})
 
     return router
