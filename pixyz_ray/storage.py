@@ -11,6 +11,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -112,9 +113,11 @@ class JobFolder:
             PixyzFileNotFound: there is no such file.
         """
         path = inside(self.outputs, name)
-        if not path.is_file():
-            raise PixyzFileNotFound(f"job {self.uuid} has no output {name!r}")
-        return path
+        # A name that the file system finds too long is not there either.
+        with suppress(OSError):
+            if path.is_file():
+                return path
+        raise PixyzFileNotFound(f"job {self.uuid} has no output {name[:_MAX_NAME_BYTES]!r}")
 
     def pack(self) -> Path:
         """Write the zip of all outputs, under its final name only when it is whole, and return its path."""

@@ -33,9 +33,13 @@ def build_app(engine: Engine, local_token_sha256: str) -> FastAPI:
         version=VERSION,
         description="Run Python scripts for 3D and CAD data preparation: one file, one call.",
     )
-    app.state.engine = engine
     check = token_check(engine.settings, local_token_sha256)
-    for router in (service_router(), processes_router(), jobs_router(check), backend_router(check)):
+    for router in (
+        service_router(engine),
+        processes_router(engine),
+        jobs_router(engine, check),
+        backend_router(engine, check),
+    ):
         app.include_router(router)
     add_error_handlers(app, debug=engine.settings.debug)
     return app

@@ -11,10 +11,13 @@ from fastapi.security import APIKeyHeader
 from pixyz_ray.settings import Settings
 from serve_app.errors import Unauthorized
 
+TokenCheck = Callable[..., Awaitable[None]]
+"""A dependency that lets a request pass or raises Unauthorized."""
+
 _HEADER = APIKeyHeader(name="x-api-key", auto_error=False, description="The token of this server.")
 
 
-def token_check(settings: Settings, local_token_sha256: str) -> Callable[..., Awaitable[None]]:
+def token_check(settings: Settings, local_token_sha256: str) -> TokenCheck:
     """Return the dependency that lets a request pass or raises Unauthorized.
 
     Args:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
+from pixyz_ray.cluster.engine import Engine
 from serve_app import schemas
 from serve_app.answers import JsonAnswer
-from serve_app.dependencies import TheEngine
+from serve_app.auth import TokenCheck
 
 
-def backend_router(check_token: Any) -> APIRouter:
+def backend_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
     """Return the routes of the result backend, each of which asks for the token."""
     router = APIRouter(prefix="/backend", tags=["backend"], dependencies=[Depends(check_token)])
 
     @router.get("/get_task_meta/{uuid}", response_model=schemas.TaskMeta, responses={404: {"model": schemas.Error}})
-    async def get_task_meta(uuid: str, engine: TheEngine) -> Response:
+    async def get_task_meta(uuid: str) -> Response:
         """Return a job as task meta."""
         return JsonAnswer(await engine.task_meta(uuid))
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
+from pixyz_ray.cluster.engine import Engine
 from pixyz_ray.jobs import JobState
 from serve_app import schemas
 from serve_app.answers import JsonAnswer
-from serve_app.dependencies import TheEngine
+from serve_app.auth import TokenCheck
 from serve_app.errors import BadRequest, TooEarly
 from serve_app.streams import event_stream, log_stream
 from serve_app.upload import JobForm
@@ -47,19 +48,17 @@ class _BigFileResponse(FileResponse):
     chunk_size = 1 << 20
 
 
-def jobs_router(check_token: Any) -> APIRouter:
+def jobs_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
     """Return the routes of jobs, each of which asks for the token."""
     router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[Depends(check_token)], responses=_ERRORS)
-    _add_submitting(router)
-    _add_asking(router)
-    _add_following(router)
-    _add_fetching(router)
+    for add_routes in (_add_submitting, _add_asking, _add_following, _add_fetching):
+        add_routes(router, engine)
     return router
 
 
-def _add_submitting(router: APIRouter) -> None:
+def _add_submitting(router: APIRouter, engine: Engine) -> None:
     @router.post("", response_model=schemas.JobState, openapi_extra=_FORM, responses={413: {"model": schemas.Error}})
-    async def submit_job(request: Request, engine: TheEngine) -> Response:
+    async def submit_job(request: Request) -> Response:
         """Run a script or a pre-built process. When this answers, the job is on disk."""
         folder = engine.new_folder()
         try:
@@ -70,20 +69,19 @@ def _add_submitting(router: APIRouter) -> None:
         return JsonAnswer(await engine.submit(folder, form))
 
     @router.post("/{uuid}/cancel", response_model=schemas.JobState)
-    async def cancel_job(uuid: str, engine: TheEngine) -> Response:
+    async def cancel_job(uuid: str) -> Response:
         """Cancel a job. One that has ended stays as it is."""
         return JsonAnswer(await engine.cancel(uuid))
 
     @router.delete("/{uuid}", response_model=schemas.JobState)
-    async def delete_job(uuid: str, engine: TheEngine) -> Response:
+    async def delete_job(uuid: str) -> Response:
         """Cancel a job: the same as the POST to its `cancel`."""
         return JsonAnswer(await engine.cancel(uuid))
 
 
-def _add_asking(router: APIRouter) -> None:
+def _add_asking(router: APIRouter, engine: Engine) -> None:
     @router.get("", response_model=schemas.JobPage)
     async def list_jobs(
-        engine: TheEngine,
         status: JobState | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         after: str | None = None,
@@ -93,21 +91,19 @@ def _add_asking(router: APIRouter) -> None:
         return JsonAnswer({"jobs": jobs, "next": jobs[-1]["uuid"] if len(jobs) == limit else None})
 
     @router.get("/{uuid}", response_model=schemas.JobState)
-    async def get_job(uuid: str, engine: TheEngine) -> Response:
+    async def get_job(uuid: str) -> Response:
         """Tell how a job stands."""
         return JsonAnswer(await engine.state(uuid))
 
     @router.get("/{uuid}/details", response_model=schemas.JobDetails)
-    async def get_details(uuid: str, engine: TheEngine) -> Response:
+    async def get_details(uuid: str) -> Response:
         """Tell all that is known of a job."""
         return JsonAnswer(await engine.details(uuid))
 
 
-def _add_following(router: APIRouter) -> None:
+def _add_following(router: APIRouter, engine: Engine) -> None:
     @router.get("/{uuid}/events", responses={200: {"content": {"text/event-stream": {}}}, 204: {}})
-    async def get_events(
-        uuid: str, engine: TheEngine, last_event_id: Annotated[str | None, Header()] = None
-    ) -> Response:
+    async def get_events(uuid: str, last_event_id: Annotated[str | None, Header()] = None) -> Response:
         """Follow a job: server-sent events `status`, `step` and `log`, taken up after Last-Event-ID."""
         events = await engine.events(uuid, last_event_id)
         if events.over:
@@ -116,23 +112,21 @@ def _add_following(router: APIRouter) -> None:
         return StreamingResponse(event_stream(events), media_type="text/event-stream", headers=headers)
 
     @router.get("/{uuid}/logs", responses={200: {"content": {"text/plain": {}}}})
-    async def get_logs(
-        uuid: str, engine: TheEngine, follow: bool = False, offset: Annotated[int, Query(ge=0)] = 0
-    ) -> Response:
+    async def get_logs(uuid: str, follow: bool = False, offset: Annotated[int, Query(ge=0)] = 0) -> Response:
         """Return what the script printed, from a byte offset on; with `follow` until the job ends."""
         path = await engine.log(uuid)
         stream = log_stream(engine, uuid, path, offset, follow=follow)
         return StreamingResponse(stream, media_type="text/plain; charset=utf-8")
 
 
-def _add_fetching(router: APIRouter) -> None:
+def _add_fetching(router: APIRouter, engine: Engine) -> None:
     @router.get("/{uuid}/outputs", response_model=schemas.OutputList)
-    async def list_outputs(uuid: str, engine: TheEngine) -> Response:
+    async def list_outputs(uuid: str) -> Response:
         """List a job's outputs as relative paths."""
         return JsonAnswer({"outputs": await engine.outputs(uuid)})
 
     @router.get("/{uuid}/outputs/archive", response_class=FileResponse, responses={425: {"model": schemas.Error}})
-    async def get_archive(uuid: str, engine: TheEngine) -> Response:
+    async def get_archive(uuid: str) -> Response:
         """Download a zip of all outputs; 425 while the job or the packing is not done."""
         archive = await engine.archive(uuid)
         if archive is None:
@@ -140,7 +134,7 @@ def _add_fetching(router: APIRouter) -> None:
         return _BigFileResponse(archive, media_type="application/zip", filename=f"{uuid}.zip")
 
     @router.get("/{uuid}/outputs/{path:path}", response_class=FileResponse)
-    async def get_output(uuid: str, path: str, engine: TheEngine) -> Response:
+    async def get_output(uuid: str, path: str) -> Response:
         """Download one output; Range works."""
         if not path:
             raise BadRequest("Name the output that you want.")

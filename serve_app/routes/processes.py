@@ -5,22 +5,22 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from pixyz_ray.cluster.engine import Engine
 from serve_app import schemas
 from serve_app.answers import JsonAnswer
-from serve_app.dependencies import TheEngine
 
 
-def processes_router() -> APIRouter:
+def processes_router(engine: Engine) -> APIRouter:
     """Return the routes of processes, open to everybody."""
     router = APIRouter(prefix="/processes", tags=["processes"])
 
     @router.get("", response_model=schemas.ProcessList)
-    async def list_processes(engine: TheEngine) -> Response:
+    async def list_processes() -> Response:
         """List the pre-built processes."""
         return JsonAnswer({"processes": await engine.processes()})
 
     @router.get("/{name}", response_model=schemas.ProcessDoc, responses={400: {"model": schemas.Error}})
-    async def get_process(name: str, engine: TheEngine) -> Response:
+    async def get_process(name: str) -> Response:
         """Return the documentation of one process."""
         return JsonAnswer({"doc": await engine.process_doc(name)})
 

@@ -8,10 +8,10 @@ import logging
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
+from pixyz_ray.cluster.engine import Engine
 from pixyz_ray.version import VERSION
 from serve_app import schemas
 from serve_app.answers import JsonAnswer
-from serve_app.dependencies import TheEngine
 from serve_app.errors import BadRequest
 from serve_app.metrics import render_metrics
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _MAX_CALLBACK_BYTES = 1 << 20
 
 
-def service_router() -> APIRouter:
+def service_router(engine: Engine) -> APIRouter:
     """Return the routes of the service, open to everybody."""
     router = APIRouter(tags=["service"])
 
@@ -29,14 +29,14 @@ def service_router() -> APIRouter:
         return PlainTextResponse(f"Welcome to Pixyz on Ray {VERSION}\n")
 
     @router.get("/health", response_model=schemas.Health, responses={503: {"model": schemas.Health}})
-    async def health(engine: TheEngine) -> Response:
+    async def health() -> Response:
         """Tell whether jobs can be taken: 200 when they can, 503 when not yet."""
         ready = await engine.ready()
         status = "ok" if ready else "starting"
         return JsonAnswer({"status": status, "version": VERSION, "ready": ready}, status_code=200 if ready else 503)
 
     @router.get("/metrics", response_class=PlainTextResponse)
-    async def metrics(engine: TheEngine) -> Response:
+    async def metrics() -> Response:
         """Return the platform's figures in Prometheus text form."""
         text, media_type = render_metrics(await engine.counts())
         return Response(text, media_type=media_type)
