@@ -14,6 +14,7 @@ from typing import Any
 from pixyz_worker.exception import PixyzException
 
 MAX_ERROR_CHARS = 64 * 1024
+_MAX_INTEGER_BITS = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +65,10 @@ def checked_json(value: Any) -> Any:
 def _first_problem(value: Any, where: str, depth: int) -> str | None:
     if depth > 200:
         return f"The result is nested too deeply at {where[:200]}, or contains itself."
+    if isinstance(value, int) and value.bit_length() > _MAX_INTEGER_BITS:
+        return (
+            f"The result is not JSON: {where} is an integer of {value.bit_length()} bits, too long to be written down."
+        )
     if value is None or isinstance(value, bool | str | int):
         return None
     if isinstance(value, float):

@@ -18,7 +18,7 @@ from typing import Any
 
 from pixyz_ray.jobs import FailureClass
 from pixyz_ray.outcome import NotJson, Outcome, checked_json, full_traceback, user_traceback
-from pixyz_ray.sandbox import captured_output, clean_process, only_one
+from pixyz_ray.sandbox import captured_output, clean_process, only_one, watched_for_end
 from pixyz_ray.storage import JobFolder
 from pixyz_worker.backend import Backend, use_backend
 from pixyz_worker.loader import call_entrypoint, get_entrypoint, load_script, script_folder, unload_script
@@ -75,11 +75,15 @@ def run(spec: RunSpec, report: ProgressSink, backend: Backend | None = None) -> 
         spec: what to run.
         report: takes `{"kind": "started", ...}` and the progress events; must not raise.
         backend: where tasks that the script starts are to run; in this process when None.
+
+    Raises:
+        SystemExit: the process was told to end meanwhile; what the script did then says nothing about the job.
     """
     folder = JobFolder(Path(spec.share), spec.uuid)
     started = time.time()
     progress = Progress(report)
     with ExitStack() as stack:
+        told_to_end = stack.enter_context(watched_for_end())
         stack.enter_context(only_one(folder.lock))
         stack.enter_context(captured_output(folder.log, spec.attempt))
         stack.enter_context(clean_process(folder))
@@ -88,6 +92,8 @@ def run(spec: RunSpec, report: ProgressSink, backend: Backend | None = None) -> 
             stack.enter_context(use_backend(backend))
         # A context of its own: what a script leaves in context variables, such as its scenes, ends with it.
         result, error, failure = copy_context().run(_call_script, spec, folder, progress)
+        if told_to_end():
+            raise SystemExit("the worker was told to end while the script ran: the attempt has no outcome")
     return Outcome(
         ok=error is None,
         started=started,

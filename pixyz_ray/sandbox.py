@@ -7,11 +7,14 @@ import faulthandler
 import fcntl
 import io
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import TextIO
 
 from pixyz_ray.storage import JobFolder
@@ -35,6 +38,31 @@ def only_one(lock: Path) -> Iterator[None]:
                     raise PixyzException("Another attempt of this job still runs and does not end.") from None
                 time.sleep(0.05)
         yield
+
+
+@contextmanager
+def watched_for_end() -> Iterator[Callable[[], bool]]:
+    """Hand out a function that tells whether the process was told to end (SIGTERM) meanwhile.
+
+    Whatever a script does then, such as failing because its child process was ended too, is not its own doing.
+    """
+    told: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def take(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+        if callable(before):
+            before(number, frame)
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, take)
+    try:
+        yield lambda: bool(told)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -124,9 +124,7 @@ class JobFolder:
         self.archives.mkdir(parents=True, exist_ok=True)
         draft = self.archives / f".outputs-{os.urandom(4).hex()}.zip"
         try:
-            with zipfile.ZipFile(
-                draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False
-            ) as archive:
+            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False) as archive:
                 for path in sorted(self._output_files()):
                     # A file's name may be no UTF-8; in the archive it must be.
                     name = path.relative_to(self.outputs).as_posix().encode("utf-8", "backslashreplace").decode()

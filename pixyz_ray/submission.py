@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ DEFAULT_TIME_LIMIT_S = 3600.0
 
 _NOT_THE_CALLERS = frozenset({"script", "data", "shadow", "uuid"})
 _MAX_ALIAS_CHARS = 200
+_MAX_DEPTH = 200
 _MAX_TIME_LIMIT_S = 30 * 86400.0
 
 
@@ -185,9 +186,24 @@ def _json_object_text(text: str, field_name: str, default: Any) -> Any:
         raise InvalidBackendParameter(f"'{field_name}' is not JSON: {error}.") from None
     if value is None:
         return default
+    if _depth_exceeds(value, _MAX_DEPTH):
+        raise InvalidBackendParameter(f"'{field_name}' is nested too deeply: at most {_MAX_DEPTH} levels are taken.")
     if not isinstance(value, dict):
         raise InvalidBackendParameter(f"'{field_name}' must be a JSON object, not {type(value).__name__}.")
     return value
+
+
+def _depth_exceeds(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [item for one in level if isinstance(one, dict | list) for item in _items(one)]
+        if not level:
+            return False
+    return True
+
+
+def _items(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _no_constant(name: str) -> Any:

@@ -1,0 +1,62 @@
+"""Ending the processes of one run, and no others."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from pixyz_ray.reaper import end_marked, is_supervisor, marked
+
+STUBBORN = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(60)\n"
+POLITE = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
+
+Family = dict[str, subprocess.Popen[str]]
+
+
+@pytest.fixture
+def family() -> Iterator[tuple[str, Family]]:
+    """Two processes of a run, and a stranger."""
+    session = secrets.token_hex(8)
+    environments = {"polite": session, "stubborn": session, "stranger": secrets.token_hex(8)}
+    processes = {}
+    for name, mark in environments.items():
+        code = STUBBORN if name == "stubborn" else POLITE
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], env={**os.environ, "PIXYZ_SESSION": mark}, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        processes[name] = process
+    yield session, processes
+    for process in processes.values():
+        process.kill()
+        process.communicate()
+
+
+def test_given_a_run_when_ended_then_its_processes_are_gone_and_strangers_live(family: tuple[str, Family]) -> None:
+    """The stubborn one too."""
+    session, processes = family
+    assert {process.pid for process in marked(session)} == {processes["polite"].pid, processes["stubborn"].pid}
+    assert end_marked(session, patience_s=0.3) == 2
+    assert processes["polite"].wait(5) is not None
+    assert processes["stubborn"].wait(5) is not None
+    assert processes["stranger"].poll() is None
+    assert list(marked(session)) == []
+    assert end_marked(session, patience_s=0.3) == 0
+
+
+def test_given_numbers_of_processes_when_asked_then_only_a_living_one_of_ours_is_a_supervisor(
+    family: tuple[str, Family],
+) -> None:
+    """A number may have been given to a stranger since."""
+    _, processes = family
+    assert not is_supervisor(processes["stranger"].pid)
+    processes["polite"].kill()
+    assert not is_supervisor(processes["polite"].pid)
+    processes["polite"].wait()
+    assert not is_supervisor(processes["polite"].pid)

@@ -1,0 +1,150 @@
+"""The runner, without any cluster: one attempt in this process or in a child of it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from pixyz_ray.outcome import Outcome
+from pixyz_ray.runner import RunSpec, run
+from pixyz_ray.storage import JobFolder
+
+
+class Job:
+    """A staged job, to be run here."""
+
+    def __init__(self, share: Path, source: str, **spec: Any) -> None:
+        self.folder = JobFolder(share, str(uuid4()))
+        for path in (self.folder.script, self.folder.inputs):
+            path.mkdir(parents=True)
+        (self.folder.script / "job.py").write_text(source)
+        values: dict[str, Any] = {
+            "uuid": self.folder.uuid,
+            "attempt": 1,
+            "share": str(share),
+            "script": "job.py",
+            "entrypoint": "main",
+            "params": {},
+        }
+        self.spec = RunSpec(**{**values, **spec})
+        self.events: list[Mapping[str, Any]] = []
+
+    def run(self, attempt: int = 1) -> Outcome:
+        """Run an attempt."""
+        return run(replace(self.spec, attempt=attempt), self.events.append)
+
+    @property
+    def log(self) -> str:
+        """What was printed."""
+        return self.folder.log.read_text()
+
+
+def test_given_a_script_when_run_then_its_result_steps_and_output_are_told(tmp_path: Path) -> None:
+    """The events come in order; the outcome has everything again."""
+    source = (
+        "def main(pc, params):\n    pc.progress_set_total(1)\n    pc.progress_next('one')\n    print('hello')\n"
+        "    open(pc.get_output_dir('x'), 'w').close()\n    return params\n"
+    )
+    job = Job(tmp_path, source, params={"a": [1]})
+    outcome = job.run()
+    assert (outcome.ok, outcome.result, outcome.error, outcome.failure) == (True, {"a": [1]}, None, None)
+    assert [event["kind"] for event in job.events] == ["started", "total", "step", "stop"]
+    assert (outcome.total, [info for info, _ in outcome.steps]) == (1, ["one"])
+    assert outcome.started <= outcome.stopped
+    assert job.log == "hello\n"
+    assert job.folder.list_outputs() == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("body", "failure", "last_line"),
+    [
+        ("raise ValueError('x')", "user_error", "ValueError: x"),
+        ("import sys; sys.exit(3)", "exit", "SystemExit: 3"),
+        ("raise KeyboardInterrupt", "user_error", "KeyboardInterrupt"),
+        ("return {1: 2}", "user_error", "The result is not JSON: a key of result is 1 of type int, not a string."),
+        ("raise GeneratorExit", "user_error", "GeneratorExit"),
+    ],
+)
+def test_given_a_script_that_fails_when_run_then_the_outcome_says_so(
+    tmp_path: Path, body: str, failure: str, last_line: str
+) -> None:
+    """Nothing that a script raises leaves the runner."""
+    outcome = Job(tmp_path, f"def main(pc, params):\n    {body}\n").run()
+    assert (outcome.ok, outcome.failure, outcome.result) == (False, failure, None)
+    assert (outcome.error or "").splitlines()[-1] == last_line
+
+
+def test_given_two_jobs_when_run_one_after_the_other_then_the_second_finds_a_clean_process(tmp_path: Path) -> None:
+    """Folder, arguments, environment, modules beside the script."""
+    here, arguments, path = Path.cwd(), list(sys.argv), list(sys.path)
+    spoil = (
+        "import os, sys\nos.environ['SPOILED'] = '1'\n"
+        "def main(pc, params):\n    os.chdir('/')\n    sys.path.append('/x')\n"
+    )
+    first = Job(tmp_path, spoil)
+    (first.folder.script / "beside.py").write_text("X = 1\n")
+    assert first.run().ok
+    source = (
+        "import os\nimport beside\n"
+        "def main(pc, params):\n    return [beside.X, os.environ.get('SPOILED'), os.getcwd()]\n"
+    )
+    second = Job(tmp_path, source)
+    (second.folder.script / "beside.py").write_text("X = 2\n")
+    assert second.run().result == [2, None, str(second.folder.path)]
+    assert (Path.cwd(), sys.argv, sys.path) == (here, arguments, path)
+
+
+def test_given_a_child_process_when_it_prints_then_it_is_in_the_log(tmp_path: Path) -> None:
+    """Both descriptors, in order, from either language."""
+    source = (
+        "import os, subprocess\ndef main(pc, params):\n    print('one')\n"
+        "    subprocess.run(['sh', '-c', 'echo two; echo three >&2'])\n    os.write(2, b'four\\n')\n"
+    )
+    job = Job(tmp_path, source)
+    job.run()
+    assert job.log.split() == ["one", "two", "three", "four"]
+
+
+def test_given_a_second_attempt_when_run_then_the_log_shows_where_it_begins(tmp_path: Path) -> None:
+    """And the script knows that it is one."""
+    job = Job(tmp_path, "def main(pc, params):\n    print('run')\n    return pc['retry']\n")
+    assert [job.run(1).result, job.run(2).result] == [0, 1]
+    assert job.log == "run\n--- attempt 2 ---\nrun\n"
+
+
+def test_given_an_attempt_that_still_runs_when_the_next_begins_then_it_waits_for_its_end(tmp_path: Path) -> None:
+    """Two attempts never write the same outputs at once."""
+    job = Job(tmp_path, "def main(pc, params):\n    return 'second'\n")
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom pixyz_ray.sandbox import only_one\n"
+        "with only_one(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(0.5)\n"
+    )
+    command = [sys.executable, "-c", code, str(job.folder.lock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        began = time.monotonic()
+        assert job.run(2).result == "second"
+        assert time.monotonic() - began > 0.2
+
+
+def test_given_a_process_that_is_told_to_end_when_a_script_runs_then_there_is_no_outcome(tmp_path: Path) -> None:
+    """The platform is being stopped: whatever the script makes of it, the attempt will be run again."""
+    before = signal.getsignal(signal.SIGTERM)
+    source = (
+        "import os, time\ndef main(pc, params):\n    try:\n        os.kill(os.getpid(), 15)\n        time.sleep(5)\n"
+        "    except BaseException:\n        return 'I am fine'\n"
+    )
+    job = Job(tmp_path, source)
+    with pytest.raises(SystemExit):
+        job.run()
+    assert signal.getsignal(signal.SIGTERM) is before

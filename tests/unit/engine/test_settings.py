@@ -1,0 +1,99 @@
+"""Settings: environment over file over defaults, and mistakes that are told in a sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from pixyz_ray.settings import Settings, load_settings
+from pixyz_worker.exception import InvalidBackendParameter
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the machine's own configuration."""
+    for name in list(os.environ):
+        if name in {field.upper() for field in Settings.model_fields} or name.startswith("PIXYZ_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PIXYZ_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_given_nothing_when_loaded_then_the_defaults_are_safe(tmp_path: Path) -> None:
+    """Loopback, everything in the platform's home."""
+    settings = load_settings()
+    assert (settings.api_host, settings.api_port) == ("127.0.0.1", 8001)
+    assert settings.share_path == tmp_path / "home" / "share"
+    assert settings.god_password_sha256 is None
+    assert settings.time_limit_of(settings.queue_table["cpu"]) == 2400
+    assert settings.time_limit_of(settings.queue_table["gpuhigh"]) == 3600
+
+
+def test_given_environment_file_and_override_when_loaded_then_the_strongest_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Defaults < file < environment < command line."""
+    (tmp_path / "pixyz-scheduler.conf").write_text("API_PORT=1111\nLOG_LEVEL=debug\nPIXYZ_TIME_LIMIT=5\n")
+    assert load_settings().api_port == 1111
+    monkeypatch.setenv("API_PORT", "2222")
+    settings = load_settings()
+    assert (settings.api_port, settings.log_level, settings.pixyz_time_limit) == (2222, "DEBUG", 5)
+    assert load_settings(api_port=3333).api_port == 3333
+
+
+def test_given_a_named_file_when_it_is_missing_then_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration that was asked for is never silently left out."""
+    monkeypatch.setenv("PIXYZ_CONFIG", "/nowhere/x.conf")
+    with pytest.raises(InvalidBackendParameter, match=r"/nowhere/x\.conf"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("API_PORT", "zero", "API_PORT"),
+        ("API_PORT", "0", "API_PORT"),
+        ("API_PORT", "70000", "API_PORT"),
+        ("GOD_PASSWORD_SHA256", "secret", "64 hexadecimal"),
+        ("PIXYZ_TIME_LIMIT", "-1", "PIXYZ_TIME_LIMIT"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL"),
+        ("MAX_UPLOAD_BYTES", "0", "MAX_UPLOAD_BYTES"),
+        ("PIXYZ_QUEUES", "[1]", "PIXYZ_QUEUES"),
+        ("API_HOST", "0.0.0.0", "GOD_PASSWORD_SHA256"),
+    ],
+)
+def test_given_a_bad_value_when_loaded_then_the_message_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, word: str
+) -> None:
+    """The operator finds the line."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidBackendParameter, match=word):
+        load_settings()
+
+
+def test_given_queues_when_changed_then_the_table_has_the_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of one, and a new one; an unknown setting is refused."""
+    monkeypatch.setenv("PIXYZ_QUEUES", '{"gpu": {"num_gpus": 0.5}, "render": {"num_cpus": 4}}')
+    table = load_settings().queue_table
+    assert (table["gpu"].num_gpus, table["gpu"].retry_queue) == (0.5, "gpuhigh")
+    assert (table["render"].name, table["render"].num_cpus) == ("render", 4)
+    monkeypatch.setenv("PIXYZ_QUEUES", '{"gpu": {"gpus": 1}}')
+    with pytest.raises(InvalidBackendParameter, match=r"'gpu'.*gpus.*num_gpus"):
+        _ = load_settings().queue_table
+
+
+def test_given_tokens_when_compared_then_only_the_two_right_ones_pass() -> None:
+    """The operator's, and this machine's own."""
+
+    def digest(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    settings = load_settings(god_password_sha256=digest("operator").upper())
+    assert settings.accepts_token("operator", digest("local"))
+    assert settings.accepts_token("local", digest("local"))
+    for wrong in ("", "operator ", "Operator", digest("operator"), "\udcff"):
+        assert not settings.accepts_token(wrong, digest("local"))
+    assert not load_settings().accepts_token("operator", digest("local"))

@@ -1,0 +1,140 @@
+"""The store: what is written comes back the same, newest first, and survives its process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pixyz_ray.jobs import TERMINAL, Attempt, FailureClass, Job, JobState, StepRecord
+from pixyz_ray.store import JobStore, StoreUnusable, decode_job, encode_job
+
+floats = st.floats(allow_nan=False, allow_infinity=False)
+# Any text that JSON can carry, half characters included; the columns of their own hold what the platform has cleaned.
+wild = st.text(st.characters(), max_size=20)
+clean = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | floats | wild,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(wild, inner, max_size=3),
+    max_leaves=8,
+)
+attempts = st.builds(
+    Attempt, number=st.integers(1, 9), queue=clean, started=st.none() | floats, stopped=st.none() | floats,
+    node=st.none() | clean, pid=st.none() | st.integers(1, 1 << 22), failure=st.none() | st.sampled_from(FailureClass),
+)  # fmt: skip
+steps = st.builds(StepRecord, info=wild, duration=floats)
+jobs = st.builds(
+    Job, uuid=st.uuids().map(str), name=clean, process=clean, script=clean, script_digest=clean, entrypoint=clean,
+    input_file=st.none() | clean, params=values, config=st.dictionaries(wild, values, max_size=3), queue=clean,
+    time_limit=floats, wait=st.booleans(), parent_id=st.none() | clean, state=st.sampled_from(JobState),
+    requested=floats, started=st.none() | floats, stopped=st.none() | floats, total=st.none() | st.integers(0, 9),
+    steps=st.lists(steps, max_size=3).map(tuple), result=values, error=st.none() | clean,
+    attempts=st.lists(attempts, max_size=3).map(tuple), notes=st.lists(wild, max_size=2).map(tuple),
+)  # fmt: skip
+
+
+def _job(**changes: Any) -> Job:
+    return replace(Job(uuid=str(uuid4()), name="job", process="custom", script="job.py"), **changes)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[JobStore]:
+    """An empty store on disk."""
+    store = JobStore(f"sqlite:///{tmp_path / 'deep' / 'jobs.db'}")
+    yield store
+    store.close()
+
+
+@given(job=jobs)
+def test_given_any_job_when_encoded_then_it_comes_back_the_same(job: Job) -> None:
+    """Through plain values, without its result; through JSON too."""
+    assert decode_job(encode_job(job), job.result) == job
+    assert decode_job(json.loads(json.dumps(encode_job(job))), job.result) == job
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(job=jobs)
+def test_given_any_job_when_stored_then_it_comes_back_the_same(store: JobStore, job: Job) -> None:
+    """Every field of it, whatever text a script has put into it."""
+    if store.get(job.uuid) is None:
+        store.write([job], [])
+    else:
+        store.write([], [job])
+    assert store.get(job.uuid) == job
+    assert (job.uuid in {one.uuid for one in store.live()}) == (job.state not in TERMINAL)
+
+
+def test_given_jobs_when_paged_then_newest_first_each_once(store: JobStore) -> None:
+    """`after` goes on where the last page ended; changes do not move a job."""
+    uuids = []
+    for n in range(10):
+        job = _job(state=JobState.SUCCESS if n % 2 else JobState.RUNNING)
+        uuids.append(job.uuid)
+        store.write([job], [])
+    store.write([], [replace(store.get(uuids[0]) or _job(), name="changed")])
+    seen: list[str] = []
+    while page := store.page(state=None, limit=3, after=seen[-1] if seen else None):
+        seen += [row["uuid"] for row in page]
+    assert seen == uuids[::-1]
+    running = store.page(state=JobState.RUNNING, limit=100, after=None)
+    assert [row["uuid"] for row in running] == uuids[-2::-2]
+    assert store.counts() == {"RUNNING": 5, "SUCCESS": 5}
+    assert store.page(state=None, limit=5, after="unknown") == []
+
+
+def test_given_a_bad_job_in_a_batch_when_written_then_nothing_of_the_batch_is(store: JobStore) -> None:
+    """All or nothing."""
+    first, second = _job(), _job()
+    store.write([first], [])
+    with pytest.raises(StoreUnusable):
+        store.write([second, first], [])
+    assert store.get(second.uuid) is None
+    store.write([second], [])
+    assert store.get(second.uuid) == second
+
+
+def test_given_a_process_when_it_is_killed_after_a_write_then_the_job_is_there(tmp_path: Path) -> None:
+    """What `write` returned from is on disk."""
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    code = (
+        "import sys, time\nfrom pixyz_ray.jobs import Job\nfrom pixyz_ray.store import JobStore\n"
+        "JobStore(sys.argv[1]).write([Job(uuid='u', name='n', process='p', script='s')], [])\n"
+        "print('written', flush=True)\ntime.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "written\n"
+        os.kill(child.pid, signal.SIGKILL)
+    store = JobStore(url)
+    assert store.get("u") is not None
+    store.close()
+
+
+def test_given_what_is_no_store_when_opened_then_a_sentence_says_so(tmp_path: Path) -> None:
+    """A broken file, a folder, a newer schema."""
+    (tmp_path / "broken.db").write_bytes(b"this is no database at all" * 100)
+    (tmp_path / "folder.db").mkdir()
+    for name in ("broken.db", "folder.db"):
+        with pytest.raises(StoreUnusable, match="cannot be opened"):
+            JobStore(f"sqlite:///{tmp_path / name}")
+    import sqlite3
+
+    url = f"sqlite:///{tmp_path / 'newer.db'}"
+    JobStore(url).close()
+    connection = sqlite3.connect(tmp_path / "newer.db")
+    connection.execute("UPDATE schema_version SET version = 99")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreUnusable, match="newer version"):
+        JobStore(url)
