@@ -16,6 +16,8 @@ def marked(session: str) -> Iterator[psutil.Process]:
         try:
             if process.pid != os.getpid() and process.environ().get(_MARK) == session:
                 yield process
+                # A process that writes its title over its environment is found by its parent alone.
+                yield from process.children(recursive=True)
         except psutil.Error:
             continue
 
@@ -31,7 +33,7 @@ def is_supervisor(pid: int) -> bool:
 
 def end_marked(session: str, *, patience_s: float) -> int:
     """End every process of a run: SIGTERM, then SIGKILL after so many seconds. Return how many there were."""
-    found = list(marked(session))
+    found = list(set(marked(session)))
     for process in found:
         _signal(process, kill=False)
     _, alive = psutil.wait_procs(found, timeout=patience_s)

@@ -178,7 +178,8 @@ def _make_engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         # FULL, since an accepted job must outlive a power cut; the tracker commits many jobs at once.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY"):
+        # A short log is written again from its start sooner, and a commit into a file that does not grow is quicker.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "wal_autocheckpoint=300"):
             connection.execute(f"PRAGMA {pragma}")
 
     return engine

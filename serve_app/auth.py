@@ -14,7 +14,9 @@ from serve_app.errors import Unauthorized
 TokenCheck = Callable[..., Awaitable[None]]
 """A dependency that lets a request pass or raises Unauthorized."""
 
-_HEADER = APIKeyHeader(name="x-api-key", auto_error=False, description="The token of this server.")
+TOKEN_HEADER = "x-api-key"
+
+_HEADER = APIKeyHeader(name=TOKEN_HEADER, auto_error=False, description="The token of this server.")
 
 
 def token_check(settings: Settings, local_token_sha256: str) -> TokenCheck:

@@ -7,32 +7,51 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
 from pixyz_ray.cluster.engine import Engine
 from pixyz_ray.cluster.events import JobEvents
 from pixyz_ray.jobs import JobState
 
-_KEEP_ALIVE_S = 15.0
+_STILL_HERE = b": still here\n\n"
 _PIECE_BYTES = 256 * 1024
 
 
-async def event_stream(events: JobEvents) -> AsyncIterator[bytes]:
-    """Yield events in the form of server-sent events, with a comment when nothing happens for a while."""
-    iterator = aiter(events)
-    pending: asyncio.Future[object] | None = None
-    try:
-        while True:
-            pending = pending or asyncio.ensure_future(anext(iterator))
-            done, _ = await asyncio.wait({pending}, timeout=_KEEP_ALIVE_S)
-            if not done:
-                yield b": still here\n\n"
-                continue
-            event, pending = pending, None
-            yield event.result().encode()  # type: ignore[attr-defined]
-    except StopAsyncIteration:
-        return
-    finally:
-        if pending is not None:
-            pending.cancel()
+class EventStream(Response):
+    """The events of a job in the form of server-sent events, until the job has ended or nobody listens any more.
+
+    Lighter than Starlette's StreamingResponse, which starts a group of tasks for each stream.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: JobEvents) -> None:
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream (called by the server)."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        # The request has no body, so that the next message is that the client has gone.
+        gone = asyncio.ensure_future(_gone(receive))
+        events = aiter(self._events)
+        try:
+            async for event in events:
+                if gone.done():
+                    return
+                body = event.encode() if event is not None else _STILL_HERE
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            await events.aclose()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def log_stream(engine: Engine, uuid: str, path: Path, offset: int, *, follow: bool) -> AsyncIterator[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pixyz_ray.storage import JobFolder
 
 _LOG_PIECE_BYTES = 64 * 1024
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.02, 0.25
+_SILENCE_S = 15.0
 
 Subscribe = Callable[[str], Awaitable[tuple[Channel, int, "asyncio.Queue[Any]"]]]
 _STATES = tuple(JobState)
@@ -98,7 +99,8 @@ class JobEvents:
         """Whether the reader has seen the end."""
         return self._seen.terminal
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
+    async def __aiter__(self) -> AsyncGenerator[Event | None, None]:
+        """Yield events, and None when nothing has happened for a while, so that a broken connection is noticed."""
         while not self._seen.terminal:
             channel, number, queue = await self._subscribe(self._folder.uuid)
             try:
@@ -109,8 +111,8 @@ class JobEvents:
             finally:
                 channel.unsubscribe(number)
 
-    async def _from_subscription(self, queue: asyncio.Queue[Any]) -> AsyncIterator[Event]:
-        look = _FIRST_LOOK_S
+    async def _from_subscription(self, queue: asyncio.Queue[Any]) -> AsyncIterator[Event | None]:
+        look, silence = _FIRST_LOOK_S, 0.0
         while not self._seen.terminal:
             news = await _next_within(queue, look)
             if isinstance(news, Exception):
@@ -121,7 +123,13 @@ class JobEvents:
                 grown = True
                 self._seen = replace(self._seen, log=self._log.offset)
                 yield Event(str(self._seen), "log", {"text": text})
-            look = _FIRST_LOOK_S if grown or news is not None else min(_LAST_LOOK_S, look * 1.5)
+            if grown or news is not None:
+                look, silence = _FIRST_LOOK_S, 0.0
+            else:
+                look, silence = min(_LAST_LOOK_S, look * 1.5), silence + look
+            if silence > _SILENCE_S:
+                silence = 0.0
+                yield None
             if news is not None:
                 for event in self._changes(news):
                     yield event
@@ -185,7 +193,10 @@ class LogReader:
 
 async def _next_within(queue: asyncio.Queue[Any], seconds: float) -> Any:
     """Return the newest value of the queue; None when none comes in time."""
+    if not queue.empty():
+        return queue.get_nowait()
     try:
-        return await asyncio.wait_for(queue.get(), seconds)
+        async with asyncio.timeout(seconds):
+            return await queue.get()
     except TimeoutError:
         return None

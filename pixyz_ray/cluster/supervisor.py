@@ -31,7 +31,7 @@ from pixyz_ray.version import VERSION
 from pixyz_worker.exception import InternalError, PixyzException
 
 _log = logging.getLogger("pixyz")
-_CHECK_EVERY_S = 1.0
+_CHECK_EVERY_S = 2.0
 
 
 class AlreadyRunning(PixyzException):
@@ -103,7 +103,7 @@ def _start_platform(settings: Settings, folder: Path) -> Any:
     import ray
     from ray import serve
 
-    from pixyz_ray.cluster.tracker import make_tracker
+    from pixyz_ray.cluster.actor import make_tracker
 
     # Serve announces the proxy's port, which is not where the service is.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)

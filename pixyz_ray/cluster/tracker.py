@@ -1,4 +1,4 @@
-"""The tracker: the named detached actor that owns every task, keeps every state, and feeds the store.
+"""The tracker: owns every task, keeps every state, and feeds the store. It lives in a named actor (see actor.py).
 
     submit -> journal -> Ray task -> events -> outcome -> journal -> watchers
 
@@ -17,9 +17,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.children import child_job, record_of
 from pixyz_ray.cluster.errors import UnknownJob
@@ -27,12 +24,12 @@ from pixyz_ray.cluster.failures import classify, timeout_sentence
 from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
-from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.jobs import Attempt, FailureClass, Job, JobState, StepRecord
 from pixyz_ray.queues import MAX_INTERRUPTIONS, after_failure
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
 from pixyz_ray.store import JobStore, decode_job
+from pixyz_worker.exception import InternalError
 
 _log = logging.getLogger(__name__)
 _RECENT = 2000
@@ -40,32 +37,23 @@ _MAX_PAGE = 1000
 
 
 class Tracker:
-    """Owns the tasks of all jobs. Ray makes it an actor (see `up`); its methods run on one event loop.
+    """Owns the tasks of all jobs, on one event loop.
 
     Args:
         settings: the platform's settings.
     """
 
     def __init__(self, settings: Settings) -> None:
-        logging.basicConfig(level=settings.log_level)
         self._settings = settings
-        self._opening = asyncio.Lock()
-        self._endpoint: Endpoint | None = None
+        self._store = JobStore(settings.job_store_url)
+        self._journal = Journal(self._store)
+        self._counts = self._store.counts()
         self._live: dict[str, LiveJob] = {}
         self._recent: OrderedDict[str, Job] = OrderedDict()
         self._packing: dict[str, asyncio.Future[None]] = {}
         self._following: set[asyncio.Task[None]] = set()
-        self._counts: dict[str, int] = {}
 
-    # --- Ray's face --------------------------------------------------------------------------------------------------
-
-    async def endpoint(self) -> tuple[str, int, str]:
-        """Return where the channel listens; the first call opens the store and takes up what had not ended."""
-        async with self._opening:
-            if self._endpoint is None:
-                await self._open()
-        assert self._endpoint is not None
-        return self._endpoint.host, self._endpoint.port, self._endpoint.secret
+    # --- Scripts' face -----------------------------------------------------------------------------------------------
 
     async def submit_child(self, parent_id: str, call: Mapping[str, Any]) -> dict[str, Any]:
         """Accept a task that a running script starts."""
@@ -86,17 +74,10 @@ class Tracker:
         """Cancel a job."""
         return await self._cancel(None, 0, uuid)
 
-    async def drain(self) -> None:
-        """Write what has gathered, before the platform stops."""
-        if self._endpoint is not None:
-            self._journal.flush()
-
     # --- The channel's face ------------------------------------------------------------------------------------------
 
-    async def _open(self) -> None:
-        self._store = await asyncio.to_thread(JobStore, self._settings.job_store_url)
-        self._journal = Journal(self._store)
-        self._counts = self._store.counts()
+    async def open(self, host: str) -> Endpoint:
+        """Listen on that address, take up what had not ended, and return where to call."""
         server = ChannelServer(
             {
                 "submit": self._submit,
@@ -113,11 +94,11 @@ class Tracker:
                 "ended": self._ended_event,
             }
         )
-        endpoint = await server.listen(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        endpoint = await server.listen(host)
         self._launcher = Launcher(self._settings, endpoint)
         self._recover()
-        self._endpoint = endpoint
         self._launcher.warm_up()
+        return endpoint
 
     async def _submit(self, _peer: Peer | None, _number: int, record: dict[str, Any]) -> dict[str, Any]:
         return await self._accept(decode_job(record))
@@ -152,7 +133,7 @@ class Tracker:
 
     async def _event(self, _peer: Peer, _number: int, uuid: str, attempt: int, event: dict[str, Any]) -> None:
         live = self._live.get(uuid)
-        if live is None or live.settling or attempt != len(live.record.attempts):
+        if live is None or not self._is_current(live, attempt):
             return
         if event.get("kind") == "started":
             self._started(live, event)
@@ -229,11 +210,25 @@ class Tracker:
     async def _follow(self, live: LiveJob, attempt: int, reference: Any) -> None:
         """Wait for Ray's answer, whatever it is."""
         try:
-            outcome = await reference
+            await reference
+            # The line has told it already, or else it is on disk: a worker writes it down before it answers Ray.
+            if not self._is_current(live, attempt):
+                return
+            outcome = await asyncio.to_thread(self._folder(live.record).read_outcome, attempt)
+            if outcome is None:
+                raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:
             failure, sentence = classify(error)
             outcome = {"ok": False, "failure": str(failure), "error": sentence, "stopped": time.time()}
         await self._ended(live, attempt, outcome)
+
+    def _is_current(self, live: LiveJob, attempt: int) -> bool:
+        """Tell whether that attempt can still be settled."""
+        job = live.record
+        return not live.settling and not job.state.terminal and attempt == len(job.attempts)
+
+    def _folder(self, job: Job) -> JobFolder:
+        return JobFolder(self._settings.share_path, job.uuid)
 
     def _started(self, live: LiveJob, event: Mapping[str, Any]) -> None:
         job = live.record.with_attempt(started=event["time"], node=event["node"], pid=event["pid"])
@@ -247,13 +242,13 @@ class Tracker:
 
     def _overdue(self, live: LiveJob, attempt: int) -> None:
         """End an attempt that ran into its time limit; Ray's answer then leads to `_ended`."""
-        if not live.settling and attempt == len(live.record.attempts):
+        if self._is_current(live, attempt):
             live.stopped_for = FailureClass.TIMEOUT
             self._launcher.kill(live.reference)
 
     async def _ended(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Settle an attempt. Only the first word about the current attempt counts."""
-        if live.settling or live.record.state.terminal or attempt != len(live.record.attempts):
+        if not self._is_current(live, attempt):
             return
         if live.stopped_for is FailureClass.TIMEOUT:
             error = timeout_sentence(self._limit(live.record))
@@ -332,33 +327,9 @@ class Tracker:
         if not attempt or job.state is JobState.RETRY:
             self._launch(live)
             return
-        folder = JobFolder(self._settings.share_path, job.uuid)
-        outcome = await asyncio.to_thread(folder.read_outcome, attempt)
+        outcome = await asyncio.to_thread(self._folder(job).read_outcome, attempt)
         if outcome is None:
             _log.info("job %s: attempt %d was cut short by a restart", job.uuid, attempt)
             error = f"The platform was restarted {MAX_INTERRUPTIONS + 1} times while the job ran; it was given up."
             outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
         await self._ended(live, attempt, outcome)
-
-
-def make_tracker(settings: Settings) -> Any:
-    """Create the named detached actor and return its handle.
-
-    It takes no CPU, so that a busy cluster cannot keep it from starting; it stays on the node of its caller, where the
-    job store is; and Ray starts it again however often it dies.
-    """
-    return (
-        ray.remote(Tracker)
-        .options(
-            name=TRACKER,
-            namespace=NAMESPACE,
-            lifetime="detached",
-            get_if_exists=True,
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=-1,
-            max_concurrency=10_000,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
-        )
-        .remote(settings)
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from pixyz_ray.cluster.engine import Engine
@@ -13,7 +13,8 @@ from serve_app import schemas
 from serve_app.answers import JsonAnswer
 from serve_app.auth import TokenCheck
 from serve_app.errors import BadRequest, TooEarly
-from serve_app.streams import event_stream, log_stream
+from serve_app.quick_route import quick_route
+from serve_app.streams import EventStream, log_stream
 from serve_app.upload import JobForm
 
 _FORM = {
@@ -39,6 +40,16 @@ _FORM = {
         },
     }
 }
+_RESUMABLE = {
+    "parameters": [
+        {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "schema": {"type": "string"},
+            "description": "Id of the last event that you have seen.",
+        }
+    ]
+}
 _ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": schemas.Error} for code in (400, 401, 404)}
 _OCTETS = "application/octet-stream"
 
@@ -50,7 +61,13 @@ class _BigFileResponse(FileResponse):
 
 def jobs_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
     """Return the routes of jobs, each of which asks for the token."""
-    router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[Depends(check_token)], responses=_ERRORS)
+    router = APIRouter(
+        prefix="/jobs",
+        tags=["jobs"],
+        dependencies=[Depends(check_token)],
+        responses=_ERRORS,
+        route_class=quick_route(check_token),
+    )
     for add_routes in (_add_submitting, _add_asking, _add_following, _add_fetching):
         add_routes(router, engine)
     return router
@@ -102,14 +119,13 @@ def _add_asking(router: APIRouter, engine: Engine) -> None:
 
 
 def _add_following(router: APIRouter, engine: Engine) -> None:
-    @router.get("/{uuid}/events", responses={200: {"content": {"text/event-stream": {}}}, 204: {}})
-    async def get_events(uuid: str, last_event_id: Annotated[str | None, Header()] = None) -> Response:
+    @router.get(
+        "/{uuid}/events", openapi_extra=_RESUMABLE, responses={200: {"content": {"text/event-stream": {}}}, 204: {}}
+    )
+    async def get_events(request: Request, uuid: str) -> Response:
         """Follow a job: server-sent events `status`, `step` and `log`, taken up after Last-Event-ID."""
-        events = await engine.events(uuid, last_event_id)
-        if events.over:
-            return Response(status_code=204)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(event_stream(events), media_type="text/event-stream", headers=headers)
+        events = await engine.events(uuid, request.headers.get("last-event-id"))
+        return Response(status_code=204) if events.over else EventStream(events)
 
     @router.get("/{uuid}/logs", responses={200: {"content": {"text/plain": {}}}})
     async def get_logs(uuid: str, follow: bool = False, offset: Annotated[int, Query(ge=0)] = 0) -> Response:

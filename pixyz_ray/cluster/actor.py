@@ -1,0 +1,85 @@
+"""The named detached actor that the tracker lives in.
+
+It is a thin shell, since Ray wraps every method of an actor's class, called by Ray or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pixyz_ray.cluster.channel import Endpoint
+from pixyz_ray.cluster.names import NAMESPACE, TRACKER
+from pixyz_ray.cluster.tracker import Tracker
+from pixyz_ray.settings import Settings
+
+
+class TrackerActor:
+    """Ray's face of the tracker: hands out its endpoint, and takes what scripts ask of it.
+
+    Args:
+        settings: the platform's settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        logging.basicConfig(level=settings.log_level)
+        self._settings = settings
+        self._opening = asyncio.Lock()
+        self._tracker: Tracker | None = None
+        self._endpoint: Endpoint | None = None
+
+    async def endpoint(self) -> tuple[str, int, str]:
+        """Return where the tracker's channel listens; the first call opens it."""
+        await self._opened()
+        assert self._endpoint is not None
+        return self._endpoint.host, self._endpoint.port, self._endpoint.secret
+
+    async def submit_child(self, parent_id: str, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Accept a task that a running script starts."""
+        return await (await self._opened()).submit_child(parent_id, call)
+
+    async def outcome(self, uuid: str, timeout_s: float | None) -> tuple[str, Any, str | None]:
+        """Return (state, result, error) of a task, waited for at most so many seconds."""
+        return await (await self._opened()).outcome(uuid, timeout_s)
+
+    async def revoke(self, uuid: str) -> dict[str, Any]:
+        """Cancel a job."""
+        return await (await self._opened()).revoke(uuid)
+
+    async def _opened(self) -> Tracker:
+        # After a restart nobody but a caller wakes the tracker up: the constructor of an async actor has no event loop.
+        async with self._opening:
+            if self._tracker is None or self._endpoint is None:
+                tracker = await asyncio.to_thread(Tracker, self._settings)
+                host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+                self._endpoint = await tracker.open(host)
+                self._tracker = tracker
+        return self._tracker
+
+
+def make_tracker(settings: Settings) -> Any:
+    """Create the named detached actor and return its handle.
+
+    It takes no CPU, so that a busy cluster cannot keep it from starting; it stays on the node of its caller, where the
+    job store is; and Ray starts it again however often it dies.
+    """
+    return (
+        ray.remote(TrackerActor)
+        .options(
+            name=TRACKER,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=-1,
+            max_concurrency=10_000,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
+        )
+        .remote(settings)
+    )
