@@ -37,7 +37,6 @@ PACKAGES: Sequence[str] = (
     "sqlalchemy",
     "fastapi",
     "python-multipart",
-    "msgpack",
     "psutil",
     "prometheus-client",
     "cascadio",

@@ -1,4 +1,4 @@
-"""The quick line between the platform's processes: msgpack values over TCP, opened with a secret.
+"""The quick line between the platform's processes: JSON, a message to a line, over TCP, opened with a secret.
 
 A call of a Ray actor wakes several threads on either side and takes 1.5-3 ms on a machine that was idle; this takes a
 tenth of it, which is why submitting, asking and reporting progress go this way. Ray still finds the other end: the
@@ -13,19 +13,49 @@ from __future__ import annotations
 import asyncio
 import hmac
 import itertools
+import json
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
-
-import msgpack
 
 from pixyz_ray.cluster.errors import ConnectionLost, decode_error, encode_error
 
 _MAX_MESSAGE_BYTES = 1 << 31
 _MAX_HELLO_BYTES = 1024
+_HELLO_PATIENCE_S = 10.0
+
+
+class _Lines:
+    """Puts messages together from pieces of a stream."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self.max_bytes = max_bytes
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """Take a piece and yield the messages that it completes.
+
+        Raises:
+            ValueError: a message is not JSON, or longer than allowed.
+        """
+        self._buffer += data
+        while (end := self._buffer.find(b"\n", self._searched)) >= 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            self._searched = 0
+            yield json.loads(line)
+        self._searched = len(self._buffer)
+        if self._searched > self.max_bytes:
+            raise ValueError("the message is too long")
+
+
+def _encode(message: Any) -> bytes:
+    """Return a message's line. JSON, since that takes whatever a script may return, integers of any length too."""
+    return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +85,7 @@ class Peer:
     def send(self, message: list[Any]) -> None:
         """Send one message."""
         if not self._transport.is_closing():
-            self._transport.write(msgpack.packb(message, unicode_errors="surrogatepass"))
+            self._transport.write(_encode(message))
 
     def refuse(self) -> None:
         """Hang up."""
@@ -118,7 +148,7 @@ class _ServerProtocol(asyncio.Protocol):
     def __init__(self, server: ChannelServer) -> None:
         self._server = server
         self._known = False
-        self._unpacker = msgpack.Unpacker(max_buffer_size=_MAX_HELLO_BYTES)
+        self._lines = _Lines(_MAX_HELLO_BYTES)
         self._peer: Peer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -126,27 +156,27 @@ class _ServerProtocol(asyncio.Protocol):
         stream = cast(asyncio.Transport, transport)
         _send_at_once(stream.get_extra_info("socket"))
         self._peer = Peer(stream)
+        asyncio.get_running_loop().call_later(_HELLO_PATIENCE_S, self._hang_up_on_strangers)
+
+    def _hang_up_on_strangers(self) -> None:
+        assert self._peer is not None
+        if not self._known:
+            self._peer.refuse()
 
     def data_received(self, data: bytes) -> None:
         assert self._peer is not None
         try:
-            if not self._known:
-                data = self._hello(data)
-            self._unpacker.feed(data)
-            for message in self._unpacker:
-                self._server.dispatch(self._peer, message)
-        except Exception:
+            for message in self._lines.feed(data):
+                if self._known:
+                    self._server.dispatch(self._peer, message)
+                elif self._server.knows(message):
+                    self._known = True
+                    self._lines.max_bytes = _MAX_MESSAGE_BYTES
+                else:
+                    self._peer.refuse()
+                    return
+        except (ValueError, TypeError, RecursionError):
             self._peer.refuse()
-
-    def _hello(self, data: bytes) -> bytes:
-        """Read the secret from the first bytes; return those that follow it."""
-        hello = msgpack.Unpacker(max_buffer_size=_MAX_HELLO_BYTES)
-        hello.feed(data[:_MAX_HELLO_BYTES])
-        if not self._server.knows(hello.unpack()):
-            raise ConnectionLost("the caller does not know the secret")
-        self._known = True
-        self._unpacker = msgpack.Unpacker(max_buffer_size=_MAX_MESSAGE_BYTES, unicode_errors="surrogatepass")
-        return data[hello.tell() :]
 
     def connection_lost(self, exc: Exception | None) -> None:
         assert self._peer is not None
@@ -162,7 +192,7 @@ class Channel(asyncio.Protocol):
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._pushes: dict[int, asyncio.Queue[Any]] = {}
-        self._unpacker = msgpack.Unpacker(max_buffer_size=_MAX_MESSAGE_BYTES, unicode_errors="surrogatepass")
+        self._lines = _Lines(_MAX_MESSAGE_BYTES)
         self.closed = False
 
     @staticmethod
@@ -229,7 +259,7 @@ class Channel(asyncio.Protocol):
 
     def _write(self, message: Any) -> None:
         assert self._transport is not None
-        self._transport.write(msgpack.packb(message, unicode_errors="surrogatepass"))
+        self._transport.write(_encode(message))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (called by asyncio)."""
@@ -238,8 +268,7 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand answers to those who wait for them (called by asyncio)."""
-        self._unpacker.feed(data)
-        for number, kind, value in self._unpacker:
+        for number, kind, value in self._lines.feed(data):
             if kind == "push":
                 if number in self._pushes:
                     self._pushes[number].put_nowait(value)
@@ -273,7 +302,7 @@ class EventLine:
         with suppress(OSError):
             self._socket = socket.create_connection((endpoint.host, endpoint.port), timeout=self._PATIENCE_S)
             _send_at_once(self._socket)
-            self._socket.sendall(msgpack.packb(endpoint.secret))
+            self._socket.sendall(_encode(endpoint.secret))
 
     @property
     def broken(self) -> bool:
@@ -285,9 +314,19 @@ class EventLine:
         if self._socket is None:
             return
         try:
-            self._socket.sendall(msgpack.packb([0, method, list(arguments)], unicode_errors="surrogatepass"))
-        except (OSError, ValueError, OverflowError):
+            line = _encode([0, method, list(arguments)])
+        except (TypeError, ValueError, RecursionError):
+            # A script may report anything; what is not JSON is not told.
+            return
+        try:
+            self._socket.sendall(line)
+        except OSError:
             # Half a message may be out: nothing sensible can follow it on this line.
+            self.close()
+
+    def close(self) -> None:
+        """Hang up; what is sent from now on goes nowhere."""
+        if self._socket is not None:
             self._socket.close()
             self._socket = None
 

@@ -24,7 +24,7 @@ from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.jobs import JobState
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, is_uuid
-from pixyz_ray.store import encode_job
+from pixyz_ray.store import StoreUnusable, encode_job
 from pixyz_ray.submission import Request, make_job, process_doc, process_names
 
 _log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Engine:
 
         Raises:
             InvalidBackendParameter, InvalidScript: the request cannot be accepted; nothing of it is kept.
-            EngineNotReady: the tracker does not answer; nothing of it is kept.
+            EngineNotReady: the tracker does not answer, and whether it has the job is not known.
         """
         try:
             job, source = make_job(folder.uuid, request, self.settings)
@@ -70,7 +70,12 @@ class Engine:
         except BaseException:
             folder.remove()
             raise
-        answer: dict[str, Any] = await self._ask("submit", encode_job(job))
+        record = encode_job(job)
+        try:
+            answer: dict[str, Any] = await self._patiently(lambda channel, again: channel.call("submit", record, again))
+        except StoreUnusable:
+            folder.remove()
+            raise
         return answer
 
     # --- Asking ------------------------------------------------------------------------------------------------------
@@ -177,21 +182,27 @@ class Engine:
         return await self._ask(method, uuid)
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
-        return await self._patiently(lambda channel: channel.call(method, *arguments))
+        return await self._patiently(lambda channel, _again: channel.call(method, *arguments))
 
     async def _subscribe(self, uuid: str) -> tuple[Channel, int, asyncio.Queue[Any]]:
-        async def subscribe(channel: Channel) -> tuple[Channel, int, asyncio.Queue[Any]]:
+        async def subscribe(channel: Channel, _again: bool) -> tuple[Channel, int, asyncio.Queue[Any]]:
             return channel, *await channel.subscribe("watch", uuid)
 
         return await self._patiently(subscribe)
 
-    async def _patiently(self, use: Callable[[Channel], Awaitable[T]]) -> T:
-        """Use the channel, and again while the tracker is being restarted. Every method may be asked twice."""
+    async def _patiently(self, use: Callable[[Channel, bool], Awaitable[T]]) -> T:
+        """Use the channel, and again while the tracker is being restarted. Every method may be asked twice.
+
+        Args:
+            use: takes the channel, and whether it was tried before.
+        """
         deadline = time.monotonic() + _PATIENCE_S
+        again = False
         while True:
             try:
-                return await use(await self._connected())
+                return await use(await self._connected(), again)
             except ConnectionLost:
+                again = True
                 if time.monotonic() > deadline:
                     raise EngineNotReady("The engine is being restarted. Try again in a moment.") from None
                 await asyncio.sleep(_RETRY_DELAY_S)

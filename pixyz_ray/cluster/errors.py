@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pixyz_ray.store import StoreUnusable
 from pixyz_worker import exception as sdk
 from pixyz_worker.exception import InternalError, PixyzException
 
@@ -20,7 +21,7 @@ class UnknownJob(PixyzException):
     """There is no job with that id."""
 
 
-_OURS: dict[str, type[PixyzException]] = {kind.__name__: kind for kind in (EngineNotReady, UnknownJob)}
+_OURS: dict[str, type[PixyzException]] = {kind.__name__: kind for kind in (EngineNotReady, StoreUnusable, UnknownJob)}
 
 
 def encode_error(error: Exception) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pixyz_ray.storage import JobFolder
 _LOG_PIECE_BYTES = 64 * 1024
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.02, 0.25
 _SILENCE_S = 15.0
+_MAX_OFFSET = 1 << 62
 
 Subscribe = Callable[[str], Awaitable[tuple[Channel, int, "asyncio.Queue[Any]"]]]
 _STATES = tuple(JobState)
@@ -53,7 +54,7 @@ class Seen:
             attempt, status, steps, ended, log = (int(part) for part in (text or "").split("-"))
         except ValueError:
             return cls()
-        if min(attempt, status, steps, ended, log) < 0 or status > len(_STATES):
+        if min(attempt, status, steps, ended, log) < 0 or status > len(_STATES) or log > _MAX_OFFSET:
             return cls()
         return cls(attempt, status - 1, steps, ended, log)
 

@@ -61,7 +61,8 @@ class Journal:
             return
         try:
             self._store.write(added, changed.values())
-        except StoreUnusable as error:
+        except Exception as error:
+            # Whatever it is: those who wait for this commit must hear of it.
             for future in waiting:
                 if not future.done():
                     future.set_exception(error)

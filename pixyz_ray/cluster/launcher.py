@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from pixyz_ray.queues import Queue, ray_options
 from pixyz_ray.settings import Settings
 
 _log = logging.getLogger(__name__)
+_KILL_PATIENCE_S = 60.0
 
 
 class Launcher:
@@ -35,6 +37,7 @@ class Launcher:
         self._run = ray.remote(max_retries=0, max_calls=settings.max_tasks_before_shutdown)(tasks.run_script)
         self._pack = ray.remote(max_retries=2)(tasks.pack_outputs)
         self._by_queue: dict[str, Any] = {}
+        self._killed: dict[tuple[str | None, int | None], float] = {}
 
     def launch(self, job: Job) -> Any:
         """Submit the job's current attempt and return Ray's reference."""
@@ -46,15 +49,28 @@ class Launcher:
             return f"The cluster has no GPU: queue {queue.name} runs on CPU."
         return None
 
-    def kill(self, reference: Any) -> None:
-        """Stop a task at once, with the processes that it started; one that has ended is left alone.
+    def kill(self, reference: Any, job: Job) -> None:
+        """Stop a job's task at once, with the processes that it started; one that has ended is left alone.
 
         Only by force: asking first and then forcing hangs on a loop that never gives up the interpreter.
         """
         if reference is None:
             return
+        if job.attempts and job.attempts[-1].pid is not None:
+            now = time.monotonic()
+            self._killed = {worker: at for worker, at in self._killed.items() if now - at < _KILL_PATIENCE_S}
+            self._killed[job.attempts[-1].node, job.attempts[-1].pid] = now
         with contextlib.suppress(Exception):
             ray.cancel(reference, force=True)
+
+    def hit_by_mistake(self, job: Job) -> bool:
+        """Tell whether a job's process died of a kill meant for the job that had it before.
+
+        Ray ends a task's child processes first. A script that waits for one may then return, and its worker take the
+        next task, before the worker itself is ended.
+        """
+        attempt = job.attempts[-1]
+        return (attempt.node, attempt.pid) in self._killed
 
     async def pack(self, uuid: str) -> None:
         """Return when a job's outputs are packed."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
@@ -100,7 +102,10 @@ class Tracker:
         self._launcher.warm_up()
         return endpoint
 
-    async def _submit(self, _peer: Peer | None, _number: int, record: dict[str, Any]) -> dict[str, Any]:
+    async def _submit(self, _peer: Peer, _number: int, record: dict[str, Any], again: bool) -> dict[str, Any]:
+        # Sent again since no answer came: the tracker that had accepted it may be gone.
+        if again and (known := self._store.get(record["uuid"])) is not None:
+            return known.as_state()
         return await self._accept(decode_job(record))
 
     async def _state(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
@@ -115,10 +120,19 @@ class Tracker:
     async def _page(
         self, _peer: Peer, _number: int, state: str | None, limit: int, after: str | None
     ) -> list[dict[str, Any]]:
+        limit = min(limit, _MAX_PAGE)
         wanted = None if state is None else JobState(state)
-        page = self._store.page(state=wanted, limit=min(limit, _MAX_PAGE), after=after)
-        # The running jobs' progress is here and not in the store.
+        if wanted is not None and not wanted.terminal:
+            return self._live_page(wanted, limit, after)
+        page = self._store.page(state=wanted, limit=limit, after=after)
+        # How a live job stands is known here and not in the store.
         return [self._live[row["uuid"]].job.as_state() if row["uuid"] in self._live else row for row in page]
+
+    def _live_page(self, state: JobState, limit: int, after: str | None) -> list[dict[str, Any]]:
+        before = math.inf if after is None else self._find(after).requested
+        jobs = (live.record for live in reversed(self._live.values()))
+        found = (job for job in jobs if job.state is state and job.requested < before)
+        return [self._live[job.uuid].job.as_state() for job in islice(found, limit)]
 
     async def _count(self, _peer: Peer, _number: int) -> dict[str, int]:
         return dict(self._counts)
@@ -142,7 +156,8 @@ class Tracker:
 
     async def _ended_event(self, _peer: Peer, _number: int, uuid: str, attempt: int, outcome: dict[str, Any]) -> None:
         live = self._live.get(uuid)
-        if live is not None:
+        # Of an attempt that is being ended only Ray's answer counts: before it, the process is still there.
+        if live is not None and live.stopped_for is None:
             await self._ended(live, attempt, outcome)
 
     async def _pack(self, _peer: Peer, _number: int, uuid: str) -> None:
@@ -162,7 +177,7 @@ class Tracker:
         # On disk before anything is killed: a cancelled job must not come back after a restart.
         error = "The job was cancelled."
         await self._settle(live, self._closed(live, FailureClass.CANCELLED).become(JobState.REVOKED, error=error))
-        self._launcher.kill(live.reference)
+        self._launcher.kill(live.reference, live.record)
         return live.job.as_state()
 
     # --- The way of a job --------------------------------------------------------------------------------------------
@@ -219,6 +234,8 @@ class Tracker:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:
             failure, sentence = classify(error)
+            if failure is FailureClass.CRASH and self._launcher.hit_by_mistake(live.record):
+                failure = FailureClass.NODE_LOST
             outcome = {"ok": False, "failure": str(failure), "error": sentence, "stopped": time.time()}
         await self._ended(live, attempt, outcome)
 
@@ -244,7 +261,7 @@ class Tracker:
         """End an attempt that ran into its time limit; Ray's answer then leads to `_ended`."""
         if self._is_current(live, attempt):
             live.stopped_for = FailureClass.TIMEOUT
-            self._launcher.kill(live.reference)
+            self._launcher.kill(live.reference, live.record)
 
     async def _ended(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Settle an attempt. Only the first word about the current attempt counts."""

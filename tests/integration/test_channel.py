@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import msgpack
 import pytest
 
 from pixyz_ray.cluster.channel import Channel, ChannelServer, Endpoint, EventLine, Peer
@@ -158,14 +157,14 @@ def test_given_a_wrong_secret_when_spoken_then_the_server_hangs_up() -> None:
         async with _server() as (_, endpoint, answers):
             for hello in (
                 b"",
-                b"\xc1",
-                msgpack.packb("wrong"),
-                msgpack.packb(1),
+                b"\xc1\n",
+                b'"wrong"\n',
+                b"1\n",
                 b"GET / HTTP/1.1\r\n\r\n",
                 b"\xdb" + b"\xff" * 4000,
             ):
                 reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
-                writer.write(hello + msgpack.packb([0, "note", ["reached"]]))
+                writer.write(hello + b'[0,"note",["reached"]]\n')
                 if not hello:
                     writer.write_eof()
                 with suppress(ConnectionResetError):
@@ -226,5 +225,7 @@ def test_given_a_worker_when_it_sends_events_then_they_arrive_and_a_break_never_
             line.send("note", 10**30)
             line.send("note", "after")
             line.send("note", object())
+            line.close()
+            line.send("note", "nobody hears this")
 
     run(main)

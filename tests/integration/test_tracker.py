@@ -177,7 +177,13 @@ def test_given_an_odd_event_when_taken_then_the_job_can_still_be_shown(event: di
 # --- Events ----------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 9), st.integers(-1, len(JobState) - 1), st.integers(0, 99), st.integers(0, 99), st.integers(0))
+@given(
+    st.integers(0, 9),
+    st.integers(-1, len(JobState) - 1),
+    st.integers(0, 99),
+    st.integers(0, 99),
+    st.integers(0, 1 << 62),
+)
 def test_given_what_was_seen_when_written_as_an_id_then_it_is_read_again(
     attempt: int, status: int, steps: int, ended: int, log: int
 ) -> None:
