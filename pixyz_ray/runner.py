@@ -5,12 +5,13 @@ Nothing here knows of Ray. `run` never raises for what a script does: it answers
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,12 @@ from pixyz_worker.progress import Progress, ProgressSink
 from pixyz_worker.result import AsyncResult, GroupResult
 
 _HOSTNAME = socket.gethostname()
+_SCRIPT_PATIENCE_S = 10.0
+_SCRIPT_LOOK_S = 0.001
+_NO_SCRIPT = (
+    "The job's script is not on the share as it was accepted. Is SHARE_PATH the same folder on all machines? "
+    "Submit the job again."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +49,8 @@ class RunSpec:
     """SHARE_PATH."""
     script: str
     """File name of the script in the job's script folder."""
+    digest: str
+    """SHA-256 (hex) of the script as it was accepted."""
     entrypoint: str
     """Function to call."""
     params: Any
@@ -81,6 +90,8 @@ def run(spec: RunSpec, report: ProgressSink, backend: Backend | None = None) -> 
     """
     folder = JobFolder(Path(spec.share), spec.uuid)
     started = time.time()
+    if not _script_is_there(folder.script / spec.script, spec.digest):
+        return Outcome(ok=False, started=started, stopped=time.time(), error=_NO_SCRIPT, failure=FailureClass.INTERNAL)
     progress = Progress(report)
     with ExitStack() as stack:
         told_to_end = stack.enter_context(watched_for_end())
@@ -128,6 +139,17 @@ def _call_script(spec: RunSpec, folder: JobFolder, progress: Progress) -> tuple[
         return _failed(error, script, FailureClass.EXIT)
     except BaseException as error:
         return _failed(error, script, FailureClass.USER_ERROR)
+
+
+def _script_is_there(script: Path, digest: str) -> bool:
+    """Wait for the script as it was accepted: it is staged while the job is already on its way."""
+    deadline = time.monotonic() + _SCRIPT_PATIENCE_S
+    while time.monotonic() < deadline:
+        with suppress(FileNotFoundError):
+            if hashlib.sha256(script.read_bytes()).hexdigest() == digest:
+                return True
+        time.sleep(_SCRIPT_LOOK_S)
+    return False
 
 
 def _call_entrypoint(spec: RunSpec, script: Path, context: ProgramContext) -> Any:

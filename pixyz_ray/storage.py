@@ -81,11 +81,8 @@ class JobFolder:
         return self.path / f"outcome-{attempt}.json"
 
     def write_outcome(self, attempt: int, outcome: dict[str, Any]) -> None:
-        """Leave an attempt's outcome beside its outputs, all of it or nothing."""
-        target = self.marker(attempt)
-        draft = target.with_suffix(".tmp")
-        draft.write_text(json.dumps(outcome), encoding="utf-8")
-        draft.replace(target)
+        """Leave an attempt's outcome beside its outputs; half of it, after a crash, counts as nothing."""
+        self.marker(attempt).write_text(json.dumps(outcome), encoding="utf-8")
 
     def read_outcome(self, attempt: int) -> dict[str, Any] | None:
         """Return what a worker left of an attempt, or None when it left nothing."""
@@ -95,11 +92,22 @@ class JobFolder:
             return None
         return outcome if isinstance(outcome, dict) else None
 
+    def stage(self, script: str, source: bytes) -> None:
+        """Make all that a job's worker will find, and write its script; who reads it checks its digest."""
+        for folder in (self.path, self.script, self.inputs, self.outputs):
+            with suppress(FileExistsError):
+                folder.mkdir()
+        (self.script / script).write_bytes(source)
+        for file in (self.lock, self.log):
+            file.touch()
+
     def clean_outputs(self, attempt: int) -> None:
         """Make an empty outputs folder for an attempt; what an earlier one left is moved out of the way."""
-        if attempt > 1 and self.outputs.exists():
+        if attempt == 1:
+            return
+        if self.outputs.exists():
             self.outputs.rename(self.path / f"outputs-{attempt - 1}-{os.urandom(3).hex()}")
-        self.outputs.mkdir(parents=True, exist_ok=True)
+        self.outputs.mkdir()
 
     def list_outputs(self) -> list[str]:
         """Return the outputs as sorted relative paths with forward slashes."""

@@ -7,7 +7,8 @@ reads results.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,8 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 
 from pixyz_ray.jobs import TERMINAL, Attempt, FailureClass, Job, JobState, StepRecord
 from pixyz_worker.exception import InternalError
@@ -61,6 +62,7 @@ _jobs = Table(
 Index("jobs_by_state", _jobs.c.state, _jobs.c.seq)
 _versions = Table("schema_version", _metadata, Column("version", Integer, primary_key=True))
 
+_ROW_COLUMNS = ("uuid", "state", "requested", "name", "progress", "error", "record", "result")
 _INSERT = insert(_jobs)
 _UPDATE = update(_jobs).where(_jobs.c.uuid == bindparam("key"))
 _BY_UUID = select(_jobs.c.record, _jobs.c.result).where(_jobs.c.uuid == bindparam("key"))
@@ -89,30 +91,46 @@ class JobStore:
             self._engine = _make_engine(url)
             _metadata.create_all(self._engine)
             self._check_version()
-            # One connection for good: the tracker is the only writer and a checkout costs as much as a query.
+            # Connections for good: the tracker is the only writer and a checkout costs as much as a query.
             self._connection: Connection = self._engine.connect()
+            self._writer = _Writer(self._engine)
+            self._log = self._open_log()
         except SQLAlchemyError as error:
             raise StoreUnusable(f"The job store {self._url!r} cannot be opened: {error}") from error
 
     def close(self) -> None:
         """Close the database."""
+        if self._log is not None:
+            os.close(self._log)
+        self._writer.close()
         self._connection.close()
         self._engine.dispose()
 
     def write(self, added: Sequence[Job], changed: Iterable[Job]) -> None:
-        """Add and change jobs in one transaction; when it returns they are on disk.
+        """Add and change jobs in one transaction. When it returns, no death of a process can take it back.
 
         Raises:
             StoreUnusable: nothing of it was written.
         """
         try:
-            with self._connection.begin():
-                if added:
-                    self._connection.execute(_INSERT, [_row(job) for job in added])
-                for job in changed:
-                    self._connection.execute(_UPDATE, {"key": job.uuid, **_row(job)})
-        except SQLAlchemyError as error:
+            self._writer.write([_row(job) for job in added], [{"key": job.uuid, **_row(job)} for job in changed])
+        except self._writer.errors as error:
             raise StoreUnusable(f"The job store did not take a change: {error}") from error
+
+    def sync(self) -> None:
+        """Return when all that was written is on the disk itself, so that no power cut can take it back either.
+
+        May be called from another thread.
+
+        Raises:
+            StoreUnusable: it cannot be told.
+        """
+        if self._log is None:
+            return
+        try:
+            os.fdatasync(self._log)
+        except OSError as error:
+            raise StoreUnusable(f"The job store cannot be brought to the disk: {error}") from error
 
     def get(self, uuid: str) -> Job | None:
         """Return one job, or None."""
@@ -155,6 +173,12 @@ class JobStore:
         except SQLAlchemyError as error:
             raise StoreUnusable(f"The job store does not answer: {error}") from error
 
+    def _open_log(self) -> int | None:
+        """Return a descriptor of SQLite's write-ahead log; None for a database that syncs each commit by itself."""
+        if self._url.get_backend_name() != "sqlite" or not self._url.database:
+            return None
+        return os.open(f"{self._url.database}-wal", os.O_RDWR)
+
     def _check_version(self) -> None:
         with self._engine.begin() as connection:
             found = connection.execute(select(func.max(_versions.c.version))).scalar()
@@ -167,19 +191,59 @@ class JobStore:
                 )
 
 
+class _Writer:
+    """Writes rows on the driver's own connection, with statements that SQLAlchemy has compiled once.
+
+    Two writes stand in the way of every job. SQLAlchemy's own way takes 0.4 ms of each on a machine that was idle,
+    this one 0.15.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._connection = engine.raw_connection()
+        self._insert = _INSERT.compile(engine, column_keys=list(_ROW_COLUMNS))
+        self._update = _UPDATE.compile(engine, column_keys=[*_ROW_COLUMNS, "key"])
+        dbapi = engine.dialect.dbapi
+        assert dbapi is not None
+        self.errors: tuple[type[Exception], ...] = (dbapi.Error, ValueError, OverflowError)
+
+    def write(self, added: Sequence[Mapping[str, Any]], changed: Sequence[Mapping[str, Any]]) -> None:
+        """Add and change rows in one transaction."""
+        cursor = self._connection.cursor()
+        try:
+            for statement, rows in ((self._insert, added), (self._update, changed)):
+                for row in rows:
+                    cursor.execute(statement.string, _arguments(statement, row))
+            self._connection.commit()
+        except BaseException:
+            self._connection.rollback()
+            raise
+        finally:
+            cursor.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def _arguments(statement: Compiled, row: Mapping[str, Any]) -> Any:
+    """Return a row as the driver wants it: by place or by name."""
+    places = getattr(statement, "positiontup", None)
+    return row if places is None else tuple(row[name] for name in places)
+
+
 def _make_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = create_engine(url, poolclass=StaticPool, connect_args={"timeout": 10, "check_same_thread": False})
+    engine = create_engine(url, connect_args={"timeout": 10, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
-        # FULL, since an accepted job must outlive a power cut; the tracker commits many jobs at once.
+        # NORMAL commits without waiting for the disk: `sync` waits, where that matters, while other work goes on.
         # A short log is written again from its start sooner, and a commit into a file that does not grow is quicker.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "wal_autocheckpoint=300"):
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY", "wal_autocheckpoint=300"):
             connection.execute(f"PRAGMA {pragma}")
 
     return engine

@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
     params = _json_object_text(request.params, "params", {})
     asked = _asked_config(request.config)
     script_name, source = _script_of(request, settings)
-    config = effective_config(asked, inspect_source(source, script_name), settings)
+    config = effective_config(asked, _inspected(source, script_name), settings)
     job = Job(
         uuid=uuid,
         name=_alias(request, script_name),
@@ -95,6 +96,12 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
         notes=config.notes,
     )
     return job, source
+
+
+@lru_cache(maxsize=256)
+def _inspected(source: bytes, name: str) -> ScriptInfo:
+    """Inspect a script; the same one is often submitted thousands of times."""
+    return inspect_source(source, name)
 
 
 def effective_config(asked: Mapping[str, Any], info: ScriptInfo, settings: Settings) -> Config:

@@ -14,14 +14,17 @@ import asyncio
 import hmac
 import itertools
 import json
+import os
 import secrets
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 from pixyz_ray.cluster.errors import ConnectionLost, decode_error, encode_error
+from pixyz_ray.cluster.timer import Timer
 
 _MAX_MESSAGE_BYTES = 1 << 31
 _MAX_HELLO_BYTES = 1024
@@ -293,16 +296,27 @@ class Channel(asyncio.Protocol):
 
 
 class EventLine:
-    """A worker's side: sends events and never waits for an answer. A line that breaks stays silent."""
+    """A worker's side: sends events and never waits for an answer. A line that breaks stays silent.
+
+    Events gather for a moment and go out together, from a thread of the line's own: what a script reports costs it next
+    to nothing, and a short job's events cost the tracker one message.
+    """
 
     _PATIENCE_S = 2.0
+    _GATHER_S = 0.005
+    _MAX_GATHERED = 10_000
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._socket: socket.socket | None = None
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._gathered: list[bytes] = []
+        self._due = Timer()
         with suppress(OSError):
             self._socket = socket.create_connection((endpoint.host, endpoint.port), timeout=self._PATIENCE_S)
             _send_at_once(self._socket)
             self._socket.sendall(_encode(endpoint.secret))
+            threading.Thread(target=self._send_gathered, name="pixyz-events", daemon=True).start()
 
     @property
     def broken(self) -> bool:
@@ -310,25 +324,49 @@ class EventLine:
         return self._socket is None
 
     def send(self, method: str, *arguments: Any) -> None:
-        """Send one event."""
-        if self._socket is None:
+        """Send an event soon."""
+        # In a process that the script forked there is no thread to send, and the line is its parent's.
+        if self._socket is None or os.getpid() != self._pid:
             return
         try:
             line = _encode([0, method, list(arguments)])
         except (TypeError, ValueError, RecursionError):
             # A script may report anything; what is not JSON is not told.
             return
-        try:
-            self._socket.sendall(line)
-        except OSError:
-            # Half a message may be out: nothing sensible can follow it on this line.
-            self.close()
+        with self._lock:
+            if not self._gathered:
+                self._due.set(self._GATHER_S)
+            if len(self._gathered) < self._MAX_GATHERED:
+                self._gathered.append(line)
+
+    def flush(self) -> None:
+        """Send what has gathered, now."""
+        with self._lock:
+            gathered, self._gathered = self._gathered, []
+            self._due.set(0)
+            if self._socket is None or not gathered:
+                return
+            try:
+                self._socket.sendall(b"".join(gathered))
+            except OSError:
+                # Half a message may be out: nothing sensible can follow it on this line.
+                self._hang_up()
 
     def close(self) -> None:
         """Hang up; what is sent from now on goes nowhere."""
+        with self._lock:
+            self._hang_up()
+            self._due.set(self._GATHER_S)
+
+    def _hang_up(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def _send_gathered(self) -> None:
+        while self._socket is not None:
+            self._due.wait()
+            self.flush()
 
 
 def _send_at_once(sock: socket.socket | None) -> None:

@@ -26,9 +26,7 @@ def child_job(parent: Job, call: Mapping[str, Any], settings: Settings) -> Job:
     context, options = call["context"], call["options"]
     source = (JobFolder(settings.share_path, parent.uuid).script / parent.script).read_bytes()
     folder = JobFolder(settings.share_path, call["uuid"])
-    folder.script.mkdir(parents=True)
-    folder.inputs.mkdir()
-    (folder.script / parent.script).write_bytes(source)
+    folder.stage(parent.script, source)
     asked = {key: context[key] for key in ("entrypoint", "root_file", "compute_only", "raw") if key in context}
     asked |= {key: options[key] for key in ("queue", "time_limit") if options.get(key) is not None}
     config = effective_config(asked, inspect_source(source, parent.script), settings)

@@ -64,18 +64,24 @@ class Engine:
         """
         try:
             job, source = make_job(folder.uuid, request, self.settings)
-            folder.script.mkdir(parents=True)
-            (folder.script / job.script).write_bytes(source)
-            folder.inputs.mkdir(exist_ok=True)
+            record = encode_job(job)
         except BaseException:
             folder.remove()
             raise
-        record = encode_job(job)
+        asked = asyncio.ensure_future(self._patiently(lambda channel, again: channel.call("submit", record, again)))
+        # Let the request go out: the tracker writes the job down while the script is staged here. Whoever runs the job
+        # waits for the script, and knows it by its digest.
+        await asyncio.sleep(0)
         try:
-            answer: dict[str, Any] = await self._patiently(lambda channel, again: channel.call("submit", record, again))
+            folder.stage(job.script, source)
+            answer: dict[str, Any] = await asked
         except StoreUnusable:
             folder.remove()
             raise
+        except OSError as error:
+            await asked
+            await self.cancel(folder.uuid)
+            raise EngineNotReady(f"The job's files cannot be written: {error.strerror or error}.") from error
         return answer
 
     # --- Asking ------------------------------------------------------------------------------------------------------

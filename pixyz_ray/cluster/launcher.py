@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections.abc import Mapping
@@ -41,7 +42,9 @@ class Launcher:
 
     def launch(self, job: Job) -> Any:
         """Submit the job's current attempt and return Ray's reference."""
-        return self._on_queue(job.queue).remote(_spec(job, str(self._settings.share_path)), self._endpoint)
+        # One text: Ray takes longer for each argument, and for each object in it.
+        spec = json.dumps([_spec(job, str(self._settings.share_path)), self._endpoint])
+        return self._on_queue(job.queue).remote(spec)
 
     def note_for(self, queue: Queue) -> str | None:
         """Return what to tell the job's owner about where it runs, or None."""
@@ -110,6 +113,7 @@ def _spec(job: Job, share: str) -> Mapping[str, Any]:
         "attempt": len(job.attempts),
         "share": share,
         "script": job.script,
+        "digest": job.script_digest,
         "entrypoint": job.entrypoint,
         "params": job.params,
         "input_file": job.input_file,

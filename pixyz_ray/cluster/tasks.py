@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -14,11 +15,12 @@ from pixyz_ray.runner import RunSpec, run
 from pixyz_ray.storage import JobFolder
 
 
-def run_script(spec: dict[str, Any], endpoint: tuple[str, int, str]) -> None:
-    """Run one attempt.
+def run_script(order: str) -> None:
+    """Run one attempt, given as JSON: the fields of a RunSpec, and those of the tracker's Endpoint.
 
     Its outcome goes down the line, which is quick, and to the disk, which is sure; Ray hears only that it is over.
     """
+    spec, endpoint = json.loads(order)
     run_spec = RunSpec(**spec)
     address = Endpoint(*endpoint)
 
@@ -27,6 +29,7 @@ def run_script(spec: dict[str, Any], endpoint: tuple[str, int, str]) -> None:
 
     outcome = run(run_spec, report, RayBackend(run_spec.uuid)).as_plain()
     _line(address).send("ended", run_spec.uuid, run_spec.attempt, outcome)
+    _line(address).flush()
     JobFolder(Path(run_spec.share), run_spec.uuid).write_outcome(run_spec.attempt, outcome)
 
 

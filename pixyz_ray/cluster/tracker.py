@@ -21,7 +21,7 @@ from typing import Any
 
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.children import child_job, record_of
-from pixyz_ray.cluster.errors import UnknownJob
+from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob
 from pixyz_ray.cluster.failures import classify, timeout_sentence
 from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.launcher import Launcher
@@ -30,7 +30,7 @@ from pixyz_ray.jobs import Attempt, FailureClass, Job, JobState, StepRecord
 from pixyz_ray.queues import MAX_INTERRUPTIONS, after_failure
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
-from pixyz_ray.store import JobStore, decode_job
+from pixyz_ray.store import JobStore, StoreUnusable, decode_job
 from pixyz_worker.exception import InternalError
 
 _log = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ class Tracker:
         return job
 
     async def _accept(self, job: Job) -> dict[str, Any]:
-        """Put a job on disk, then start it. The same job sent again is accepted once."""
+        """Write a job down, then start it. The same job sent again is accepted once."""
         if job.uuid in self._live or job.uuid in self._recent:
             return self._find(job.uuid).as_state()
         live = self._live[job.uuid] = LiveJob(job)
@@ -204,6 +204,11 @@ class Tracker:
         self._count_change(None, job.state)
         answer = job.as_state()
         self._launch(live)
+        # The job is accepted once the disk has it; Ray finds a worker for it meanwhile.
+        try:
+            await self._journal.synced()
+        except StoreUnusable as error:
+            raise EngineNotReady(str(error)) from error
         return answer
 
     def _launch(self, live: LiveJob) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import subprocess
 import sys
@@ -24,14 +25,13 @@ class Job:
 
     def __init__(self, share: Path, source: str, **spec: Any) -> None:
         self.folder = JobFolder(share, str(uuid4()))
-        for path in (self.folder.script, self.folder.inputs):
-            path.mkdir(parents=True)
-        (self.folder.script / "job.py").write_text(source)
+        self.folder.stage("job.py", source.encode())
         values: dict[str, Any] = {
             "uuid": self.folder.uuid,
             "attempt": 1,
             "share": str(share),
             "script": "job.py",
+            "digest": hashlib.sha256(source.encode()).hexdigest(),
             "entrypoint": "main",
             "params": {},
         }
