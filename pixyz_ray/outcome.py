@@ -7,7 +7,7 @@ import math
 import os
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Outcome:
 
     def as_plain(self) -> dict[str, Any]:
         """Return it as plain values."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class NotJson(PixyzException):

@@ -21,6 +21,7 @@ from pixyz_ray.storage import JobFolder
 from pixyz_worker.exception import PixyzException
 
 _LOCK_PATIENCE_S = 30.0
+_C = ctypes.CDLL(None)
 
 
 @contextmanager
@@ -84,7 +85,7 @@ def captured_output(log: Path, attempt: int) -> Iterator[None]:
     finally:
         _flush(sys.stdout, sys.stderr)
         with suppress(Exception):
-            ctypes.CDLL(None).fflush(None)
+            _C.fflush(None)
         sys.stdout, sys.stderr = streams
         for number, original in zip((1, 2), saved, strict=True):
             os.dup2(original, number)

@@ -80,6 +80,18 @@ class JobFolder:
         """Return the file that a worker leaves when an attempt has ended."""
         return self.path / f"outcome-{attempt}.json"
 
+    def give_up(self, attempt: int) -> None:
+        """Note that an attempt is being ended by force: its worker must not go on to another job."""
+        with suppress(OSError):
+            self._given_up(attempt).touch()
+
+    def is_given_up(self, attempt: int) -> bool:
+        """Tell whether an attempt is being ended by force."""
+        return self._given_up(attempt).exists()
+
+    def _given_up(self, attempt: int) -> Path:
+        return self.path / f".given-up-{attempt}"
+
     def write_outcome(self, attempt: int, outcome: dict[str, Any]) -> None:
         """Leave an attempt's outcome beside its outputs; half of it, after a crash, counts as nothing."""
         self.marker(attempt).write_text(json.dumps(outcome), encoding="utf-8")

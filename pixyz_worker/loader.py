@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from math import inf
 from pathlib import Path
 from types import CoroutineType, FunctionType, ModuleType
@@ -128,15 +128,15 @@ def script_folder(path: Path) -> Iterator[None]:
     if folder in sys.path:
         yield
         return
-    known = set(sys.modules)
+    known = len(sys.modules)
     sys.path.insert(0, folder)
     try:
         yield
     finally:
         if folder in sys.path:
             sys.path.remove(folder)
-        # Submodules first, since a package's place is what tells where they lie.
-        for name in sorted(sys.modules.keys() - known, reverse=True):
+        # New ones are the last. Submodules first, since a package's place is what tells where they lie.
+        for name in sorted(islice(reversed(sys.modules), max(0, len(sys.modules) - known)), reverse=True):
             if _lies_in(folder, name.partition(".")[0]):
                 sys.modules.pop(name)
 

@@ -62,7 +62,8 @@ def deployment(settings: Settings, local_token_sha256: str) -> Any:
         health_check_period_s=2,
         health_check_timeout_s=10,
         ray_actor_options={"num_cpus": 0},
-        logging_config={"enable_access_log": False},
+        # Serve would log every request, and writes metrics of each anyway.
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
     @serve.ingress(builder)
     class Api:

@@ -36,17 +36,18 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         # The request has no body, so that the next message is that the client has gone.
         gone = asyncio.ensure_future(_gone(receive))
-        events = aiter(self._events)
         try:
-            async for event in events:
+            async for news in self._events:
                 if gone.done():
                     return
-                body = event.encode() if event is not None else _STILL_HERE
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                body = b"".join(event.encode() for event in news) or _STILL_HERE
+                more = not self._events.over
+                await send({"type": "http.response.body", "body": body, "more_body": more})
+                if not more:
+                    return
         finally:
             gone.cancel()
-            await events.aclose()
+            self._events.close()
 
 
 async def _gone(receive: Receive) -> None:

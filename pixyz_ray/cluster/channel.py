@@ -18,13 +18,13 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 from pixyz_ray.cluster.errors import ConnectionLost, decode_error, encode_error
-from pixyz_ray.cluster.timer import Timer
 
 _MAX_MESSAGE_BYTES = 1 << 31
 _MAX_HELLO_BYTES = 1024
@@ -242,9 +242,14 @@ class Channel(asyncio.Protocol):
             raise
         return number, queue
 
-    def unsubscribe(self, number: int) -> None:
-        """Want no more of a subscription."""
-        if self._pushes.pop(number, None) is not None and not self.closed:
+    def unsubscribe(self, number: int, *, tell: bool) -> None:
+        """Want no more of a subscription.
+
+        Args:
+            number: the subscription.
+            tell: whether the other side would go on pushing.
+        """
+        if self._pushes.pop(number, None) is not None and tell and not self.closed:
             self._write([0, "unwatch", [number]])
 
     def close(self) -> None:
@@ -298,12 +303,14 @@ class Channel(asyncio.Protocol):
 class EventLine:
     """A worker's side: sends events and never waits for an answer. A line that breaks stays silent.
 
-    Events gather for a moment and go out together, from a thread of the line's own: what a script reports costs it next
-    to nothing, and a short job's events cost the tracker one message.
+    An event is sent at once by who reports it: a thread could not, while native code holds the interpreter, and that is
+    when one wants to know which step is running. Only those of a flood gather for a moment and go out together.
     """
 
     _PATIENCE_S = 2.0
-    _GATHER_S = 0.005
+    _WINDOW_S = 0.02
+    _MAX_IN_WINDOW = 20
+    _GATHER_S = 0.02
     _MAX_GATHERED = 10_000
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -311,7 +318,9 @@ class EventLine:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._gathered: list[bytes] = []
-        self._due = Timer()
+        self._window_began = 0.0
+        self._in_window = 0
+        self._more = threading.Event()
         with suppress(OSError):
             self._socket = socket.create_connection((endpoint.host, endpoint.port), timeout=self._PATIENCE_S)
             _send_at_once(self._socket)
@@ -324,7 +333,7 @@ class EventLine:
         return self._socket is None
 
     def send(self, method: str, *arguments: Any) -> None:
-        """Send an event soon."""
+        """Send an event."""
         # In a process that the script forked there is no thread to send, and the line is its parent's.
         if self._socket is None or os.getpid() != self._pid:
             return
@@ -334,29 +343,41 @@ class EventLine:
             # A script may report anything; what is not JSON is not told.
             return
         with self._lock:
-            if not self._gathered:
-                self._due.set(self._GATHER_S)
             if len(self._gathered) < self._MAX_GATHERED:
                 self._gathered.append(line)
+            if self._is_flood():
+                self._more.set()
+            else:
+                self._send_now()
 
     def flush(self) -> None:
         """Send what has gathered, now."""
         with self._lock:
-            gathered, self._gathered = self._gathered, []
-            self._due.set(0)
-            if self._socket is None or not gathered:
-                return
-            try:
-                self._socket.sendall(b"".join(gathered))
-            except OSError:
-                # Half a message may be out: nothing sensible can follow it on this line.
-                self._hang_up()
+            self._send_now()
+
+    def _is_flood(self) -> bool:
+        """Count an event, and tell whether there were many in a short time."""
+        now = time.monotonic()
+        if now - self._window_began > self._WINDOW_S:
+            self._window_began, self._in_window = now, 0
+        self._in_window += 1
+        return self._in_window > self._MAX_IN_WINDOW
+
+    def _send_now(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        if self._socket is None or not gathered:
+            return
+        try:
+            self._socket.sendall(b"".join(gathered))
+        except OSError:
+            # Half a message may be out: nothing sensible can follow it on this line.
+            self._hang_up()
 
     def close(self) -> None:
         """Hang up; what is sent from now on goes nowhere."""
         with self._lock:
             self._hang_up()
-            self._due.set(self._GATHER_S)
+        self._more.set()
 
     def _hang_up(self) -> None:
         if self._socket is not None:
@@ -365,7 +386,9 @@ class EventLine:
 
     def _send_gathered(self) -> None:
         while self._socket is not None:
-            self._due.wait()
+            self._more.wait()
+            time.sleep(self._GATHER_S)
+            self._more.clear()
             self.flush()
 
 

@@ -139,8 +139,14 @@ class Engine:
         Raises:
             UnknownJob: there is no such job.
         """
-        await self.state(uuid)
-        return JobEvents(self._subscribe, JobFolder(self.settings.share_path, uuid), last_id)
+        if not is_uuid(uuid):
+            raise UnknownJob(f"There is no job {uuid[:64]!r}.")
+        events = JobEvents(self._subscribe, JobFolder(self.settings.share_path, uuid), last_id)
+        if events.over:
+            await self.state(uuid)
+        else:
+            await events.open()
+        return events
 
     async def log(self, uuid: str) -> Path:
         """Return the path of a job's log, which may not be there yet."""

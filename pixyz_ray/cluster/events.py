@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from pixyz_ray.storage import JobFolder
 _LOG_PIECE_BYTES = 64 * 1024
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.02, 0.25
 _SILENCE_S = 15.0
+_MAX_LOG_PIECES = 4
 _MAX_OFFSET = 1 << 62
 
-Subscribe = Callable[[str], Awaitable[tuple[Channel, int, "asyncio.Queue[Any]"]]]
+Subscription = tuple[Channel, int, "asyncio.Queue[Any]"]
+Subscribe = Callable[[str], Awaitable[Subscription]]
 _STATES = tuple(JobState)
 
 
@@ -81,7 +83,7 @@ class Event:
 
 
 class JobEvents:
-    """The events of one job, from where a reader left off; iterate over it.
+    """The events of one job, from where a reader left off: open it, iterate over it, close it.
 
     Args:
         subscribe: opens a subscription at the tracker.
@@ -94,46 +96,63 @@ class JobEvents:
         self._folder = folder
         self._log = LogReader(folder.log, Seen.parse(last_id).log)
         self._seen = Seen.parse(last_id)
+        self._subscription: Subscription | None = None
 
     @property
     def over(self) -> bool:
         """Whether the reader has seen the end."""
         return self._seen.terminal
 
-    async def __aiter__(self) -> AsyncGenerator[Event | None, None]:
-        """Yield events, and None when nothing has happened for a while, so that a broken connection is noticed."""
-        while not self._seen.terminal:
-            channel, number, queue = await self._subscribe(self._folder.uuid)
-            try:
-                async for event in self._from_subscription(queue):
-                    yield event
-            except ConnectionLost:
-                continue
-            finally:
-                channel.unsubscribe(number)
+    async def open(self) -> None:
+        """Subscribe at the tracker, unless that was done.
 
-    async def _from_subscription(self, queue: asyncio.Queue[Any]) -> AsyncIterator[Event | None]:
+        Raises:
+            UnknownJob: there is no such job.
+        """
+        if self._subscription is None:
+            self._subscription = await self._subscribe(self._folder.uuid)
+
+    def close(self) -> None:
+        """Want no more. Of a job that has ended the tracker tells no more by itself."""
+        if self._subscription is not None:
+            channel, number, _ = self._subscription
+            channel.unsubscribe(number, tell=not self.over)
+            self._subscription = None
+
+    async def __aiter__(self) -> AsyncIterator[list[Event]]:
+        """Yield events as they come, and none when nothing has happened for a while, so that a break is noticed."""
+        while not self._seen.terminal:
+            await self.open()
+            assert self._subscription is not None
+            try:
+                async for events in self._from_subscription(self._subscription[2]):
+                    yield events
+            except ConnectionLost:
+                self.close()
+
+    async def _from_subscription(self, queue: asyncio.Queue[Any]) -> AsyncIterator[list[Event]]:
         look, silence = _FIRST_LOOK_S, 0.0
         while not self._seen.terminal:
             news = await _next_within(queue, look)
             if isinstance(news, Exception):
                 raise news
             # What was printed before the job ended, or before a step began, is told first.
-            grown = False
+            events: list[Event] = []
             while text := self._log.read():
-                grown = True
                 self._seen = replace(self._seen, log=self._log.offset)
-                yield Event(str(self._seen), "log", {"text": text})
-            if grown or news is not None:
+                events.append(Event(str(self._seen), "log", {"text": text}))
+                if len(events) >= _MAX_LOG_PIECES:
+                    yield events
+                    events = []
+            if events or news is not None:
                 look, silence = _FIRST_LOOK_S, 0.0
             else:
                 look, silence = min(_LAST_LOOK_S, look * 1.5), silence + look
-            if silence > _SILENCE_S:
-                silence = 0.0
-                yield None
             if news is not None:
-                for event in self._changes(news):
-                    yield event
+                events += self._changes(news)
+            if events or silence > _SILENCE_S:
+                silence = 0.0
+                yield events
 
     def _changes(self, news: dict[str, Any]) -> list[Event]:
         """Return the events that lead from what was seen to a snapshot: the end, if it is one, comes last."""
@@ -183,7 +202,8 @@ class LogReader:
             with self._path.open("rb") as file:
                 file.seek(self._raw_offset)
                 data = file.read(_LOG_PIECE_BYTES)
-        except FileNotFoundError:
+        except OSError:
+            # It is not there yet, or the offset is beyond what the file system has.
             return ""
         self._raw_offset += len(data)
         text = self._decoder.decode(data)

@@ -17,6 +17,7 @@ from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.jobs import Job
 from pixyz_ray.queues import Queue, ray_options
 from pixyz_ray.settings import Settings
+from pixyz_ray.storage import JobFolder
 
 _log = logging.getLogger(__name__)
 _KILL_PATIENCE_S = 60.0
@@ -59,6 +60,7 @@ class Launcher:
         """
         if reference is None:
             return
+        JobFolder(self._settings.share_path, job.uuid).give_up(len(job.attempts))
         if job.attempts and job.attempts[-1].pid is not None:
             now = time.monotonic()
             self._killed = {worker: at for worker, at in self._killed.items() if now - at < _KILL_PATIENCE_S}
@@ -67,11 +69,7 @@ class Launcher:
             ray.cancel(reference, force=True)
 
     def hit_by_mistake(self, job: Job) -> bool:
-        """Tell whether a job's process died of a kill meant for the job that had it before.
-
-        Ray ends a task's child processes first. A script that waits for one may then return, and its worker take the
-        next task, before the worker itself is ended.
-        """
+        """Tell whether a job's process died of a kill meant for the job that had it before."""
         attempt = job.attempts[-1]
         return (attempt.node, attempt.pid) in self._killed
 

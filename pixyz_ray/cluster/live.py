@@ -21,8 +21,8 @@ class Watcher:
     """One subscription to a job: what it has been told, so that it is told only what is new."""
 
     def __init__(self, peer: Peer, number: int) -> None:
-        self._peer = peer
-        self._number = number
+        self.peer = peer
+        self.number = number
         self._told = 0
 
     def tell(self, job: Job) -> None:
@@ -32,8 +32,8 @@ class Watcher:
         first = max(0, min(self._told, len(steps)) - 1)
         self._told = len(steps)
         changed = [(number, step.info, step.duration) for number, step in enumerate(steps[first:], first)]
-        self._peer.push(
-            self._number,
+        self.peer.push(
+            self.number,
             {"state": job.as_state(), "attempt": len(job.attempts), "total": job.total, "steps": changed},
         )
 
@@ -77,6 +77,9 @@ class LiveJob:
             self.cancel_timer()
             self.ended.set()
             self._publish_now()
+            for watcher in self._watchers.values():
+                watcher.peer.on_close.pop(watcher.number, None)
+            self._watchers.clear()
         else:
             self.publish()
 
@@ -112,9 +115,11 @@ class LiveJob:
 
     def watch(self, peer: Peer, number: int) -> None:
         """Tell a peer of every change from now on, beginning with how things stand."""
-        watcher = self._watchers[id(peer), number] = Watcher(peer, number)
-        peer.on_close[number] = partial(self.unwatch, peer, number)
+        watcher = Watcher(peer, number)
         watcher.tell(self.job)
+        if not self.record.state.terminal:
+            self._watchers[id(peer), number] = watcher
+            peer.on_close[number] = partial(self.unwatch, peer, number)
 
     def unwatch(self, peer: Peer, number: int) -> None:
         """Tell a peer no more."""

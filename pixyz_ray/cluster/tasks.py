@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -28,9 +29,14 @@ def run_script(order: str) -> None:
         _line(address).send("event", run_spec.uuid, run_spec.attempt, {"time": time.time(), **event})
 
     outcome = run(run_spec, report, RayBackend(run_spec.uuid)).as_plain()
+    folder = JobFolder(Path(run_spec.share), run_spec.uuid)
+    if folder.is_given_up(run_spec.attempt):
+        # Ray ends a task's child processes before the worker. A script that waited for one returns here, and the blow
+        # that is still to come would hit the next job.
+        os._exit(1)
     _line(address).send("ended", run_spec.uuid, run_spec.attempt, outcome)
     _line(address).flush()
-    JobFolder(Path(run_spec.share), run_spec.uuid).write_outcome(run_spec.attempt, outcome)
+    folder.write_outcome(run_spec.attempt, outcome)
 
 
 def pack_outputs(share: str, uuid: str) -> None:
