@@ -184,9 +184,9 @@ class Job:
             changes.setdefault("stopped", time.time())
         return replace(self, state=state, **changes)
 
-    def with_attempt(self, **changes: Any) -> Job:
-        """Return this job with its current attempt changed."""
-        return replace(self, attempts=(*self.attempts[:-1], replace(self.attempts[-1], **changes)))
+    def with_attempt(self, attempt: Mapping[str, Any], **changes: Any) -> Job:
+        """Return this job with its current attempt changed, and whatever else."""
+        return replace(self, attempts=(*self.attempts[:-1], replace(self.attempts[-1], **attempt)), **changes)
 
     def as_state(self) -> dict[str, Any]:
         """Return the JobState of the REST contract."""

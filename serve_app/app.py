@@ -12,11 +12,11 @@ from pixyz_ray.settings import Settings
 from pixyz_ray.version import VERSION
 from serve_app.auth import token_check
 from serve_app.errors import add_error_handlers
-from serve_app.hardening import keep_grpc_on_node_address
 from serve_app.routes.backend import backend_router
 from serve_app.routes.jobs import jobs_router
 from serve_app.routes.processes import processes_router
 from serve_app.routes.service import service_router
+from serve_app.serve_fixes import keep_grpc_on_node_address
 
 _MAX_ONGOING = 10_000
 

@@ -6,6 +6,7 @@ It is a thin shell, since Ray wraps every method of an actor's class, called by 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -59,6 +60,9 @@ class TrackerActor:
                 host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
                 self._endpoint = await tracker.open(host)
                 self._tracker = tracker
+                # What is there now stays: the collector need not look at it again and again.
+                gc.collect()
+                gc.freeze()
         return self._tracker
 
 

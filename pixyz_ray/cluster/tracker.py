@@ -215,12 +215,15 @@ class Tracker:
         """Begin the next attempt."""
         job = live.record
         queue = self._settings.queue_table[job.queue]
+        changes: dict[str, Any] = {}
         if not job.attempts or job.attempts[-1].stopped is not None:
-            job = replace(job, attempts=(*job.attempts, Attempt(number=len(job.attempts) + 1, queue=job.queue)))
+            changes["attempts"] = (*job.attempts, Attempt(number=len(job.attempts) + 1, queue=job.queue))
         if note := self._launcher.note_for(queue):
-            job = replace(job, notes=tuple(dict.fromkeys((*job.notes, note))))
+            changes["notes"] = tuple(dict.fromkeys((*job.notes, note)))
         live.settling = False
-        self._change(live, job if job.state is JobState.PENDING else job.become(JobState.PENDING))
+        pending = job.state is JobState.PENDING
+        job = replace(job, **changes) if pending else job.become(JobState.PENDING, **changes)
+        self._change(live, job)
         number = len(job.attempts)
         live.reference = self._launcher.launch(live.record)
         task = asyncio.get_running_loop().create_task(self._follow(live, number, live.reference))
@@ -253,8 +256,10 @@ class Tracker:
         return JobFolder(self._settings.share_path, job.uuid)
 
     def _started(self, live: LiveJob, event: Mapping[str, Any]) -> None:
-        job = live.record.with_attempt(started=event["time"], node=event["node"], pid=event["pid"])
-        self._change(live, job.become(JobState.RUNNING, started=event["time"]))
+        attempt = {"started": event["time"], "node": event["node"], "pid": event["pid"]}
+        job = live.record
+        attempts = (*job.attempts[:-1], replace(job.attempts[-1], **attempt))
+        self._change(live, job.become(JobState.RUNNING, started=event["time"], attempts=attempts))
         self._journal.change_soon(live.record)
         loop = asyncio.get_running_loop()
         live.overdue = loop.call_later(self._limit(job), self._overdue, live, len(job.attempts))
@@ -302,17 +307,18 @@ class Tracker:
     def _with_outcome(self, job: Job, outcome: Mapping[str, Any]) -> Job:
         stopped = outcome.get("stopped") or time.time()
         failure = FailureClass(outcome["failure"]) if outcome.get("failure") else None
-        changes: dict[str, Any] = {"stopped": stopped, "failure": failure}
+        ended: dict[str, Any] = {"stopped": stopped, "failure": failure}
+        changes: dict[str, Any] = {"result": outcome.get("result")}
         if outcome.get("started"):
-            changes["started"] = outcome["started"]
-            job = replace(job, started=outcome["started"])
+            ended["started"] = changes["started"] = outcome["started"]
         if outcome.get("steps") is not None:
-            steps = tuple(StepRecord(info=info, duration=seconds) for info, seconds in outcome["steps"])
-            job = replace(job, steps=steps, total=outcome.get("total"))
-        return replace(job.with_attempt(**changes), result=outcome.get("result"))
+            changes["steps"] = tuple(StepRecord(info=info, duration=seconds) for info, seconds in outcome["steps"])
+            changes["total"] = outcome.get("total")
+        return job.with_attempt(ended, **changes)
 
     def _closed(self, live: LiveJob, failure: FailureClass) -> Job:
-        return live.job.with_attempt(stopped=time.time(), failure=failure) if live.job.attempts else live.job
+        job = live.job
+        return job.with_attempt({"stopped": time.time(), "failure": failure}) if job.attempts else job
 
     async def _settle(self, live: LiveJob, job: Job) -> None:
         """Write a job's end, then show it: a client must never see an end that a restart could take back."""
