@@ -24,7 +24,7 @@ from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.jobs import JobState
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, is_uuid
-from pixyz_ray.store import StoreUnusable, encode_job
+from pixyz_ray.store import EndedJobs, StoreUnusable, encode_job
 from pixyz_ray.submission import Request, make_job, process_doc, process_names
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,6 @@ T = TypeVar("T")
 _PATIENCE_S = 15.0
 _RETRY_DELAY_S = 0.1
 _PACKING_PATIENCE_S = 5.0
-_MAX_ENDED = 5000
 
 
 class Engine:
@@ -47,7 +46,7 @@ class Engine:
         self.settings = settings
         self._channel: Channel | None = None
         self._opening = asyncio.Lock()
-        self._ended: dict[str, dict[str, Any]] = {}
+        self._ended = EndedJobs(settings.job_store_url)
 
     # --- Submitting --------------------------------------------------------------------------------------------------
 
@@ -87,14 +86,10 @@ class Engine:
     # --- Asking ------------------------------------------------------------------------------------------------------
 
     async def state(self, uuid: str) -> dict[str, Any]:
-        """Return a job's JobState. One that has ended never changes again, so it is asked for once."""
-        if (known := self._ended.get(uuid)) is not None:
-            return known
+        """Return a job's JobState."""
+        if is_uuid(uuid) and (ended := self._ended.state(uuid)) is not None:
+            return ended
         answer: dict[str, Any] = await self._ask_of("state", uuid)
-        if JobState(answer["status"]).terminal:
-            if len(self._ended) >= _MAX_ENDED:
-                self._ended.clear()
-            self._ended[uuid] = answer
         return answer
 
     async def details(self, uuid: str) -> dict[str, Any]:

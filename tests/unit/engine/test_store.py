@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pixyz_ray.jobs import TERMINAL, Attempt, FailureClass, Job, JobState, StepRecord
-from pixyz_ray.store import JobStore, StoreUnusable, decode_job, encode_job
+from pixyz_ray.store import EndedJobs, JobStore, StoreUnusable, decode_job, encode_job
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
 # Any text that JSON can carry, half characters included; the columns of their own hold what the platform has cleaned.
@@ -138,3 +139,28 @@ def test_given_what_is_no_store_when_opened_then_a_sentence_says_so(tmp_path: Pa
     connection.close()
     with pytest.raises(StoreUnusable, match="newer version"):
         JobStore(url)
+
+
+def test_given_jobs_in_a_file_when_read_beside_the_tracker_then_only_those_that_have_ended_are_seen(
+    tmp_path: Path,
+) -> None:
+    """One that lives is the tracker's to tell; so is everything where the store is no file."""
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    reader = EndedJobs(url)
+    assert reader.state(str(uuid4())) is None
+    with closing(JobStore(url)) as store:
+        lives = Job(uuid=str(uuid4()), name="lives", process="custom", script="a.py")
+        ended = Job(uuid=str(uuid4()), name="ended", process="custom", script="a.py").become(JobState.SUCCESS)
+        store.write([lives, ended], [])
+        store.sync()
+        assert reader.state(ended.uuid) == ended.as_state()
+        assert reader.state(lives.uuid) is None
+        store.write([], [lives.become(JobState.FAILURE, error="ValueError: no")])
+        assert reader.state(lives.uuid) == {
+            **lives.as_state(),
+            "status": "FAILURE",
+            "error": "ValueError: no",
+            "progress": 0,
+        }
+    assert EndedJobs("postgresql+psycopg://nobody@127.0.0.1/none").state(ended.uuid) is None
+    reader.close()
