@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmarks.load import HOST, Connection
 from benchmarks.platform import clean_environment, free_ports
-from pixyz_ray.cluster.environment import SESSION_MARK, ray_environment
-from pixyz_ray.reaper import end_marked
+from pixyz_ray.cluster.environment import ray_environment
+from pixyz_ray.reaper import SESSION_MARK, end_marked
 from pixyz_ray.settings import load_settings
 
 _PATIENCE_S = 120.0

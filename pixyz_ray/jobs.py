@@ -172,6 +172,16 @@ class Job:
         """Number of attempts after the first."""
         return max(0, len(self.attempts) - 1)
 
+    @property
+    def failures(self) -> int:
+        """Number of attempts that failed by themselves."""
+        return sum(one.failure not in (None, FailureClass.NODE_LOST) for one in self.attempts)
+
+    @property
+    def interruptions(self) -> int:
+        """Number of runs that were cut short; an attempt that was still queued then was no run."""
+        return sum(one.failure is FailureClass.NODE_LOST and one.started is not None for one in self.attempts)
+
     def become(self, state: JobState, **changes: Any) -> Job:
         """Return this job in another state.
 

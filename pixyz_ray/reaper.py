@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 import psutil
 
-_MARK = "PIXYZ_SESSION"
+SESSION_MARK = "PIXYZ_SESSION"
+"""Variable that every process of a platform carries, so that `pixyz down` ends those and no others."""
 
 
 def marked(session: str) -> Iterator[psutil.Process]:
     """Yield the processes, this one excepted, that carry the mark of a run."""
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(_MARK) == session:
+            if process.pid != os.getpid() and process.environ().get(SESSION_MARK) == session:
                 yield process
                 # A process that writes its title over its environment is found by its parent alone.
                 yield from process.children(recursive=True)

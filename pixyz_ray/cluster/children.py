@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ def child_job(parent: Job, call: Mapping[str, Any], settings: Settings) -> Job:
 
 def record_of(job: Job) -> Any:
     """Return what a handle's `get()` gives: the bare value of a raw task, else the task's record."""
-    return job.result if job.config.get("raw") else replace(job).as_details()
+    return job.result if job.config.get("raw") else job.as_details()
 
 
 def _shared_input(given: str | None, parent: Job, folder: JobFolder, share: Path) -> str | None:

@@ -7,7 +7,6 @@ restarted.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -27,7 +26,6 @@ from pixyz_ray.storage import JobFolder, is_uuid
 from pixyz_ray.store import EndedJobs, StoreUnusable, encode_job
 from pixyz_ray.submission import Request, make_job, process_doc, process_names
 
-_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PATIENCE_S = 15.0
@@ -134,8 +132,7 @@ class Engine:
         Raises:
             UnknownJob: there is no such job.
         """
-        if not is_uuid(uuid):
-            raise UnknownJob(f"There is no job {uuid[:64]!r}.")
+        _check_id(uuid)
         events = JobEvents(self._subscribe, JobFolder(self.settings.share_path, uuid), last_id)
         if events.over:
             await self.state(uuid)
@@ -184,8 +181,7 @@ class Engine:
     # --- The tracker -------------------------------------------------------------------------------------------------
 
     async def _ask_of(self, method: str, uuid: str) -> Any:
-        if not is_uuid(uuid):
-            raise UnknownJob(f"There is no job {uuid[:64]!r}.")
+        _check_id(uuid)
         return await self._ask(method, uuid)
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
@@ -229,3 +225,9 @@ class Engine:
                 return Endpoint(*await tracker.endpoint.remote())
         except (ValueError, TimeoutError, ray.exceptions.RayError) as error:
             raise ConnectionLost(f"the tracker is not there: {error}") from error
+
+
+def _check_id(uuid: str) -> None:
+    """Refuse what cannot be the id of a job, before it becomes part of a path or a message."""
+    if not is_uuid(uuid):
+        raise UnknownJob(f"There is no job {uuid[:64]!r}.")

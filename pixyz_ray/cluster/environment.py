@@ -9,10 +9,8 @@ import tempfile
 from pathlib import Path
 
 from pixyz_ray.home import private_folder, write_private
+from pixyz_ray.reaper import SESSION_MARK
 from pixyz_ray.settings import Settings, load_settings
-
-SESSION_MARK = "PIXYZ_SESSION"
-"""Variable that every process of a platform carries, so that `pixyz down` ends those and no others."""
 
 
 def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -> dict[str, str]:

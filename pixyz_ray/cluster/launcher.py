@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +18,6 @@ from pixyz_ray.queues import Queue, ray_options
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
 
-_log = logging.getLogger(__name__)
 _KILL_PATIENCE_S = 60.0
 
 

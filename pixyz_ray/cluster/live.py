@@ -12,7 +12,7 @@ from pixyz_ray.cluster.channel import Peer
 from pixyz_ray.jobs import FailureClass, Job, StepRecord
 
 MAX_STEPS = 10_000
-"""Steps of one job that are kept; a script that announces more has its later ones counted but not listed."""
+"""Steps that are told while a job runs; if a script begins more, the later ones are told when it has ended."""
 
 _PUBLISH_EVERY_S = 0.01
 

@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -226,7 +226,11 @@ class Tracker:
         self._change(live, job)
         number = len(job.attempts)
         live.reference = self._launcher.launch(live.record)
-        task = asyncio.get_running_loop().create_task(self._follow(live, number, live.reference))
+        self._begin(self._follow(live, number, live.reference))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something go on by itself; the loop alone would keep only a weak reference to it."""
+        task = asyncio.get_running_loop().create_task(work)
         self._following.add(task)
         task.add_done_callback(self._following.discard)
 
@@ -291,10 +295,8 @@ class Tracker:
 
     async def _failed(self, live: LiveJob, job: Job, failure: FailureClass, error: str) -> None:
         """End a job whose attempt failed, or begin its next attempt."""
-        own = sum(one.failure not in (None, FailureClass.NODE_LOST) for one in job.attempts)
-        queue = after_failure(self._settings.queue_table, job.queue, failure, own)
-        lost = sum(one.failure is FailureClass.NODE_LOST for one in job.attempts)
-        if queue is None or lost > MAX_INTERRUPTIONS:
+        queue = after_failure(self._settings.queue_table, job.queue, failure, job.failures)
+        if queue is None or job.interruptions > MAX_INTERRUPTIONS:
             await self._settle(live, job.become(JobState.FAILURE, error=error))
             return
         live.settling = True
@@ -345,9 +347,7 @@ class Tracker:
         """Take up every job that had not ended: what a worker left decides, else it is run again."""
         for job in self._store.live():
             live = self._live[job.uuid] = LiveJob(job)
-            task = asyncio.get_running_loop().create_task(self._take_up(live))
-            self._following.add(task)
-            task.add_done_callback(self._following.discard)
+            self._begin(self._take_up(live))
 
     async def _take_up(self, live: LiveJob) -> None:
         job = live.record

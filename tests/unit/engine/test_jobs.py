@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixyz_ray.jobs import LEGAL, TERMINAL, Attempt, IllegalTransition, Job, JobState, StepRecord, iso_time
+from pixyz_ray.jobs import (
+    LEGAL,
+    TERMINAL,
+    Attempt,
+    FailureClass,
+    IllegalTransition,
+    Job,
+    JobState,
+    StepRecord,
+    iso_time,
+)
 
 JOB = Job(uuid="0", name="job", process="custom", script="job.py")
 states = st.sampled_from(list(JobState))
@@ -76,3 +86,12 @@ def test_given_attempts_when_counted_then_retries_are_those_after_the_first(atte
 def test_given_no_time_when_shown_then_none() -> None:
     """What has not happened has no time."""
     assert iso_time(None) is None
+
+
+def test_given_attempts_that_were_lost_when_counted_then_only_those_that_had_begun_are_interruptions() -> None:
+    """A job that waits through any number of restarts must not be given up for them."""
+    queued = Attempt(number=1, queue="cpu", failure=FailureClass.NODE_LOST, stopped=2.0)
+    cut_short = Attempt(number=2, queue="cpu", failure=FailureClass.NODE_LOST, started=1.0, stopped=2.0)
+    crashed = Attempt(number=3, queue="cpu", failure=FailureClass.CRASH, started=1.0, stopped=2.0)
+    job = Job(uuid="u", name="n", process="custom", script="s.py", attempts=(*[queued] * 9, cut_short, crashed))
+    assert (job.interruptions, job.failures) == (1, 1)
