@@ -10,13 +10,14 @@ A terminal state is final: `Job.become` refuses to leave it, and it is the only 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from pixyz_worker.exception import InternalError
+from pixyz_worker.values import task_record
 
 
 class JobState(StrEnum):
@@ -64,6 +65,7 @@ class FailureClass(StrEnum):
     CRASH = "crash"
     EXIT = "exit"
     NODE_LOST = "node_lost"
+    DEPENDENCY_FAILED = "dependency_failed"
     CANCELLED = "cancelled"
     INTERNAL = "internal"
 
@@ -132,8 +134,23 @@ class Job:
     """Whether the entrypoint returns a handle whose result is the job's result."""
     wait_timeout: float | None = None
     """Seconds that it waits for it; None for no limit of its own."""
+    kind: str = "task"
+    """`task`; `part`: several calls, one after another; `group`: its members' results, no run of its own; `graph`: a
+    graph sent from outside, which has no script of its own."""
     parent_id: str | None = None
     """Job whose script started this one."""
+    graph: str | None = None
+    """Graph that it is a node of."""
+    home: str | None = None
+    """Job whose folder has the script and the input; its own when None."""
+    calls: tuple[Mapping[str, Any], ...] = ()
+    """Calls of a part: `entrypoint`, `params` and `config` of each."""
+    awaits: str | None = None
+    """Job whose end is this one's: the entrypoint has returned its handle."""
+    opaque: bool = False
+    """Whether what it returned is no JSON; `result` then only describes it."""
+    done: int | None = None
+    """Members of a group that have ended."""
     state: JobState = JobState.SENT
     """Status word."""
     requested: float = field(default_factory=time.time)
@@ -163,6 +180,8 @@ class Job:
         """
         if self.state is JobState.SUCCESS:
             return 100
+        if self.done is not None:
+            return 100 * self.done // self.total if self.total else 0
         if not self.total:
             return 0 if self.state.terminal or self.steps else None
         return max(0, min(100, 100 * (len(self.steps) - 1) // self.total))
@@ -198,6 +217,10 @@ class Job:
         """Return this job with its current attempt changed, and whatever else."""
         return replace(self, attempts=(*self.attempts[:-1], replace(self.attempts[-1], **attempt)), **changes)
 
+    def with_done(self, done: int) -> Job:
+        """Return this group with so many of its members ended."""
+        return replace(self, done=done)
+
     def as_state(self) -> dict[str, Any]:
         """Return the JobState of the REST contract."""
         return {
@@ -227,16 +250,40 @@ class Job:
             "attempt": len(self.attempts),
             "attempts": [_attempt_view(attempt) for attempt in self.attempts],
             "parent_id": self.parent_id,
+            "kind": self.kind,
+            "graph": self.graph,
             "notes": list(self.notes),
         }
 
-    def as_task_meta(self) -> dict[str, Any]:
-        """Return the TaskMeta of the REST contract."""
+    def as_record(self) -> dict[str, Any]:
+        """Return the record that a task which is not raw hands to the next one, and a handle to who asks it."""
+        return task_record(
+            uuid=self.uuid,
+            name=self.name,
+            requested=iso_time(self.requested),
+            started=iso_time(self.started),
+            stopped=iso_time(self.stopped),
+            steps=((step.info, step.duration) for step in self.steps),
+            retry=self.retry,
+            result=self.result,
+        )
+
+    @property
+    def value(self) -> Any:
+        """What the task's handle gives: the bare value of a raw task, else the task's record."""
+        return self.result if self.config.get("raw") or self.kind != "task" else self.as_record()
+
+    def as_task_meta(self, children: Sequence[Any] = ()) -> dict[str, Any]:
+        """Return the TaskMeta of the REST contract.
+
+        Args:
+            children: `as_tuple()` of each graph that its script started.
+        """
         return {
             "status": str(self.state),
             "result": self.result,
             "traceback": self.error,
-            "children": [],
+            "children": list(children),
             "parent_id": self.parent_id,
             "task_id": self.uuid,
             "date_done": iso_time(self.stopped),

@@ -10,23 +10,24 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pixyz_ray.jobs import FailureClass
-from pixyz_ray.outcome import NotJson, Outcome, checked_json, full_traceback, user_traceback
+from pixyz_ray.jobs import FailureClass, iso_time
+from pixyz_ray.outcome import Outcome, full_traceback, user_traceback
 from pixyz_ray.sandbox import captured_output, clean_process, only_one, watched_for_end
-from pixyz_ray.storage import JobFolder
+from pixyz_ray.storage import JobFolder, pickling_problem
 from pixyz_worker.backend import Backend, use_backend
 from pixyz_worker.loader import call_entrypoint, get_entrypoint, load_script, script_folder, unload_script
 from pixyz_worker.local import wait_for
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.progress import Progress, ProgressSink
 from pixyz_worker.result import AsyncResult, GroupResult
+from pixyz_worker.values import NotJson, described, passed_on, task_record
 
 _HOSTNAME = socket.gethostname()
 _SCRIPT_PATIENCE_S = 10.0
@@ -65,6 +66,16 @@ class RunSpec:
     """Whether a handle that the script returns is waited for."""
     wait_timeout: float | None = None
     """Seconds for that; None for no limit of its own."""
+    home: str | None = None
+    """Job whose folder has the script, for a node of a graph; its own when None."""
+    name: str = ""
+    """Name of a node."""
+    requested: float = 0.0
+    """When a node was asked for, in seconds since the epoch."""
+    hands_on: bool = False
+    """Whether another node gets what this one returns."""
+    calls: Sequence[Mapping[str, Any]] = ()
+    """Calls of a part, made one after another: `entrypoint`, `params` and `config` of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +88,21 @@ class Task:
     """Attempts before this one."""
 
 
-def run(spec: RunSpec, report: ProgressSink, backend: Backend | None = None) -> Outcome:
-    """Run one attempt to its end and return how it ended.
+@dataclass(slots=True)
+class _Answer:
+    """What came of the script."""
+
+    result: Any = None
+    error: str | None = None
+    failure: FailureClass | None = None
+    opaque: bool = False
+    awaits: str | None = None
+    value: Any = None
+    """What goes on to the next node, where it is not the record."""
+
+
+def run(spec: RunSpec, report: ProgressSink, backend: Backend | None = None) -> tuple[Outcome, Any]:
+    """Run one attempt to its end; return how it ended, and what the node after it gets.
 
     Args:
         spec: what to run.
@@ -90,10 +114,14 @@ def run(spec: RunSpec, report: ProgressSink, backend: Backend | None = None) -> 
     """
     folder = JobFolder(Path(spec.share), spec.uuid)
     started = time.time()
-    if not _script_is_there(folder.script / spec.script, spec.digest):
-        return Outcome(ok=False, started=started, stopped=time.time(), error=_NO_SCRIPT, failure=FailureClass.INTERNAL)
+    script = (JobFolder(Path(spec.share), spec.home) if spec.home else folder).script / spec.script
+    if not _script_is_there(script, spec.digest):
+        failed = Outcome(ok=False, started=started, stopped=time.time(), error=_NO_SCRIPT, failure="internal")
+        return failed, None
     progress = Progress(report)
     with ExitStack() as stack:
+        if spec.home:
+            folder.make(compute_only=bool(spec.config.get("compute_only")))
         told_to_end = stack.enter_context(watched_for_end())
         stack.enter_context(only_one(folder.lock))
         stack.enter_context(captured_output(folder.log, spec.attempt))
@@ -102,43 +130,101 @@ def run(spec: RunSpec, report: ProgressSink, backend: Backend | None = None) -> 
         if backend is not None:
             stack.enter_context(use_backend(backend))
         # A context of its own: what a script leaves in context variables, such as its scenes, ends with it.
-        result, error, failure = copy_context().run(_call_script, spec, folder, progress)
+        answer = copy_context().run(_call_script, spec, script, folder, progress, backend)
         if told_to_end():
             raise SystemExit("the worker was told to end while the script ran: the attempt has no outcome")
-    return Outcome(
-        ok=error is None,
+    outcome = Outcome(
+        ok=answer.error is None,
         started=started,
         stopped=time.time(),
-        result=result,
-        error=error,
-        failure=failure and str(failure),
+        result=answer.result,
+        error=answer.error,
+        failure=answer.failure and str(answer.failure),
+        opaque=answer.opaque,
+        awaits=answer.awaits,
         total=progress.total,
         steps=[(step.info, step.duration) for step in progress.steps],
     )
+    return outcome, _handed_on(spec, outcome, answer.value)
 
 
-def _call_script(spec: RunSpec, folder: JobFolder, progress: Progress) -> tuple[Any, str | None, FailureClass | None]:
-    """Load and call the script; return (result, error, failure class)."""
-    script = folder.script / spec.script
+def _handed_on(spec: RunSpec, outcome: Outcome, value: Any) -> Any:
+    """Return what the next node gets: the bare value of a raw node, else its record."""
+    if not (spec.hands_on and outcome.ok):
+        return None
+    if spec.config.get("raw"):
+        return value
+    return task_record(
+        uuid=spec.uuid,
+        name=spec.name,
+        requested=iso_time(spec.requested),
+        started=iso_time(outcome.started),
+        stopped=iso_time(outcome.stopped),
+        steps=outcome.steps,
+        retry=spec.attempt - 1,
+        result=outcome.result,
+    )
+
+
+def _call_script(
+    spec: RunSpec, script: Path, folder: JobFolder, progress: Progress, backend: Backend | None
+) -> _Answer:
+    """Load and call the script."""
     try:
         if not spec.config.get("compute_only"):
             folder.clean_outputs(spec.attempt)
-        context = _context(spec, folder, progress)
         with script_folder(script):
-            result = _call_entrypoint(spec, script, context)
+            if spec.calls:
+                result: Any = _call_part(spec, script, folder, progress)
+            else:
+                result = _call_entrypoint(script, spec.entrypoint, _context(spec, script, folder, progress))
             if spec.wait and isinstance(result, AsyncResult | GroupResult):
+                if backend is not None and result.id in backend.ends:
+                    # The tracker waits for it, which takes no process and outlives a restart.
+                    return _Answer(awaits=result.id)
                 result = wait_for(result, progress, spec.wait_timeout)
         progress.stop()
-        return checked_json(result), None, None
+        return _answer_of(spec, folder, result)
     except NotJson as error:
-        return None, str(error), FailureClass.USER_ERROR
+        return _Answer(error=str(error), failure=FailureClass.USER_ERROR)
     except SystemExit as error:
         if error.code in (None, 0):
             progress.stop()
-            return None, None, None
+            return _Answer()
         return _failed(error, script, FailureClass.EXIT)
     except BaseException as error:
         return _failed(error, script, FailureClass.USER_ERROR)
+
+
+def _answer_of(spec: RunSpec, folder: JobFolder, result: Any) -> _Answer:
+    """Sort out a result: JSON goes into the record, any other value of a raw node only to whoever wants it."""
+    value, is_json = passed_on(result, raw=bool(spec.home and spec.config.get("raw")))
+    if is_json:
+        return _Answer(result=value, value=value)
+    if not spec.hands_on:
+        folder.keep_value(value)
+    elif problem := pickling_problem(value):
+        raise NotJson(problem)
+    return _Answer(result=described(value), value=value, opaque=True)
+
+
+def _call_part(spec: RunSpec, script: Path, folder: JobFolder, progress: Progress) -> list[Any]:
+    """Make the calls of a part, one after another, and return the list of what they give."""
+    results = []
+    for call in spec.calls:
+        one = replace(spec, entrypoint=call["entrypoint"], params=call["params"], config=call["config"], calls=())
+        before = len(progress.steps)
+        started = time.time()
+        value, _ = passed_on(
+            _call_entrypoint(script, one.entrypoint, _context(one, script, folder, progress)),
+            raw=bool(one.config.get("raw")),
+        )
+        if not one.config.get("raw"):
+            steps = [(step.info, step.duration) for step in progress.steps[before:]]
+            outcome = Outcome(ok=True, started=started, stopped=time.time(), result=value, steps=steps)
+            value = _handed_on(replace(one, hands_on=True), outcome, value)
+        results.append(value)
+    return results
 
 
 def _script_is_there(script: Path, digest: str) -> bool:
@@ -152,28 +238,28 @@ def _script_is_there(script: Path, digest: str) -> bool:
     return False
 
 
-def _call_entrypoint(spec: RunSpec, script: Path, context: ProgramContext) -> Any:
+def _call_entrypoint(script: Path, entrypoint: str, context: ProgramContext) -> Any:
     module = load_script(script)
     try:
-        return call_entrypoint(get_entrypoint(module, spec.entrypoint), context, spec.params)
+        return call_entrypoint(get_entrypoint(module, entrypoint), context, context["params"])
     finally:
         unload_script(module)
 
 
-def _failed(error: BaseException, script: Path, failure: FailureClass) -> tuple[Any, str, FailureClass]:
+def _failed(error: BaseException, script: Path, failure: FailureClass) -> _Answer:
     """Show the whole traceback in the job's log; the job's error has the script's own frames."""
     print(full_traceback(error, script), file=sys.stderr)
-    return None, user_traceback(error, script), failure
+    return _Answer(error=user_traceback(error, script), failure=failure)
 
 
-def _context(spec: RunSpec, folder: JobFolder, progress: Progress) -> ProgramContext:
+def _context(spec: RunSpec, script: Path, folder: JobFolder, progress: Progress) -> ProgramContext:
     compute_only = bool(spec.config.get("compute_only"))
     return ProgramContext(
         **{
             **spec.config,
-            "script": str(folder.script / spec.script),
+            "script": str(script),
             "input_dir": None if compute_only else str(folder.inputs),
-            "input_file": str(folder.inputs / spec.input_file) if spec.input_file else None,
+            "input_file": _input(spec, folder),
             "output_dir": None if compute_only else str(folder.outputs),
             "progress": progress,
             "params": spec.params,
@@ -183,3 +269,18 @@ def _context(spec: RunSpec, folder: JobFolder, progress: Progress) -> ProgramCon
             "retry": spec.attempt - 1,
         }
     )
+
+
+def _input(spec: RunSpec, folder: JobFolder) -> str | None:
+    """Return the path of the input. A node has its own link to it, with room beside it to unpack an archive."""
+    if spec.input_file is None:
+        return None
+    if spec.home is None:
+        return str(folder.inputs / spec.input_file)
+    source = Path(spec.share) / spec.input_file
+    if spec.config.get("compute_only"):
+        return str(source)
+    link = folder.inputs / source.name
+    with suppress(FileExistsError):
+        os.link(source, link)
+    return str(link)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import shutil
 import zipfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pixyz_worker.exception import PixyzFileNotFound, PixyzSecurityViolation
+from pixyz_worker.values import NotJson
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_NAME_BYTES = 200
@@ -113,6 +115,53 @@ class JobFolder:
         for file in (self.lock, self.log):
             file.touch()
 
+    def make(self, *, compute_only: bool) -> None:
+        """Make what a node of a graph needs when it runs; its script is in the folder of the job above it."""
+        with suppress(FileExistsError):
+            self.path.mkdir()
+        if not compute_only:
+            for folder in (self.inputs, self.outputs):
+                with suppress(FileExistsError):
+                    folder.mkdir()
+
+    @cached_property
+    def value(self) -> Path:
+        """What a node returned that is no JSON, pickled."""
+        return self.path / "value.pickle"
+
+    def keep_value(self, value: Any) -> None:
+        """Leave a value for whoever wants it later; half of it, after a crash, counts as nothing.
+
+        Raises:
+            NotJson: it cannot be pickled either.
+        """
+        import cloudpickle
+
+        draft = self.path / f".value-{os.urandom(4).hex()}"
+        try:
+            with draft.open("wb") as file:
+                cloudpickle.dump(value, file, protocol=5)
+            draft.replace(self.value)
+        except Exception as error:
+            raise NotJson(_unpicklable(value, error)) from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def kept_value(self) -> Any:
+        """Return the value that was left. Only workers call this: what they read is a script's.
+
+        Raises:
+            PixyzFileNotFound: there is none.
+        """
+        try:
+            with self.value.open("rb") as file:
+                return pickle.load(file)  # noqa: S301 - a worker wrote it, and it runs the same scripts
+        except FileNotFoundError:
+            raise PixyzFileNotFound(
+                f"What task {self.uuid} returned is no JSON and was handed on without being kept. "
+                "Run the graph again, or let the task write it to a file."
+            ) from None
+
     def clean_outputs(self, attempt: int) -> None:
         """Make an empty outputs folder for an attempt; what an earlier one left is moved out of the way."""
         if attempt == 1:
@@ -166,6 +215,22 @@ class JobFolder:
                 # A link that a script made to a file elsewhere is not an output.
                 if path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
                     yield path
+
+
+def pickling_problem(value: Any) -> str | None:
+    """Return why a value cannot be handed to another process, or None; what is large in it is not copied."""
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(value, protocol=5, buffer_callback=lambda _: None)
+    except Exception as error:
+        return _unpicklable(value, error)
+    return None
+
+
+def _unpicklable(value: Any, error: Exception) -> str:
+    kind = type(value).__qualname__
+    return f"The result cannot be handed on: it is of type {kind}, which is neither JSON nor can be pickled: {error}"
 
 
 def is_uuid(text: str) -> bool:

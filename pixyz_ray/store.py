@@ -10,15 +10,15 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
+    ColumnElement,
     Connection,
-    Engine,
     Float,
     Index,
     Integer,
@@ -37,13 +37,17 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy import Engine as SqlEngine
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.exc import SQLAlchemyError
 
-from pixyz_ray.jobs import TERMINAL, Attempt, FailureClass, Job, JobState, StepRecord
+from pixyz_ray.graphs import Graph
+from pixyz_ray.jobs import TERMINAL, Job, JobState
+from pixyz_ray.records import decode_job, encode_job
 from pixyz_worker.exception import InternalError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _metadata = MetaData()
 # SQLite numbers rows by itself only in a column that is exactly INTEGER PRIMARY KEY.
@@ -61,11 +65,24 @@ _jobs = Table(
     Column("result", Text),
 )
 Index("jobs_by_state", _jobs.c.state, _jobs.c.seq)
+_graphs = Table(
+    "graphs",
+    _metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("parent", String(36), nullable=False, index=True),
+    Column("root", String(36), nullable=False, index=True),
+    Column("ended", Boolean, nullable=False, index=True),
+    Column("record", Text, nullable=False),
+)
 _versions = Table("schema_version", _metadata, Column("version", Integer, primary_key=True))
 
 _ROW_COLUMNS = ("uuid", "state", "requested", "name", "progress", "error", "record", "result")
-_INSERT = insert(_jobs)
-_UPDATE = update(_jobs).where(_jobs.c.uuid == bindparam("key"))
+_GRAPH_COLUMNS = ("uuid", "parent", "root", "ended", "record")
+_ADD_GRAPH = insert(_graphs)
+_END_GRAPH = update(_graphs).where(_graphs.c.uuid == bindparam("key")).values(ended=True)
+_MANY = 500
+"""Ids in one query; databases bound the number of a statement's parameters."""
 _BY_UUID = select(_jobs.c.record, _jobs.c.result).where(_jobs.c.uuid == bindparam("key"))
 _SEQ_OF = select(_jobs.c.seq).where(_jobs.c.uuid == bindparam("key"))
 _LISTED = select(_jobs.c.uuid, _jobs.c.name, _jobs.c.state, _jobs.c.progress, _jobs.c.error)
@@ -109,14 +126,18 @@ class JobStore:
         self._connection.close()
         self._engine.dispose()
 
-    def write(self, added: Sequence[Job], changed: Iterable[Job]) -> None:
-        """Add and change jobs in one transaction. When it returns, no death of a process can take it back.
+    def write(self, jobs: Iterable[Job], graphs: Iterable[Graph] = (), ended_graphs: Iterable[str] = ()) -> None:
+        """Add or change jobs, and graphs, in one transaction. When it returns, no death of a process can take it back.
 
         Raises:
             StoreUnusable: nothing of it was written.
         """
         try:
-            self._writer.write([_row(job) for job in added], [{"key": job.uuid, **_row(job)} for job in changed])
+            self._writer.write(
+                [_row(job) for job in jobs],
+                [_graph_row(graph) for graph in graphs],
+                [{"key": uuid} for uuid in ended_graphs],
+            )
         except self._writer.errors as error:
             raise StoreUnusable(f"The job store did not take a change: {error}") from error
 
@@ -143,6 +164,44 @@ class JobStore:
     def live(self) -> list[Job]:
         """Return the jobs that have not ended, oldest first."""
         return [_job(row) for row in self._read(_LIVE.order_by(_jobs.c.seq))]
+
+    def get_many(self, uuids: Sequence[str]) -> dict[str, Job]:
+        """Return those jobs that are there, by id."""
+        found: dict[str, Job] = {}
+        for start in range(0, len(uuids), _MANY):
+            some = _jobs.c.uuid.in_(uuids[start : start + _MANY])
+            rows = self._read(select(_jobs.c.record, _jobs.c.result).where(some))
+            found.update((job.uuid, job) for job in map(_job, rows))
+        return found
+
+    def known(self, uuids: Sequence[str]) -> list[str]:
+        """Return those ids that are a job's already."""
+        found: list[str] = []
+        for start in range(0, len(uuids), _MANY):
+            rows = self._read(select(_jobs.c.uuid).where(_jobs.c.uuid.in_(uuids[start : start + _MANY])))
+            found.extend(row.uuid for row in rows)
+        return found
+
+    def graph(self, uuid: str) -> Graph:
+        """Return one graph."""
+        return self._read_graphs(_graphs.c.uuid == uuid)[0]
+
+    def live_graphs(self) -> list[Graph]:
+        """Return the graphs that have not ended, oldest first."""
+        return self._read_graphs(_graphs.c.ended.is_(False))
+
+    def graphs_of(self, parent: str) -> list[Graph]:
+        """Return the graphs that a job's script started, oldest first."""
+        return self._read_graphs(_graphs.c.parent == parent)
+
+    def graphs_under(self, root: str) -> list[Graph]:
+        """Return the graphs that a job started, itself or through what it started, oldest first."""
+        return self._read_graphs(_graphs.c.root == root)
+
+    def _read_graphs(self, which: ColumnElement[bool]) -> list[Graph]:
+        query = select(_graphs.c.uuid, _graphs.c.parent, _graphs.c.root, _graphs.c.record)
+        rows = self._read(query.where(which).order_by(_graphs.c.seq))
+        return [Graph.of(json.loads(row.record), row.uuid, row.parent, row.root) for row in rows]
 
     def page(self, *, state: JobState | None, limit: int, after: str | None) -> list[dict[str, Any]]:
         """Return JobStates of the REST contract, newest first.
@@ -237,19 +296,29 @@ class _Writer:
     this one 0.15.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: SqlEngine) -> None:
         self._connection = engine.raw_connection()
-        self._insert = _INSERT.compile(engine, column_keys=list(_ROW_COLUMNS))
-        self._update = _UPDATE.compile(engine, column_keys=[*_ROW_COLUMNS, "key"])
+        self._put = _upsert(engine).compile(engine, column_keys=list(_ROW_COLUMNS))
+        self._add_graph = _ADD_GRAPH.compile(engine, column_keys=list(_GRAPH_COLUMNS))
+        self._end_graph = _END_GRAPH.compile(engine)
         dbapi = engine.dialect.dbapi
         assert dbapi is not None
         self.errors: tuple[type[Exception], ...] = (dbapi.Error, ValueError, OverflowError)
 
-    def write(self, added: Sequence[Mapping[str, Any]], changed: Sequence[Mapping[str, Any]]) -> None:
-        """Add and change rows in one transaction."""
+    def write(
+        self,
+        jobs: Sequence[Mapping[str, Any]],
+        graphs: Sequence[Mapping[str, Any]],
+        ended_graphs: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Write rows in one transaction."""
         cursor = self._connection.cursor()
         try:
-            for statement, rows in ((self._insert, added), (self._update, changed)):
+            for statement, rows in (
+                (self._add_graph, graphs),
+                (self._put, jobs),
+                (self._end_graph, ended_graphs),
+            ):
                 for row in rows:
                     cursor.execute(statement.string, _arguments(statement, row))
             self._connection.commit()
@@ -264,13 +333,23 @@ class _Writer:
         self._connection.close()
 
 
+def _upsert(engine: SqlEngine) -> Any:
+    """Return the statement that adds a job or, where it is known, changes it."""
+    dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(_jobs)
+    changed = {name: statement.excluded[name] for name in _ROW_COLUMNS if name != "uuid"}
+    return statement.on_conflict_do_update(index_elements=["uuid"], set_=changed)
+
+
 def _arguments(statement: Compiled, row: Mapping[str, Any]) -> Any:
     """Return a row as the driver wants it: by place or by name."""
+    fixed = {name: value for name, value in statement.params.items() if name not in row and value is not None}
+    row = {**fixed, **row} if fixed else row
     places = getattr(statement, "positiontup", None)
     return row if places is None else tuple(row[name] for name in places)
 
 
-def _make_engine(url: str) -> Engine:
+def _make_engine(url: str) -> SqlEngine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
@@ -288,33 +367,6 @@ def _make_engine(url: str) -> Engine:
     return engine
 
 
-_RECORD_FIELDS = tuple(field.name for field in fields(Job) if field.name not in {"result", "steps", "attempts"})
-_ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
-
-
-def encode_job(job: Job) -> dict[str, Any]:
-    """Return a job as plain values for JSON or msgpack, without its result."""
-    record = {name: getattr(job, name) for name in _RECORD_FIELDS}
-    record["steps"] = [(step.info, step.duration) for step in job.steps]
-    record["attempts"] = [{name: getattr(attempt, name) for name in _ATTEMPT_FIELDS} for attempt in job.attempts]
-    return record
-
-
-def decode_job(record: dict[str, Any], result: Any = None) -> Job:
-    """Return the job that `encode_job` made plain."""
-    values = {name: record[name] for name in _RECORD_FIELDS if name in record}
-    values["state"] = JobState(record["state"])
-    values["notes"] = tuple(record.get("notes", ()))
-    steps = tuple(StepRecord(info=info, duration=duration) for info, duration in record.get("steps", ()))
-    attempts = tuple(_attempt(attempt) for attempt in record.get("attempts", ()))
-    return Job(**values, steps=steps, attempts=attempts, result=result)
-
-
-def _attempt(values: dict[str, Any]) -> Attempt:
-    failure = values.get("failure")
-    return Attempt(**{**values, "failure": FailureClass(failure) if failure else None})
-
-
 def _row(job: Job) -> dict[str, Any]:
     # JSON in ASCII: a script's text may hold half a character, which no database takes.
     return {
@@ -326,6 +378,16 @@ def _row(job: Job) -> dict[str, Any]:
         "error": job.error,
         "record": json.dumps(encode_job(job)),
         "result": None if job.result is None else json.dumps(job.result),
+    }
+
+
+def _graph_row(graph: Graph) -> dict[str, Any]:
+    return {
+        "uuid": graph.uuid,
+        "parent": graph.parent_id,
+        "root": graph.root_id,
+        "ended": False,
+        "record": graph.text,
     }
 
 

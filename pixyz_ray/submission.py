@@ -15,6 +15,7 @@ from typing import Any
 from pixyz_ray.jobs import Job
 from pixyz_ray.queues import find_queue
 from pixyz_ray.settings import Settings
+from pixyz_ray.storage import JobFolder
 from pixyz_worker.exception import InvalidBackendParameter, InvalidScript
 from pixyz_worker.loader import ScriptInfo, inspect_source
 
@@ -67,6 +68,47 @@ class Request:
     """Alias."""
     config: str = ""
     """JSON text."""
+    graph: str = ""
+    """JSON text of a plan; then there may be several scripts."""
+    more_scripts: Mapping[str, bytes] = field(default_factory=dict)
+    """Content of the scripts after the first, by file name."""
+
+
+def make_graph_job(uuid: str, request: Request) -> tuple[Job, Mapping[str, bytes]]:
+    """Return the job that stands for a graph, and the content of its scripts by file name.
+
+    Raises:
+        InvalidBackendParameter: what is wrong, in a sentence.
+    """
+    if request.script is None or request.script_name is None:
+        raise InvalidBackendParameter("A graph needs its scripts: send them as form fields 'script'.")
+    scripts = {request.script_name: request.script, **request.more_scripts}
+    job = Job(
+        uuid=uuid,
+        name=_alias(request, "graph") if request.name else "graph",
+        process="custom",
+        script=request.script_name,
+        script_digest=hashlib.sha256(request.script).hexdigest(),
+        entrypoint="",
+        input_file=request.input_file,
+        queue="control",
+        kind="graph",
+    )
+    return job, scripts
+
+
+def with_input(plan: Any, folder: JobFolder, input_file: str | None) -> Any:
+    """Return a plan from outside whose contexts name no file but the input that came with it."""
+    calls = plan.get("calls") if isinstance(plan, dict) else None
+    for call in calls if isinstance(calls, list) else ():
+        context = call.get("context") if isinstance(call, dict) else None
+        if isinstance(context, dict):
+            wanted = context.pop("input_file", None)
+            if wanted and input_file is None:
+                raise InvalidBackendParameter("A task of the graph has an input file, but none was sent.")
+            if wanted:
+                context["input_file"] = str(folder.inputs / str(input_file))
+    return plan
 
 
 def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, bytes]:
@@ -75,10 +117,10 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
     Raises:
         InvalidBackendParameter, InvalidScript: what is wrong, in a sentence.
     """
-    params = _json_object_text(request.params, "params", {})
+    params = json_object(request.params, "params", {})
     asked = _asked_config(request.config)
     script_name, source = _script_of(request, settings)
-    config = effective_config(asked, _inspected(source, script_name), settings)
+    config = effective_config(asked, inspected(source, script_name), settings)
     job = Job(
         uuid=uuid,
         name=_alias(request, script_name),
@@ -99,7 +141,7 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
 
 
 @lru_cache(maxsize=256)
-def _inspected(source: bytes, name: str) -> ScriptInfo:
+def inspected(source: bytes, name: str) -> ScriptInfo:
     """Inspect a script; the same one is often submitted thousands of times."""
     return inspect_source(source, name)
 
@@ -179,7 +221,8 @@ def _alias(request: Request, script_name: str) -> str:
     return clean.encode("utf-8", "replace").decode("utf-8")[:_MAX_ALIAS_CHARS]
 
 
-def _json_object_text(text: str, field_name: str, default: Any) -> Any:
+def json_object(text: str, field_name: str, default: Any = None) -> Any:
+    """Return the JSON object that a form field holds; `default` for an empty one."""
     if not text.strip():
         return default
     try:
@@ -218,7 +261,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _asked_config(text: str) -> dict[str, Any]:
-    config = _json_object_text(text, "config", {})
+    config = json_object(text, "config", {})
     ignored = sorted(_NOT_THE_CALLERS & config.keys())
     if ignored:
         _log.warning("config keys %s are not the caller's to set: ignored", ", ".join(ignored))

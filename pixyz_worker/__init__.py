@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pixyz_worker import io
+    from pixyz_worker.function import task
     from pixyz_worker.script import (
         License,
         LocalPixyzTask,
@@ -40,6 +41,7 @@ __all__ = [
     "pixyz_schedule",
     "subtask_async",
     "sys",
+    "task",
 ]
 
 
@@ -47,6 +49,10 @@ def __getattr__(name: str) -> object:
     """Look a name of the script surface up; `io` and other submodules are left to the import system."""
     if name not in __all__ or name == "io":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "task":
+        from pixyz_worker.function import task
+
+        return task
     from pixyz_worker import script
 
     return getattr(script, name)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.result import Outcomes, ResultHandle
+
+if TYPE_CHECKING:
+    from pixyz_worker.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,16 +34,16 @@ class TaskCall:
 
 
 class Backend(Outcomes, Protocol):
-    """Runs tasks, and knows how they stand.
-
-    A backend that runs whole graphs also has `supports_graphs = True` and `submit_plan` (see GraphBackend).
-    """
+    """Runs tasks, and knows how they stand."""
 
     is_local: bool
     """Whether tasks run in this very process."""
 
-    def submit(self, task: TaskCall) -> ResultHandle:
-        """Run a task."""
+    ends: Container[str]
+    """Ids of the ends of graphs that were started here and go on by themselves."""
+
+    def submit_plan(self, plan: Plan) -> ResultHandle:
+        """Run a graph, which may be one task, and return the handle of its end."""
 
     def result(self, task_id: str) -> ResultHandle:
         """Handle on a task by its id."""

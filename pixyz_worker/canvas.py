@@ -6,13 +6,17 @@ which the current backend executes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from functools import partial, update_wrapper
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 from pixyz_worker.exception import PixyzException
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.result import ResultHandle
+
+P = ParamSpec("P")
+C = TypeVar("C", bound="Canvas")
 
 
 class _Unset:
@@ -73,6 +77,9 @@ class Signature(Canvas):
     params: Any = UNSET
     """What the entrypoint gets."""
 
+    unfed: Any = field(default_factory=dict)
+    """What it gets where it has no params and nothing before it fills them."""
+
     pc: ProgramContext | None = None
     """Context to run with."""
 
@@ -97,7 +104,7 @@ class Signature(Canvas):
         if self.pc is None:
             raise PixyzException("this task has no context: write pixyz_execute.s(params, pc) or .s(pc=pc)")
         if params is UNSET or self.immutable:
-            return ({} if self.params is UNSET else self.params), self.pc
+            return (self.unfed if self.params is UNSET else self.params), self.pc
         if self.params is not UNSET:
             entrypoint = self.pc.get("entrypoint")
             raise PixyzException(
@@ -108,10 +115,10 @@ class Signature(Canvas):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task in place, now, and return its result."""
-        from pixyz_worker.tasks import pixyz_execute
+        from pixyz_worker.local import run_in_place
+        from pixyz_worker.plan import single_call
 
-        params, pc = self.completed(*args, **kwargs).call()
-        return pixyz_execute(params, pc)
+        return run_in_place(single_call(self.completed(*args, **kwargs)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,6 +170,26 @@ class Chunks(Canvas):
         return self
 
 
+class Maker(Generic[P, C]):
+    """A function that makes compositions and stands for their class too: `isinstance(each, chain)`."""
+
+    def __init__(self, make: Callable[P, C], kind: type[Canvas]) -> None:
+        self._make = make
+        self._kind = kind
+        update_wrapper(self, make)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
+        """Make one."""
+        return self._make(*args, **kwargs)
+
+    def __instancecheck__(self, each: object) -> bool:
+        return isinstance(each, self._kind)
+
+    def __reduce__(self) -> str:
+        return self._make.__name__
+
+
+@partial(Maker, kind=Chain)
 def chain(*tasks: Any, **options: Any) -> Chain:
     """Run tasks one after another: chain(a, b, c)() or chain([a, b, c])()."""
     steps: list[Canvas] = []
@@ -172,23 +199,28 @@ def chain(*tasks: Any, **options: Any) -> Chain:
     return Chain(tasks=tuple(steps), options=options)
 
 
+@partial(Maker, kind=Group)
 def group(*tasks: Any, **options: Any) -> Group:
     """Run tasks side by side: group(a, b)() or group(task for ...)()."""
     return Group(tasks=_canvases(tasks, "group"), options=options)
 
 
+@partial(Maker, kind=Chord)
 def chord(header: Any, body: Canvas | None = None, **options: Any) -> Chord:
     """Run `body` with the list of results of `header`: chord([a, b], body)() or chord([a, b])(body)."""
     side_by_side = header if isinstance(header, Group | Chunks) else group(header)
     return Chord(header=side_by_side, body=body, options=options)
 
 
+@partial(Maker, kind=Chunks)
 def chunks(task: Any, it: Iterable[Any], n: int, **options: Any) -> Chunks:
     """Run `task` for each item of `it`, `n` items to a task: chunks(pixyz_execute.s(pc=pc), items, 10)()."""
-    signature = task if isinstance(task, Signature) else task.s()
+    if not isinstance(task, Signature):
+        mapped: Chunks = task.chunks(it, n)
+        return mapped.set(**options)
     if n < 1:
         raise PixyzException(f"chunks needs at least 1 item to a part, not {n}")
-    return Chunks(task=signature, items=tuple(it), size=n, options=options)
+    return Chunks(task=task, items=tuple(it), size=n, options=options)
 
 
 def arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -198,6 +230,8 @@ def arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
     if len(args) > 2 or kwargs.keys() - {"params", "pc"}:
         raise PixyzException("pixyz_execute takes (params, pc)")
     given = {**dict(zip(("params", "pc"), args, strict=False)), **kwargs}
+    if not isinstance(given.get("pc"), ProgramContext | None):
+        raise PixyzException(f"the context of a task must be a ProgramContext, not {type(given['pc']).__name__}")
     return {key: value for key, value in given.items() if value is not UNSET}
 
 

@@ -1,13 +1,15 @@
 """Names of other packages that existing scripts import, resolved to our own implementation.
 
 `install()` puts one finder in front of the import system; it answers for the names of SHIMS alone. To add a
-name, add a line to SHIMS.
+name, add a line to SHIMS. Where the genuine package was imported before, `script_names()` hides it from a script
+while that runs, and `take_over()` for good. Elsewhere it stays whole: the finder gives no part of it away.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.machinery import ModuleSpec, PathFinder
@@ -39,16 +41,20 @@ class Shim:
     when: Callable[[], bool] = always
     """Whether the name is ours, asked when it is imported."""
 
+    refusal: Callable[[str], str] | None = None
+    """Says why a name below it is not there; None leaves that to the import system."""
 
-def _celery() -> ModuleType:
-    from pixyz_worker import canvas, result
 
-    module = ModuleType("celery", "The names that scripts use of celery, by pixyz_worker.")
-    for name in ("chain", "group", "chord", "chunks"):
-        setattr(module, name, getattr(canvas, name))
-    for name in ("AsyncResult", "GroupResult", "allow_join_result"):
-        setattr(module, name, getattr(result, name))
-    return module
+def _celery(name: str) -> ModuleType:
+    from pixyz_worker import celery_names
+
+    return celery_names.module(name)
+
+
+def _no_celery(name: str) -> str:
+    from pixyz_worker import celery_names
+
+    return celery_names.refusal(name)
 
 
 @cache
@@ -62,9 +68,10 @@ def _pxz(name: str) -> ModuleType:
 
 
 SHIMS: dict[str, Shim] = {
-    "celery": Shim(factory=_celery),
-    "celery.canvas": Shim(factory=_celery),
-    "celery.result": Shim(factory=_celery),
+    **{
+        name: Shim(factory=partial(_celery, name), refusal=_no_celery)
+        for name in ("celery", "celery.canvas", "celery.exceptions", "celery.result", "celery.states")
+    },
     **{name: Shim(factory=partial(_pxz, name), when=without_sdk) for name in shim.NAMES},
 }
 
@@ -76,6 +83,50 @@ def install() -> None:
     """
     if not any(isinstance(finder, ShimFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, ShimFinder())
+
+
+@contextmanager
+def script_names() -> Iterator[None]:
+    """Let scripts inside import the names of SHIMS, also where a genuine celery is in use; put that back afterwards."""
+    install()
+    hidden = take_over()
+    try:
+        yield
+    finally:
+        if hidden:
+            for name in _celery_modules():
+                del sys.modules[name]
+            sys.modules.update(hidden)
+
+
+def take_over() -> dict[str, ModuleType]:
+    """Forget a genuine celery that has been imported, so that the next import gives ours; returns its modules.
+
+    Who holds one of them keeps it.
+    """
+    if "celery" not in sys.modules or is_ours(sys.modules["celery"]):
+        return {}
+    return {name: sys.modules.pop(name) for name in _celery_modules()}
+
+
+def importer() -> str:
+    """Name of the module whose import statement is being executed, ours and the import system left out."""
+    frame = sys._getframe()
+    while frame.f_back is not None and (
+        frame.f_code.co_filename.startswith("<frozen importlib")
+        or str(frame.f_globals.get("__name__")).partition(".")[0] in ("importlib", "pixyz_worker")
+    ):
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__"))
+
+
+def is_ours(module: ModuleType | None) -> bool:
+    """Whether a module was made by a shim."""
+    return isinstance(getattr(module, "__loader__", None), _ShimLoader)
+
+
+def _celery_modules() -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == "celery"]
 
 
 def is_installed(name: str) -> bool:
@@ -91,12 +142,24 @@ class ShimFinder:
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Spec of a name that is ours here, or None."""
+        package, _, below = fullname.partition(".")
+        if below and not is_ours(sys.modules.get(package)):
+            return None  # a package is ours as a whole, or not at all
         entry = SHIMS.get(fullname)
+        if entry is None:
+            self._refuse(fullname)
         if entry is None or not entry.when():
             return None
-        is_package = any(name.startswith(f"{fullname}.") for name in SHIMS)
         loader: Any = _ShimLoader(entry)  # importlib.abc.Loader would cost 10 ms, and is a protocol in effect
-        return ModuleSpec(fullname, loader, origin="pixyz_worker", is_package=is_package)
+        # All are packages, since only of these `from package import name` asks the finder for a name that is not there.
+        return ModuleSpec(fullname, loader, origin="pixyz_worker", is_package=True)
+
+    def _refuse(self, fullname: str) -> None:
+        parent = fullname.rpartition(".")[0]
+        above = SHIMS.get(parent)
+        if above is not None and above.refusal is not None:
+            # Named after the parent: an error with the name itself is not shown by `from package import name`.
+            raise ModuleNotFoundError(above.refusal(fullname), name=parent)
 
 
 class _ShimLoader:

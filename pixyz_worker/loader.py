@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count, islice
 from math import inf
@@ -99,11 +99,8 @@ def load_script(path: Path) -> ModuleType:
     The module stays in `sys.modules` under a name of its own, so that pickling works while its functions
     run, until `unload_script` takes it out.
     """
-    from pixyz_worker import compat
-
     path = Path(path).absolute()
     code = _compiled(path)
-    compat.install()
     module = ModuleType(f"pixyz_script_{next(_serial)}_{path.stem}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
@@ -123,11 +120,19 @@ def unload_script(module: ModuleType) -> None:
 
 @contextmanager
 def script_folder(path: Path) -> Iterator[None]:
-    """Let a script import the modules beside it, and forget those afterwards: the next script has others."""
+    """Let a script import what it may: the modules beside it, and those that we make for scripts (see compat.py).
+
+    Those beside it are forgotten afterwards: the next script has others.
+    """
+    from pixyz_worker import compat
+
     folder = str(Path(path).absolute().parent)
-    if folder in sys.path:
+    with compat.script_names(), nullcontext() if folder in sys.path else _importable(folder):
         yield
-        return
+
+
+@contextmanager
+def _importable(folder: str) -> Iterator[None]:
     known = len(sys.modules)
     sys.path.insert(0, folder)
     try:

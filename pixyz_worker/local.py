@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from pixyz_worker.backend import TaskCall, new_id
+from pixyz_worker.cause import not_run, not_wanted
 from pixyz_worker.exception import PixyzException, PixyzExitFault
 from pixyz_worker.loader import (
     Schedule,
@@ -23,6 +24,7 @@ from pixyz_worker.loader import (
 from pixyz_worker.pc import ProgramContext, copied
 from pixyz_worker.progress import Progress
 from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle, TaskOutcome, task_handles
+from pixyz_worker.values import passed_on, task_record
 
 if TYPE_CHECKING:
     from pixyz_worker.plan import Node, Plan
@@ -35,22 +37,27 @@ class LocalBackend:
     """
 
     is_local = True
-    supports_graphs = True
+    ends: Container[str] = ()
 
     def __init__(self) -> None:
         self._outcomes: dict[str, TaskOutcome] = {}
-
-    def submit(self, task: TaskCall) -> ResultHandle:
-        """Run a task to its end."""
-        self._outcomes[task.id] = _attempted(lambda: run_in_place(task))
-        return self.result(task.id)
+        self._names: dict[str, str] = {}
 
     def submit_plan(self, plan: Plan) -> ResultHandle:
         """Run a graph to its end, one task after another."""
-        from pixyz_worker.plan import handles_of
+        from pixyz_worker.plan import FAIL_FAST, handles_of
 
+        failed: dict[str, str] = {}
         for node in plan.nodes:
-            self._outcomes[node.id] = self._run_node(node)
+            call = _first_call(node)
+            self._names[node.id] = call.context["entrypoint"] if call else ""
+            scope = call.options.get(FAIL_FAST) if call else None
+            if scope in failed and not self._blocked(node):
+                self._outcomes[node.id] = _not_wanted(failed[scope])
+                continue
+            outcome = self._outcomes[node.id] = self._run_node(node)
+            if scope and outcome.state == "FAILURE":
+                failed.setdefault(scope, node.id)
         return handles_of(plan, self)[plan.end]
 
     def result(self, task_id: str) -> ResultHandle:
@@ -64,15 +71,23 @@ class LocalBackend:
             raise PixyzException(f"no task {task_id} was started in this process; waiting for it would not end")
         return known or TaskOutcome(state="PENDING")
 
-    def revoke(self, task_id: str) -> None:
+    def outcomes(self, task_ids: Sequence[str], timeout_s: float | None, *, until_failure: bool) -> list[TaskOutcome]:
+        """Outcomes of many tasks."""
+        return [self.outcome(task_id, timeout_s) for task_id in task_ids]
+
+    def revoke(self, task_ids: Sequence[str]) -> None:
         """Nothing: every task that was started here has ended."""
+
+    def _blocked(self, node: Node) -> bool:
+        """Whether the node cannot run, whatever else there is: what it depends on has not ended well."""
+        return node.after is not None and self._outcomes[node.after].state != "SUCCESS"
 
     def _run_node(self, node: Node) -> TaskOutcome:
         from pixyz_worker.plan import GatherNode, PartNode
 
         before = self._outcomes[node.after] if node.after else None
         if node.after and before and before.state != "SUCCESS":
-            return _not_run(node.after, before)
+            return _not_run(node.after, self._names.get(node.after, ""), before)
         if isinstance(node, GatherNode):
             return self._gathered(node.members)
         if isinstance(node, PartNode):
@@ -85,7 +100,7 @@ class LocalBackend:
         for member in members:
             outcome = self._outcomes[member]
             if outcome.state != "SUCCESS":
-                return _not_run(member, outcome)
+                return _not_run(member, self._names.get(member, ""), outcome)
             results.append(outcome.result)
         return TaskOutcome(state="SUCCESS", result=results)
 
@@ -111,8 +126,9 @@ def run_in_place(call: TaskCall) -> Any:
     """Run one call here and return its result: the record, or the bare value of a raw one."""
     started = datetime.now(UTC)
     progress = Progress()
-    value = execute(call, progress)
-    return value if call.context.get("raw") else _record(call, value, progress, started)
+    raw = bool(call.context.get("raw"))
+    value, _ = passed_on(execute(call, progress), raw=raw)
+    return value if raw else _record(call, value, progress, started)
 
 
 def execute(call: TaskCall, progress: Progress) -> Any:
@@ -168,30 +184,40 @@ def _failed(error: BaseException) -> TaskOutcome:
     return TaskOutcome(state="FAILURE", error=error, traceback="".join(format_exception(error)))
 
 
-def _not_run(cause_id: str, cause: TaskOutcome) -> TaskOutcome:
-    """Outcome of what depends on a task that failed: the same error, and a text that names the cause."""
-    last_line = (cause.traceback or "").rstrip().rpartition("\n")[2]
-    text = last_line if "Not run" in last_line else f"Not run, because task {cause_id} failed: {last_line}"
-    return TaskOutcome(state="FAILURE", error=cause.error, traceback=text)
+def _not_run(cause_id: str, name: str, cause: TaskOutcome) -> TaskOutcome:
+    """Outcome of what depends on a task that did not end well: the same error, and a text that names the cause."""
+    if cause.state == "REVOKED":
+        return replace(cause, traceback=not_run(cause_id, name, cause.traceback, cancelled=True))
+    return TaskOutcome(state="FAILURE", error=cause.error, traceback=not_run(cause_id, name, cause.traceback))
+
+
+def _not_wanted(failed_id: str) -> TaskOutcome:
+    """Outcome of a task that is not to go on since another of its fail_fast composition has failed."""
+    text = not_wanted(failed_id)
+    return TaskOutcome(state="REVOKED", error=PixyzException(text), traceback=text)
+
+
+def _first_call(node: Node) -> TaskCall | None:
+    """The call of a task, the first one of a part, and None of a group."""
+    from pixyz_worker.plan import GatherNode, PartNode
+
+    if isinstance(node, GatherNode):
+        return None
+    return node.calls[0] if isinstance(node, PartNode) else node.call
 
 
 def _record(call: TaskCall, value: Any, progress: Progress, started: datetime) -> dict[str, Any]:
     requested = call.context.get("time_request")
-    return {
-        "uuid": call.id,
-        "name": call.context["entrypoint"],
-        "status": "SUCCESS",
-        "progress": 100,
-        "error": None,
-        "time_info": {
-            "request": requested.isoformat() if isinstance(requested, datetime) else requested,
-            "started": started.isoformat(),
-            "stopped": datetime.now(UTC).isoformat(),
-        },
-        "steps": [{"duration": step.duration, "info": step.info} for step in progress.steps],
-        "retry": 0,
-        "result": value,
-    }
+    return task_record(
+        uuid=call.id,
+        name=call.context["entrypoint"],
+        requested=requested.isoformat() if isinstance(requested, datetime) else requested,
+        started=started.isoformat(),
+        stopped=datetime.now(UTC).isoformat(),
+        steps=[(step.info, step.duration) for step in progress.steps],
+        retry=0,
+        result=value,
+    )
 
 
 class _PercentPrinter:

@@ -6,9 +6,9 @@ executors: in this process (local.py), or on a cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pixyz_worker.backend import TaskCall, current_backend, new_id
 from pixyz_worker.canvas import UNSET, Canvas, Chain, Chord, Chunks, Group, Signature
@@ -63,6 +63,9 @@ class GatherNode:
     """Id of the node that its members run after."""
 
 
+FAIL_FAST = "fail_fast"
+"""Option of a composition whose other tasks are not to go on once one of them has failed."""
+
 Node = TaskNode | PartNode | GatherNode
 
 
@@ -80,29 +83,9 @@ class Plan:
     """Which node a node's handle leads back to."""
 
 
-@runtime_checkable
-class GraphBackend(Protocol):
-    """A backend that runs whole plans."""
-
-    supports_graphs: bool
-    """True."""
-
-    def submit_plan(self, plan: Plan) -> ResultHandle:
-        """Run a plan and return the handle of its end."""
-
-
 def run(canvas: Canvas, params: Any = UNSET) -> ResultHandle:
     """Run a composition on the current backend."""
-    plan = compile_plan(canvas, params)
-    backend = current_backend()
-    if len(plan.nodes) == 1 and isinstance(node := plan.nodes[0], TaskNode):
-        return backend.submit(node.call)
-    if isinstance(backend, GraphBackend) and backend.supports_graphs:
-        return backend.submit_plan(plan)
-    raise PixyzException(
-        "graphs of tasks do not run on this cluster yet; run the script locally (LocalPixyzTask, or "
-        "ProgramContext.from_local), or start its tasks one by one"
-    )
+    return current_backend().submit_plan(compile_plan(canvas, params))
 
 
 def single_call(signature: Signature) -> TaskCall:
@@ -121,13 +104,21 @@ def compile_plan(canvas: Canvas, params: Any = UNSET) -> Plan:
 
 def handles_of(plan: Plan, outcomes: Outcomes) -> dict[str, ResultHandle]:
     """Handles of all nodes by id, each leading back to its parent; `outcomes` knows how they stand."""
+    members = ((node.id, node.members if isinstance(node, GatherNode) else None) for node in plan.nodes)
+    return linked(members, plan.parents, outcomes)
+
+
+def linked(
+    nodes: Iterable[tuple[str, Sequence[str] | None]], parents: Mapping[str, str], outcomes: Outcomes | None = None
+) -> dict[str, ResultHandle]:
+    """The same of (id, members of a group or None), each after its parent and its members."""
     handles: dict[str, ResultHandle] = {}
-    for node in plan.nodes:
-        above = handles[plan.parents[node.id]] if node.id in plan.parents else None
-        if isinstance(node, GatherNode):
-            handles[node.id] = GroupResult(node.id, (handles[each] for each in node.members), parent=above)
+    for id, members in nodes:
+        above = handles[parents[id]] if id in parents else None
+        if members is None:
+            handles[id] = AsyncResult(id, outcomes, parent=above)
         else:
-            handles[node.id] = AsyncResult(node.id, outcomes, parent=above)
+            handles[id] = GroupResult(id, (handles[each] for each in members), parent=above)
     return handles
 
 
@@ -145,7 +136,13 @@ class _Feed:
     """Options of the compositions around it."""
 
     def inside(self, canvas: Canvas) -> _Feed:
-        return replace(self, options={**self.options, **canvas.options}) if canvas.options else self
+        if not canvas.options:
+            return self
+        options = {**self.options, **canvas.options}
+        if options.get(FAIL_FAST):
+            # Not a flag but a scope: what was composed together ends together. The widest one counts.
+            options[FAIL_FAST] = self.options.get(FAIL_FAST) or new_id()
+        return replace(self, options=options)
 
 
 class _Compiler:
@@ -164,7 +161,7 @@ class _Compiler:
         # Checked now, with a stand-in for the result to come, so that nothing runs of a graph that cannot.
         params, context = signature.call(None if fed else feed.value)
         options = {key: value for key, value in feed.options.items() if key != "task_id"}
-        id = signature.options.get("task_id") or new_id()
+        id = str(signature.options.get("task_id") or new_id())
         call = TaskCall(id=id, params=params, context=context, options=options)
         self.nodes.append(TaskNode(call=call, after=feed.after, fed=fed))
         return call.id
@@ -207,7 +204,8 @@ class _Compiler:
     def _item_call(self, id: str, mapped: Chunks, item: Any, feed: _Feed) -> TaskCall:
         args = item if isinstance(item, tuple) else (item,)
         params, context = mapped.task.completed(*args).call()
-        return TaskCall(id=id, params=params, context=context, options={**feed.options, **mapped.task.options})
+        options = feed.inside(mapped.task).options
+        return TaskCall(id=id, params=params, context=context, options=options)
 
     def _root_of(self, end: str) -> str:
         """Where the parents of a step that was just added lead to, so far."""

@@ -39,8 +39,11 @@ class Outcomes(Protocol):
     def outcome(self, task_id: str, timeout_s: float | None) -> TaskOutcome:
         """TaskOutcome of a task, waited for up to `timeout_s` seconds (None: until it ends, 0: at once)."""
 
-    def revoke(self, task_id: str) -> None:
-        """Cancel a task."""
+    def outcomes(self, task_ids: Sequence[str], timeout_s: float | None, *, until_failure: bool) -> list[TaskOutcome]:
+        """TaskOutcomes of many tasks, waited for like one; with `until_failure` no longer than until one has failed."""
+
+    def revoke(self, task_ids: Sequence[str]) -> None:
+        """Cancel tasks; those that have ended stay as they are."""
 
 
 class ResultHandle(Protocol):
@@ -76,6 +79,9 @@ class ResultHandle(Protocol):
 
     def as_tuple(self) -> tuple[Any, Any]:
         """Ids of the graph that ends here."""
+
+    def as_list(self) -> list[str]:
+        """The same ids, flat."""
 
 
 class _Handle:
@@ -142,6 +148,11 @@ class _Handle:
                 ids.extend(member.as_list() if isinstance(member, _Handle) else [member.id])
         return ids
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Flat, since a chain may be longer than pickle can nest. The backend is a live thing of this process: elsewhere
+        # the handle asks the backend that it finds.
+        return _revive, ([(type(each), each.id, each.children) for each in reversed([*_lineage(self)])],)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Handle) and other.id == self.id
 
@@ -168,6 +179,7 @@ class AsyncResult(_Handle):
     ) -> None:
         super().__init__(id, parent, children)
         self._backend = backend
+        self._final: TaskOutcome | None = None
 
     def get(
         self,
@@ -212,15 +224,19 @@ class AsyncResult(_Handle):
         return self._outcome(0).traceback
 
     def revoke(self, terminate: bool = False, **options: Any) -> None:
-        """Cancel the task; one that has ended stays as it is."""
-        self._outcomes().revoke(self.id)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The backend is a live thing of this process; there, the handle asks the backend that it finds.
-        return _revive_async_result, (self.id, self.parent, self.children)
+        """Cancel the graph that ends here: this task, and what runs before it; what has ended stays as it is."""
+        self._outcomes().revoke(self.as_list())
 
     def _outcome(self, timeout_s: float | None) -> TaskOutcome:
-        return self._outcomes().outcome(self.id, timeout_s)
+        if self._final is None:
+            self._learn(outcome := self._outcomes().outcome(self.id, timeout_s))
+            return outcome
+        return self._final
+
+    def _learn(self, outcome: TaskOutcome) -> None:
+        """Remember how the task ended: that never changes."""
+        if outcome.state in TERMINAL_STATES:
+            self._final = outcome
 
     def _outcomes(self) -> Outcomes:
         if self._backend is None:
@@ -261,6 +277,12 @@ class GroupResult(_Handle):
     ) -> list[Any]:
         """Results of all members, in order; `timeout` is for all of them together."""
         deadline = None if timeout is None else monotonic() + timeout
+        _ask_together(self, timeout, until_failure=propagate)
+        if propagate:
+            # A failure ends the waiting, whichever member it is of.
+            for task in self._ends():
+                if task._final is not None and task._final.state != "SUCCESS":
+                    task.get(on_message=on_message)
         return [
             member.get(
                 timeout=None if deadline is None else max(0.0, deadline - monotonic()),
@@ -274,7 +296,8 @@ class GroupResult(_Handle):
 
     @property
     def state(self) -> str:
-        """SUCCESS or FAILURE once all members have ended, else PENDING."""
+        """SUCCESS, FAILURE or REVOKED once all members have ended, else PENDING."""
+        _ask_together(self, 0, until_failure=False)
         states = {member.state for member in self.results}
         if not states <= TERMINAL_STATES:
             return "PENDING"
@@ -294,10 +317,19 @@ class GroupResult(_Handle):
         return sum(member.state == "SUCCESS" for member in self.results)
 
     def revoke(self, terminate: bool = False, **options: Any) -> None:
-        """Cancel all members."""
+        """Cancel the graph that ends here: all members, and what runs before them."""
+        if tasks := task_handles(self):
+            tasks[0]._outcomes().revoke(self.as_list())
+
+    def _ends(self) -> list[AsyncResult]:
+        """The tasks whose results make its own, members of members included."""
+        ends: list[AsyncResult] = []
         for member in self.results:
-            if isinstance(member, AsyncResult | GroupResult):
-                member.revoke(terminate=terminate)
+            if isinstance(member, GroupResult):
+                ends.extend(member._ends())
+            elif isinstance(member, AsyncResult):
+                ends.append(member)
+        return ends
 
     def __len__(self) -> int:
         return len(self.results)
@@ -319,8 +351,27 @@ def _lineage(handle: ResultHandle) -> Iterable[ResultHandle]:
         current = current.parent
 
 
-def _revive_async_result(id: str, parent: ResultHandle | None, children: Sequence[ResultHandle] | None) -> AsyncResult:
-    return AsyncResult(id, parent=parent, children=children)
+def _revive(
+    line: Sequence[tuple[type[AsyncResult | GroupResult], str, Any]], backend: Outcomes | None = None
+) -> AsyncResult | GroupResult | None:
+    """The handle that `__reduce__` made flat: the first of its line, then what follows each."""
+    handle: AsyncResult | GroupResult | None = None
+    for kind, id, children in line:
+        if issubclass(kind, GroupResult):
+            handle = kind(id, children, parent=handle)
+        else:
+            handle = kind(id, backend, parent=handle, children=children)
+    return handle
+
+
+def _ask_together(group: GroupResult, timeout_s: float | None, *, until_failure: bool) -> None:
+    """Ask for all tasks whose results make a group's at once, where each by itself would be a question of its own."""
+    unknown = [task for task in group._ends() if task._final is None]
+    if not unknown:
+        return
+    outcomes = unknown[0]._outcomes().outcomes([task.id for task in unknown], timeout_s, until_failure=until_failure)
+    for task, outcome in zip(unknown, outcomes, strict=True):
+        task._learn(outcome)
 
 
 def task_handles(handle: ResultHandle) -> list[AsyncResult]:
@@ -332,3 +383,20 @@ def task_handles(handle: ResultHandle) -> list[AsyncResult]:
         if isinstance(each, AsyncResult):
             tasks.append(each)
     return tasks
+
+
+def result_from_tuple(ids: Any, backend: Outcomes | None = None) -> AsyncResult | GroupResult:
+    """The handle whose `as_tuple()` gave `ids`, also after these have been JSON; `backend` as for AsyncResult."""
+    line: list[tuple[type[AsyncResult | GroupResult], str, Any]] = []
+    above = ids
+    try:
+        while above is not None:
+            (id, above), members = above
+            children = None if members is None else [result_from_tuple(each, backend) for each in members]
+            line.append((AsyncResult if children is None else GroupResult, id, children))
+    except (TypeError, ValueError):
+        line.clear()
+    handle = _revive(line[::-1], backend)
+    if handle is None:
+        raise PixyzException("these are no ids as as_tuple() gives them: ((id, parent's or None), members' or None)")
+    return handle

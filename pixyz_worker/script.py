@@ -29,5 +29,8 @@ __all__ = [
     "sys",
 ]
 
-# The one import with an effect: the next line of a script may be `from celery import chain`.
+# The one import with an effect: the next line of a script may be `from celery import chain`. A program that uses the
+# genuine celery may import this too, and keeps it, unless it is itself a script that somebody runs.
 compat.install()
+if compat.importer() == "__main__":
+    compat.take_over()

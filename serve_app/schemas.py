@@ -59,8 +59,49 @@ class JobDetails(JobState):
     time_limit: float
     attempt: int
     attempts: list[Attempt]
-    parent_id: str | None
+    parent_id: str | None = Field(description="Job whose script started this one.")
+    kind: Literal["task", "part", "group", "graph"]
+    graph: str | None = Field(description="Graph that the job is a node of.")
     notes: list[str] = Field(description="What the platform did differently from what was asked.")
+
+
+class GraphNode(BaseModel):
+    """A job of a graph: the job whose script started it, a task, a part of chunks, or a group."""
+
+    id: str = Field(description="Id of the job; all paths of jobs take it.")
+    kind: Literal["job", "task", "part", "group"]
+    name: str
+    entrypoint: str | None = Field(description="Function that is called; null for a group.")
+    queue: str | None = Field(description="Queue that it runs on; null for a group.")
+    state: Status
+    progress: int | None = Field(description="0 to 100, or null while nothing is known.")
+    error: str | None = Field(description="Last line of the error.")
+    started: str | None = Field(description="When it began, in ISO 8601.")
+    stopped: str | None = Field(description="When it ended, in ISO 8601.")
+    duration: float | None = Field(description="Seconds that it ran, so far.")
+    retry: int = Field(description="Runs after the first.")
+    group: str | None = Field(description="Id of the group that it is a member of.")
+    parent_id: str | None = Field(description="Id of the job whose script started it.")
+
+
+class GraphEdge(BaseModel):
+    """What leads from one node to another; a group as the source stands for the list of its results."""
+
+    source: str = Field(description="Id of a node.")
+    target: str = Field(description="Id of a node.")
+    kind: Literal["starts", "data", "order"] = Field(
+        description="starts: the source's script started a graph, of which this is a first node. data: the target's "
+        "params are the source's result. order: the target only comes after the source."
+    )
+
+
+class GraphView(BaseModel):
+    """A job with all that its script started, and what that started in turn."""
+
+    uuid: str = Field(description="Id of the job.")
+    state: Status
+    nodes: list[GraphNode] = Field(description="The job itself first.")
+    edges: list[GraphEdge]
 
 
 class TaskMeta(BaseModel):

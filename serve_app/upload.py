@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     # The library defines it for type checkers alone.
     from python_multipart.multipart import MultipartCallbacks
 
-_TEXT_FIELDS = ("process", "params", "name", "config")
+_TEXT_FIELDS = ("process", "params", "name", "config", "graph")
 _MAX_PARTS = 100
 _WRITE_BUFFER_BYTES = 1 << 20
 
@@ -51,7 +51,7 @@ class JobForm:
         self._headers: dict[bytes, bytes] = {}
         self._parts = 0
         self._fields: dict[str, str] = {}
-        self._script: tuple[str, bytes] | None = None
+        self._scripts: dict[str, bytes] = {}
         self._input: str | None = None
 
     async def read(self, request: Request) -> Submission:
@@ -82,7 +82,7 @@ class JobForm:
         return self._submission()
 
     def _submission(self) -> Submission:
-        name, content = self._script or (None, None)
+        name, content = next(iter(self._scripts.items()), (None, None))
         return Submission(
             process=self._fields.get("process") or "custom",
             script_name=name,
@@ -91,6 +91,8 @@ class JobForm:
             params=self._fields.get("params", ""),
             name=self._fields.get("name", ""),
             config=self._fields.get("config", ""),
+            graph=self._fields.get("graph", ""),
+            more_scripts={other: self._scripts[other] for other in self._scripts if other != name},
         )
 
     # --- The parser's callbacks, in the order in which they come ----------------------------------------------------
@@ -144,7 +146,7 @@ class JobForm:
             # An empty file with a name is an input all the same; without one it is an empty part.
             self._open_input(part.file_name).close()
         elif part.name == "script" and (part.content or part.file_name):
-            self._script = plain_name(part.file_name or "", "script.py"), bytes(part.content)
+            self._scripts[plain_name(part.file_name or "", "script.py")] = bytes(part.content)
         elif part.name in _TEXT_FIELDS:
             self._fields[part.name] = _text(part)
 

@@ -97,7 +97,7 @@ def _fill(ours: Ours, count: int) -> list[str]:
     store = JobStore(ours.store_url)
     uuids = [str(uuid4()) for _ in range(count)]
     for first in range(0, count, _ROWS):
-        store.write([_ended_job(uuid) for uuid in uuids[first : first + _ROWS]], [])
+        store.write([_ended_job(uuid) for uuid in uuids[first : first + _ROWS]])
     store.close()
     return uuids
 

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "jobs": "ask",
         "status": "ask",
         "details": "ask",
+        "graph": "graph",
         "logs": "ask",
         "cancel": "ask",
         "outputs": "fetch",

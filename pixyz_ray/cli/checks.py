@@ -39,6 +39,7 @@ PACKAGES: Sequence[str] = (
     "python-multipart",
     "psutil",
     "prometheus-client",
+    "cloudpickle",
     "cascadio",
     "trimesh",
     "numpy",

@@ -107,8 +107,13 @@ def watch(client: Client, uuid: str, screen: Screen, *, logs: bool = False) -> J
         return view.last or _ended_before(client, uuid, screen)
     except KeyboardInterrupt:
         screen.close()
-        click.echo(f"Stopped watching; the job goes on. Follow it with: pixyz status -j {uuid} -w", err=True)
-        raise click.exceptions.Exit(_INTERRUPTED) from None
+        raise stopped_watching(f"pixyz status -j {uuid} -w") from None
+
+
+def stopped_watching(command: str) -> click.exceptions.Exit:
+    """Say that the job goes on, and by which command it is followed again; return what to leave with."""
+    click.echo(f"Stopped watching; the job goes on. Follow it with: {command}", err=True)
+    return click.exceptions.Exit(_INTERRUPTED)
 
 
 def show_error(info: JobInfo, screen: Screen) -> None:

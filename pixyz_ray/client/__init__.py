@@ -7,21 +7,36 @@
         print(job.result(timeout=600))
         job.download("output.glb", "bolt.glb")
 
+A function needs no script: `client.submit(function, 1, 2)`, and with `@task` it can be part of a graph:
+
+    @task
+    def add(a, b):
+        return a + b
+
+    client.run(chain(add.s(1, 2), add.s(10))).result()
+
 On the machine that ran `pixyz up` neither a URL nor a token is needed.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pixyz_ray.client.address import Address, find_address
 from pixyz_ray.client.api import Client, JobHandle
 from pixyz_ray.client.errors import InvalidClientConfig, JobFailed, PlatformUnreachable, ServerBusy
 from pixyz_ray.client.events import Event, LogEvent, StatusEvent, StepEvent
+from pixyz_ray.client.graph_view import GraphView
 from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage
+
+if TYPE_CHECKING:
+    from pixyz_worker.function import task
 
 __all__ = [
     "Address",
     "Client",
     "Event",
+    "GraphView",
     "InvalidClientConfig",
     "JobDetails",
     "JobFailed",
@@ -34,4 +49,14 @@ __all__ = [
     "StatusEvent",
     "StepEvent",
     "find_address",
+    "task",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Look `task` up when it is first used: most callers need none."""
+    if name != "task":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pixyz_worker.function import task
+
+    return task

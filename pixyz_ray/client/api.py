@@ -5,27 +5,31 @@ from __future__ import annotations
 import codecs
 import json
 import os
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 from urllib.parse import quote
 
 import httpx
 
-from pixyz_ray.client.address import find_address
+from pixyz_ray.client.connection import Connection
 from pixyz_ray.client.download import fetch
-from pixyz_ray.client.errors import InvalidClientConfig, JobFailed, ServerBusy, check_answer, unreachable
+from pixyz_ray.client.errors import JobFailed, ServerBusy, check_answer, unreachable
 from pixyz_ray.client.events import Event, StatusEvent, follow_events
 from pixyz_ray.client.form import Form, OnProgress, Upload
+from pixyz_ray.client.graph_view import GraphFormat, GraphView
+from pixyz_ray.client.graphs import Submission, function_submission, graph_submission
 from pixyz_ray.client.patience import Patience, silence_limit
 from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage
+
+if TYPE_CHECKING:
+    from pixyz_worker.canvas import Canvas
 
 _ACCEPT_S = 600.0
 """Seconds that the server may take to answer a submission: it makes all bytes safe on disk first."""
 
 
-class Client:
+class Client(Connection):
     """Connection to a platform; use it as a context manager, or `close` it.
 
     Args:
@@ -34,41 +38,6 @@ class Client:
         timeout: seconds that one answer may take.
         patience: seconds that a broken connection may take to come back while following or fetching.
     """
-
-    def __init__(
-        self,
-        url: str | None = None,
-        token: str | None = None,
-        *,
-        timeout: float = 30.0,
-        patience: float = 60.0,
-    ) -> None:
-        self.address = find_address(url, token)
-        self._patience_s = patience
-        headers = {"x-api-key": self.address.token} if self.address.token else {}
-        # Loading the certificates takes longer than a whole request; plain HTTP never looks at them.
-        encrypted = self.address.url.startswith("https:")
-        verify = ssl.create_default_context() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        try:
-            self._http = httpx.Client(
-                base_url=self.address.url,
-                headers=headers,
-                timeout=timeout,
-                verify=verify,
-                trust_env=not self.address.is_loopback,  # a proxy cannot reach this machine's loopback device
-            )
-        except httpx.InvalidURL as error:
-            raise InvalidClientConfig(f"{self.address.url!r} is not a URL: {error}") from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._http.close()
 
     def version(self) -> str:
         """Return the version of the server."""
@@ -102,6 +71,7 @@ class Client:
         """Return a handle of an existing job."""
         return JobHandle(self, self.state(uuid))
 
+    @overload
     def submit(
         self,
         script: str | os.PathLike[str] | bytes | None = None,
@@ -112,11 +82,37 @@ class Client:
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
         on_upload: OnProgress | None = None,
+    ) -> JobHandle: ...
+
+    @overload
+    def submit(
+        self,
+        script: Callable[..., Any],
+        /,
+        *args: Any,
+        kwargs: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        on_upload: OnProgress | None = None,
+    ) -> JobHandle: ...
+
+    def submit(
+        self,
+        script: str | os.PathLike[str] | bytes | Callable[..., Any] | None = None,
+        *args: Any,
+        kwargs: Mapping[str, Any] | None = None,
+        process: str | None = None,
+        input_file: str | os.PathLike[str] | None = None,
+        params: Any = None,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        on_upload: OnProgress | None = None,
     ) -> JobHandle:
         """Send a job, streaming its files from disk, and return its handle once the platform has accepted it.
 
         Args:
-            script: path of a Python script, or its source as bytes. Either this or `process`.
+            script: path of a Python script, or its source as bytes. Either this or `process`. Or a function,
+                whose result becomes the job's; `args` and `kwargs` are its arguments.
             process: name of a pre-built process.
             input_file: file that the script gets as `pc.get_input_file()`.
             params: JSON value passed to the entrypoint; {} when None.
@@ -124,23 +120,47 @@ class Client:
             config: entrypoint, queue, time_limit, root_file, compute_only, ...
             on_upload: called with the bytes sent and in all.
         """
+        given = {key: value for key, value in (config or {}).items() if value is not None}
+        if callable(script):
+            if process is not None or input_file is not None or params is not None:
+                raise TypeError(
+                    "submit() gives a function its arguments; process, input_file and params go without one"
+                )
+            return self._send(function_submission(script, args, kwargs or {}, given), name, on_upload)
+        if args or kwargs:
+            raise TypeError("submit() gives arguments to a function; a script takes params")
         if (script is None) == (process is None):
             raise TypeError("submit() takes either a script or the name of a process")
         fields = {
             "process": process or "custom",
             "params": json.dumps({} if params is None else params),
-            "name": name,
-            "config": json.dumps({key: value for key, value in (config or {}).items() if value is not None}),
+            "config": json.dumps(given),
         }
-        files = {}
+        files = []
         if script is not None:
-            files["script"] = Upload.of(script, "script.py")
+            files.append(("script", Upload.of(script, "script.py")))
         if input_file is not None:
-            files["file"] = Upload.of(input_file, "input")
-        form = Form({key: value for key, value in fields.items() if value}, files, on_upload)
-        timeout = silence_limit(self._http, _ACCEPT_S)
-        response = self._request("POST", "/jobs", content=form, headers=form.headers, timeout=timeout)
-        return JobHandle(self, response.json())
+            files.append(("file", Upload.of(input_file, "input")))
+        return self._send(Submission(fields=fields, files=files), name, on_upload)
+
+    def run(
+        self,
+        canvas: Canvas,
+        *,
+        input_file: str | os.PathLike[str] | None = None,
+        name: str | None = None,
+        on_upload: OnProgress | None = None,
+    ) -> JobHandle:
+        """Send a composition: a chain, group, chord, chunks or a single signature; its result is the job's.
+
+        Args:
+            canvas: what to run; its scripts, and those made of functions, go with it.
+            input_file: file that its tasks get as `pc.get_input_file()`; else that of their contexts.
+            name: alias of the job.
+            on_upload: called with the bytes sent and in all.
+        """
+        source = None if input_file is None else Path(input_file)
+        return self._send(graph_submission(canvas, source), name, on_upload)
 
     def state(self, uuid: str) -> JobInfo:
         """Return uuid, name, status, progress and error of a job."""
@@ -149,6 +169,16 @@ class Client:
     def details(self, uuid: str) -> JobDetails:
         """Return a job's state with times, steps, result and attempts."""
         return cast(JobDetails, self._json(_job(uuid, "/details")))
+
+    def graph(self, uuid: str) -> GraphView:
+        """Return what a job's script started, with states and times. A notebook shows it as a picture."""
+        return GraphView(self._json(_job(uuid, "/graph")))
+
+    def graph_as(self, uuid: str, format: GraphFormat) -> str:
+        """Return the graph of a job as text: a tree (`text`), `json`, or a picture (`mermaid`, `dot`, `svg`)."""
+        if format == "text":
+            return self.graph(uuid).as_text()
+        return self._request("GET", _job(uuid, "/graph"), params={"format": format}).text
 
     def outputs(self, uuid: str) -> list[str]:
         """Return the relative paths of the files that a job made."""
@@ -230,6 +260,13 @@ class Client:
                 )
         return self.state(uuid)
 
+    def _send(self, submission: Submission, name: str | None, on_upload: OnProgress | None) -> JobHandle:
+        fields = {**submission.fields, **({"name": name} if name else {})}
+        form = Form(fields, submission.files, on_upload)
+        timeout = silence_limit(self._http, _ACCEPT_S)
+        response = self._request("POST", "/jobs", content=form, headers=form.headers, timeout=timeout)
+        return JobHandle(self, response.json())
+
     def _log_bytes(self, uuid: str, follow: bool, offset: int) -> Iterator[bytes]:
         params: dict[str, str | int] = {"offset": offset, **({"follow": "true"} if follow else {})}
         # A followed script may be silent for as long as it likes.
@@ -238,20 +275,6 @@ class Client:
         with self._http.stream("GET", _job(uuid, "/logs"), **options) as response:
             check_answer(response)
             yield from response.iter_raw()
-
-    def _json(self, path: str, **options: Any) -> Any:
-        return self._request("GET", path, **options).json()
-
-    def _request(
-        self, method: str, path: str, *, accept: frozenset[int] | set[int] = frozenset(), **options: Any
-    ) -> httpx.Response:
-        try:
-            response = self._http.request(method, path, **options)
-        except httpx.TransportError as error:
-            raise unreachable(self.address.url, error) from error
-        if response.status_code not in accept:
-            check_answer(response)
-        return response
 
 
 class JobHandle:
@@ -283,6 +306,10 @@ class JobHandle:
     def details(self) -> JobDetails:
         """Return the state with times, steps, result and attempts."""
         return self._client.details(self.id)
+
+    def graph(self) -> GraphView:
+        """Return what the job's script started, with states and times. A notebook shows it as a picture."""
+        return self._client.graph(self.id)
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Yield status, step and log events up to the end of the job."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from pixyz_worker.exception import PixyzFileNotFound
 
@@ -46,6 +47,10 @@ class Upload:
             raise PixyzFileNotFound(f"{path} {what}.")
         return cls(filename=path.name, size=path.stat().st_size, source=path)
 
+    def named(self, filename: str) -> Self:
+        """Return the same file under another name."""
+        return replace(self, filename=filename)
+
     def chunks(self) -> Iterator[bytes]:
         """Yield exactly `size` bytes.
 
@@ -66,17 +71,26 @@ class Upload:
 
 
 class Form:
-    """Body of a `multipart/form-data` request whose length is known before it is sent."""
+    """Body of a `multipart/form-data` request whose length is known before it is sent.
+
+    Args:
+        fields: text of each field.
+        files: field and file of each upload; a field may have several.
+        on_progress: called with the bytes sent and in all.
+    """
 
     def __init__(
-        self, fields: Mapping[str, str], files: Mapping[str, Upload], on_progress: OnProgress | None = None
+        self,
+        fields: Mapping[str, str],
+        files: Iterable[tuple[str, Upload]] = (),
+        on_progress: OnProgress | None = None,
     ) -> None:
         self._boundary = secrets.token_hex(16)
         self._on_progress = on_progress
         # Small fields come first, so that the server can refuse them before it takes a large file.
         head = "".join(f"{self._head(name)}\r\n\r\n{value}\r\n" for name, value in fields.items())
         self._parts: list[bytes | Upload] = [head.encode()]
-        for name, upload in files.items():
+        for name, upload in files:
             kind = "Content-Type: application/octet-stream"
             title = f'{self._head(name)}; filename="{_escape(upload.filename)}"\r\n{kind}\r\n\r\n'
             self._parts += [title.encode(), upload, b"\r\n"]

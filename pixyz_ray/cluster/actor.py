@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -40,17 +40,17 @@ class TrackerActor:
         assert self._endpoint is not None
         return self._endpoint.host, self._endpoint.port, self._endpoint.secret
 
-    async def submit_child(self, parent_id: str, call: Mapping[str, Any]) -> dict[str, Any]:
-        """Accept a task that a running script starts."""
-        return await (await self._opened()).submit_child(parent_id, call)
+    async def submit_graph(self, parent_id: str, plan: str, number: int) -> list[str]:
+        """Start a graph for a running script; return the ids of its nodes."""
+        return await (await self._opened()).submit_graph(parent_id, plan, number)
 
-    async def outcome(self, uuid: str, timeout_s: float | None) -> tuple[str, Any, str | None]:
-        """Return (state, result, error) of a task, waited for at most so many seconds."""
-        return await (await self._opened()).outcome(uuid, timeout_s)
+    async def outcomes(self, uuids: Sequence[str], timeout_s: float | None, until_failure: bool) -> list[Any]:
+        """Return (id, state, value, error, reference) of tasks, waited for at most so many seconds."""
+        return await (await self._opened()).outcomes(uuids, timeout_s, until_failure)
 
-    async def revoke(self, uuid: str) -> dict[str, Any]:
-        """Cancel a job."""
-        return await (await self._opened()).revoke(uuid)
+    async def revoke(self, uuids: Sequence[str]) -> None:
+        """Cancel jobs."""
+        await (await self._opened()).revoke(uuids)
 
     async def _opened(self) -> Tracker:
         # After a restart nobody but a caller wakes the tracker up: the constructor of an async actor has no event loop.

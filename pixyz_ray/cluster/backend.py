@@ -2,59 +2,106 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Container, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
 
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
-from pixyz_worker.backend import TaskCall
+from pixyz_ray.storage import JobFolder
+from pixyz_worker.cause import error_of
 from pixyz_worker.exception import PixyzException
-from pixyz_worker.result import AsyncResult, TaskOutcome
+from pixyz_worker.generated import is_generated
+from pixyz_worker.pc import ProgramContext
+from pixyz_worker.plan import Plan, linked
+from pixyz_worker.result import AsyncResult, ResultHandle, TaskOutcome
+from pixyz_worker.wire import plan_as_plain
 
 
 class RayBackend:
-    """Starts tasks through the tracker.
+    """Starts graphs through the tracker, and asks it how they stand.
 
     Args:
         parent: job whose script runs here.
+        home: job whose folder has that script.
+        share: SHARE_PATH.
     """
 
     is_local = False
-    supports_graphs = False
 
-    def __init__(self, parent: str) -> None:
+    def __init__(self, parent: str, home: str, share: Path) -> None:
         self._parent = parent
+        self._share = share
+        self._scripts = JobFolder(share, home).script
+        self._started = 0
+        self._ends: set[str] = set()
+        self.ends: Container[str] = self._ends
 
-    def submit(self, task: TaskCall) -> AsyncResult:
-        """Start a task as a new job."""
-        context = {key: value for key, value in task.context.items() if _is_plain(key, value)}
-        call = {"uuid": task.id, "params": task.params, "context": context, "options": dict(task.options)}
-        ray.get(self._tracker().submit_child.remote(self._parent, call))
-        return self.result(task.id)
+    def submit_plan(self, plan: Plan) -> ResultHandle:
+        """Start a graph, which goes on whatever becomes of this process; return the handle of its end."""
+        plain = plan_as_plain(plan, self._script_name)
+        ids = ray.get(self._tracker().submit_graph.remote(self._parent, json.dumps(plain), self._started))
+        self._started += 1
+        # An earlier run of this script may have started it: then its nodes have the ids that they got there.
+        now = dict(zip((node["id"] for node in plain["nodes"]), ids, strict=True))
+        members = (
+            (now[node["id"]], [now[each] for each in node["members"]] if "members" in node else None)
+            for node in plain["nodes"]
+        )
+        parents = {now[id]: now[parent] for id, parent in plan.parents.items()}
+        self._ends.add(now[plan.end])
+        return linked(members, parents, self)[now[plan.end]]
 
     def result(self, task_id: str) -> AsyncResult:
         """Return the handle of a task by its id."""
         return AsyncResult(task_id, backend=self)
 
     def outcome(self, task_id: str, timeout_s: float | None) -> TaskOutcome:
-        """Return how a task stands, waited for at most so many seconds.
+        """Return how a task stands, waited for at most so many seconds."""
+        return self.outcomes([task_id], timeout_s, until_failure=False)[0]
 
-        Waiting in `ray.get` gives this worker's CPU back to the cluster, so that the awaited task can have it.
+    def outcomes(self, task_ids: Sequence[str], timeout_s: float | None, *, until_failure: bool) -> list[TaskOutcome]:
+        """Return how tasks stand, waited for at most so many seconds.
+
+        Waiting in `ray.get` gives this worker's CPU back to the cluster, so that the awaited tasks can have it.
         """
-        state, result, error = ray.get(self._tracker().outcome.remote(task_id, timeout_s))
-        failure = PixyzException(error.rstrip().rsplit("\n", 1)[-1]) if error else None
-        return TaskOutcome(state=state, result=result, error=failure, traceback=error)
+        answers = ray.get(self._tracker().outcomes.remote(list(task_ids), timeout_s, until_failure))
+        return [self._outcome(*answer) for answer in answers]
 
-    def revoke(self, task_id: str) -> None:
-        """Cancel a task."""
-        ray.get(self._tracker().revoke.remote(task_id))
+    def revoke(self, task_ids: Sequence[str]) -> None:
+        """Cancel tasks."""
+        ray.get(self._tracker().revoke.remote(list(task_ids)))
+
+    def _outcome(
+        self, task_id: str, state: str, value: Any, error: str | None, reference: list[Any] | None
+    ) -> TaskOutcome:
+        if reference is None:
+            failure = error_of(error) if error else None
+            return TaskOutcome(state=state, result=value, error=failure, traceback=error)
+        # No JSON: here, or else on the share.
+        value = ray.get(reference[0]) if reference else JobFolder(self._share, task_id).kept_value()
+        return TaskOutcome(state=state, result=value)
+
+    def _script_name(self, context: ProgramContext) -> str:
+        script = Path(context.get("script") or "")
+        if script.parent != self._scripts:
+            if not is_generated(script):
+                raise PixyzException(
+                    f"{script} is not this job's script; its tasks are entrypoints of the script that was sent"
+                )
+            self._add_script(script)
+        return script.name
+
+    def _add_script(self, script: Path) -> None:
+        """Put a script made of a function beside the job's own; its name tells its content."""
+        target = self._scripts / script.name
+        if not target.exists():
+            part = target.with_name(f"{target.name}.{os.getpid()}.part")
+            part.write_bytes(script.read_bytes())
+            part.replace(target)
 
     def _tracker(self) -> Any:
         return ray.get_actor(TRACKER, namespace=NAMESPACE)
-
-
-_OURS = frozenset({"script", "entrypoint", "input_file", "root_file", "compute_only", "raw", "data"})
-
-
-def _is_plain(key: str, value: Any) -> bool:
-    return key in _OURS and (value is None or isinstance(value, bool | int | float | str | list | dict))

@@ -7,6 +7,7 @@ restarted.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -21,10 +22,19 @@ from pixyz_ray.cluster.errors import ConnectionLost, EngineNotReady, UnknownJob
 from pixyz_ray.cluster.events import JobEvents
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.jobs import JobState
+from pixyz_ray.records import encode_job
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, is_uuid
-from pixyz_ray.store import EndedJobs, StoreUnusable, encode_job
-from pixyz_ray.submission import Request, make_job, process_doc, process_names
+from pixyz_ray.store import EndedJobs, StoreUnusable
+from pixyz_ray.submission import (
+    Request,
+    json_object,
+    make_graph_job,
+    make_job,
+    process_doc,
+    process_names,
+    with_input,
+)
 
 T = TypeVar("T")
 
@@ -81,6 +91,29 @@ class Engine:
             raise EngineNotReady(f"The job's files cannot be written: {error.strerror or error}.") from error
         return answer
 
+    async def submit_graph(self, folder: JobFolder, request: Request) -> dict[str, Any]:
+        """Accept a graph that comes from outside; its job lasts until the graph has ended.
+
+        Raises:
+            InvalidBackendParameter, InvalidScript: the request cannot be accepted; nothing of it is kept.
+            EngineNotReady: the tracker does not answer, and whether it has the job is not known.
+        """
+        try:
+            job, scripts = make_graph_job(folder.uuid, request)
+            plan = json.dumps(with_input(json_object(request.graph, "graph"), folder, job.input_file))
+            for name, source in scripts.items():
+                folder.stage(name, source)
+            record = encode_job(job)
+            answer: dict[str, Any] = await self._patiently(
+                lambda channel, again: channel.call("submit_graph", record, plan, again)
+            )
+        except EngineNotReady:
+            raise
+        except BaseException:
+            folder.remove()
+            raise
+        return answer
+
     # --- Asking ------------------------------------------------------------------------------------------------------
 
     async def state(self, uuid: str) -> dict[str, Any]:
@@ -98,6 +131,11 @@ class Engine:
     async def task_meta(self, uuid: str) -> dict[str, Any]:
         """Return a job's TaskMeta."""
         answer: dict[str, Any] = await self._ask_of("task_meta", uuid)
+        return answer
+
+    async def graph(self, uuid: str) -> dict[str, Any]:
+        """Return the graphs that a job has started, or the one that it is a node of: nodes, edges, states, times."""
+        answer: dict[str, Any] = await self._ask_of("graph", uuid)
         return answer
 
     async def page(self, *, state: str | None, limit: int, after: str | None) -> list[dict[str, Any]]:

@@ -19,6 +19,11 @@ _TABLE: tuple[tuple[type[Exception], FailureClass, str], ...] = (
         "The machine that ran the job was lost.",
     ),
     (
+        ray_errors.ObjectLostError,
+        FailureClass.NODE_LOST,
+        "The result that the job was to get was lost with the machine that held it.",
+    ),
+    (
         ray_errors.WorkerCrashedError,
         FailureClass.CRASH,
         "The job's process ended abruptly: a crash in native code (see the end of the job's log), os._exit or a kill.",

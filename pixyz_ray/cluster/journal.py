@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job
 from pixyz_ray.store import JobStore, StoreUnusable
 
@@ -26,19 +27,24 @@ class Journal:
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
-        self._added: list[Job] = []
         self._changed: dict[str, Job] = {}
+        self._graphs: list[Graph] = []
+        self._ended_graphs: list[str] = []
         self._uncommitted: list[asyncio.Future[None]] = []
         self._unsynced: list[asyncio.Future[None]] = []
         self._sync_takes_s = 0.0
+        self._lazy = False
 
-    async def add(self, job: Job) -> None:
-        """Return when a new job is written: no death of a process can take it back.
+    async def add(self, job: Job | None, graph: Graph | None = None) -> None:
+        """Return when a new job, a new graph, or both are written: no death of a process can take it back.
 
         Raises:
             StoreUnusable: it is not, and nothing of it will be.
         """
-        self._added.append(job)
+        if job is not None:
+            self._changed[job.uuid] = job
+        if graph is not None:
+            self._graphs.append(graph)
         await self._committed()
 
     async def synced(self) -> None:
@@ -62,16 +68,26 @@ class Journal:
     def change_soon(self, job: Job) -> None:
         """Write a change that may be lost, such as the start of a run, with the next commit or a little later."""
         self._changed[job.uuid] = job
-        asyncio.get_running_loop().call_later(_LAZY_DELAY_S, self._flush_lazy)
+        self._flush_later()
+
+    def end_graph(self, uuid: str) -> None:
+        """Note that a graph has ended, with the next commit or a little later; after a restart it is seen again."""
+        self._ended_graphs.append(uuid)
+        self._flush_later()
+
+    def _flush_later(self) -> None:
+        if not self._lazy:
+            self._lazy = True
+            asyncio.get_running_loop().call_later(_LAZY_DELAY_S, self._flush_lazy)
 
     def flush(self) -> None:
         """Commit what has gathered, now."""
-        added, changed, waiting = self._added, self._changed, self._uncommitted
-        self._added, self._changed, self._uncommitted = [], {}, []
+        changed, graphs, ended, waiting = self._changed, self._graphs, self._ended_graphs, self._uncommitted
+        self._changed, self._graphs, self._ended_graphs, self._uncommitted = {}, [], [], []
         error: Exception | None = None
         try:
-            if added or changed:
-                self._store.write(added, changed.values())
+            if changed or graphs or ended:
+                self._store.write(changed.values(), graphs, ended)
         except Exception as trouble:
             # Whatever it is: those who wait for this commit must hear of it.
             error = trouble
@@ -109,7 +125,8 @@ class Journal:
         self._sync_takes_s = (self._sync_takes_s + time.perf_counter() - began) / 2
 
     def _flush_lazy(self) -> None:
-        if self._changed and not self._uncommitted:
+        self._lazy = False
+        if (self._changed or self._ended_graphs) and not self._uncommitted:
             self.flush()
 
 

@@ -13,12 +13,15 @@ import ray
 
 from pixyz_ray.cluster import tasks
 from pixyz_ray.cluster.channel import Endpoint
+from pixyz_ray.cluster.live import Feed
 from pixyz_ray.jobs import Job
 from pixyz_ray.queues import Queue, ray_options
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
 
 _KILL_PATIENCE_S = 60.0
+_MIN_WINDOW = 64
+_WINDOW_PER_CPU = 4
 
 
 class Launcher:
@@ -32,18 +35,24 @@ class Launcher:
     def __init__(self, settings: Settings, endpoint: Endpoint) -> None:
         self._settings = settings
         self._endpoint = (endpoint.host, endpoint.port, endpoint.secret)
+        self.window = max(_MIN_WINDOW, int(_WINDOW_PER_CPU * _cluster_resource("CPU")))
+        """Tasks of graphs that are handed to Ray at a time."""
         self._has_gpus = _cluster_resource("GPU") > 0
         recycle_after = settings.max_tasks_before_shutdown  # 0 is Ray's own word for never.
         self._run = ray.remote(max_retries=0, max_calls=recycle_after)(tasks.run_script)
         self._pack = ray.remote(max_retries=2)(tasks.pack_outputs)
-        self._by_queue: dict[str, Any] = {}
+        self._keep = ray.remote(max_retries=2)(tasks.keep_value)
+        self._by_queue: dict[tuple[str, int], Any] = {}
         self._killed: dict[tuple[str | None, int | None], float] = {}
 
-    def launch(self, job: Job) -> Any:
-        """Submit the job's current attempt and return Ray's reference."""
+    def launch(self, job: Job, feed: Feed | None, *, wants_value: bool) -> tuple[Any, Any]:
+        """Submit the job's current attempt; return Ray's references of its end, and of what it returns if wanted."""
         # One text: Ray takes longer for each argument, and for each object in it.
-        spec = json.dumps([_spec(job, str(self._settings.share_path)), self._endpoint])
-        return self._on_queue(job.queue).remote(spec)
+        shape = feed.shape if feed else None
+        spec = json.dumps([_spec(job, str(self._settings.share_path), wants_value), self._endpoint, shape])
+        run = self._on_queue(job.queue, 2 if wants_value else 1)
+        answer = run.remote(spec, *feed.references) if feed else run.remote(spec)
+        return answer if wants_value else (answer, None)
 
     def note_for(self, queue: Queue) -> str | None:
         """Return what to tell the job's owner about where it runs, or None."""
@@ -71,6 +80,11 @@ class Launcher:
         attempt = job.attempts[-1]
         return (attempt.node, attempt.pid) in self._killed
 
+    async def keep(self, value: Any, folder: JobFolder) -> None:
+        """Return when a value is on the share, where a restart does not lose it; a failure leaves it as it is."""
+        with contextlib.suppress(Exception):
+            await self._keep.options(num_cpus=0).remote(value, str(self._settings.share_path), folder.uuid)
+
     async def pack(self, uuid: str) -> None:
         """Return when a job's outputs are packed."""
         options = self._options(self._settings.queue_table["zip"])
@@ -89,14 +103,15 @@ class Launcher:
 
         self._warming = asyncio.ensure_future(wait())
 
-    def _on_queue(self, name: str) -> Any:
-        if name not in self._by_queue:
-            self._by_queue[name] = self._run.options(
+    def _on_queue(self, name: str, returns: int) -> Any:
+        if (name, returns) not in self._by_queue:
+            self._by_queue[name, returns] = self._run.options(
                 # Ray's own record of a task would cost each job a tenth of its time; the job's record is ours.
                 enable_task_events=False,
+                num_returns=returns,
                 **self._options(self._settings.queue_table[name]),
             )
-        return self._by_queue[name]
+        return self._by_queue[name, returns]
 
     def _options(self, queue: Queue) -> dict[str, Any]:
         return ray_options(queue, cluster_has_gpus=self._has_gpus)
@@ -107,8 +122,8 @@ def _cluster_resource(name: str) -> float:
     return resources.get(name, 0.0)
 
 
-def _spec(job: Job, share: str) -> Mapping[str, Any]:
-    return {
+def _spec(job: Job, share: str, wants_value: bool) -> Mapping[str, Any]:
+    spec = {
         "uuid": job.uuid,
         "attempt": len(job.attempts),
         "share": share,
@@ -122,3 +137,8 @@ def _spec(job: Job, share: str) -> Mapping[str, Any]:
         "wait": job.wait,
         "wait_timeout": job.wait_timeout,
     }
+    if job.graph is not None:
+        spec |= {"home": job.home, "name": job.name, "requested": job.requested, "hands_on": wants_value}
+    if job.calls:
+        spec["calls"] = job.calls
+    return spec

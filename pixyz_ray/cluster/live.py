@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,16 @@ MAX_STEPS = 10_000
 """Steps that are told while a job runs; if a script begins more, the later ones are told when it has ended."""
 
 _PUBLISH_EVERY_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What the params of a node are made of, before anybody has looked at it."""
+
+    shape: Any
+    """`["ref", place]`, `["list", [shape, ...]]`, `["value", value]`, or `["kept", id]` of a value on the share."""
+    references: Sequence[Any] = ()
+    """Ray's object references, by place."""
 
 
 class Watcher:
@@ -39,25 +49,45 @@ class Watcher:
 
 
 class LiveJob:
-    """A job and what goes with it while it lives. Belongs to one event loop."""
+    """A job and what goes with it while it lives. Belongs to one event loop. Small: a graph may have thousands."""
+
+    __slots__ = (
+        "_moved",
+        "_publishing",
+        "_step_began",
+        "_steps",
+        "_watchers",
+        "feed",
+        "overdue",
+        "record",
+        "reference",
+        "settling",
+        "stopped_for",
+        "value",
+        "wants_value",
+    )
 
     def __init__(self, job: Job) -> None:
         self.record = job
         """The record without the steps of the running attempt, which change too often for a frozen value."""
         self.reference: Any = None
         """Ray's object reference of the running attempt."""
+        self.value: Any = None
+        """Ray's object reference of what it returns, if somebody will want that."""
+        self.wants_value = False
+        """Whether somebody will."""
+        self.feed: Feed | None = None
+        """What its params are made of, for a node that gets the result of others."""
         self.settling = False
         """Whether the end of the job, or of its attempt, is being written: nothing else may end it meanwhile."""
         self.stopped_for: FailureClass | None = None
         """Why the platform itself ended the attempt, whatever Ray says of it then."""
         self.overdue: asyncio.TimerHandle | None = None
-        """Timer of the attempt's time limit."""
-        self.ended = asyncio.Event()
-        """Set when the job is in a terminal state and on disk."""
+        """Timer of the attempt's time limit, or of its waiting."""
         self._steps: list[StepRecord] = list(job.steps)
         self._step_began = 0.0
         self._moved = False
-        self._watchers: dict[tuple[int, int], Watcher] = {}
+        self._watchers: dict[tuple[int, int], Watcher] | None = None
         self._publishing = False
 
     @property
@@ -75,11 +105,10 @@ class LiveJob:
         self._moved = False
         if job.state.terminal:
             self.cancel_timer()
-            self.ended.set()
             self._publish_now()
-            for watcher in self._watchers.values():
+            for watcher in (self._watchers or {}).values():
                 watcher.peer.on_close.pop(watcher.number, None)
-            self._watchers.clear()
+            self._watchers = None
         else:
             self.publish()
 
@@ -103,7 +132,7 @@ class LiveJob:
         self._steps = []
         self._moved = False
         self.record = replace(self.record, total=None, steps=())
-        self.reference = None
+        self.reference = self.value = None
         self.stopped_for = None
         self.cancel_timer()
 
@@ -118,12 +147,14 @@ class LiveJob:
         watcher = Watcher(peer, number)
         watcher.tell(self.job)
         if not self.record.state.terminal:
+            self._watchers = self._watchers or {}
             self._watchers[id(peer), number] = watcher
             peer.on_close[number] = partial(self.unwatch, peer, number)
 
     def unwatch(self, peer: Peer, number: int) -> None:
         """Tell a peer no more."""
-        self._watchers.pop((id(peer), number), None)
+        if self._watchers:
+            self._watchers.pop((id(peer), number), None)
 
     def publish(self) -> None:
         """Tell the watchers, a quick run of changes at once."""
@@ -133,7 +164,7 @@ class LiveJob:
 
     def _publish_now(self) -> None:
         self._publishing = False
-        for watcher in list(self._watchers.values()):
+        for watcher in list((self._watchers or {}).values()):
             watcher.tell(self.job)
 
     def _end_step(self, now: float) -> None:

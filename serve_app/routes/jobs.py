@@ -13,6 +13,7 @@ from serve_app import schemas
 from serve_app.answers import JsonAnswer
 from serve_app.auth import TokenCheck
 from serve_app.errors import BadRequest, TooEarly
+from serve_app.pictures import PICTURES, GraphFormat, graph_picture
 from serve_app.quick_route import quick_route
 from serve_app.streams import EventStream, log_stream
 from serve_app.upload import JobForm
@@ -30,6 +31,10 @@ _FORM = {
                         "file": {"type": "string", "format": "binary", "description": "Input file."},
                         "params": {"type": "string", "description": "JSON object for the entrypoint."},
                         "name": {"type": "string", "description": "Alias."},
+                        "graph": {
+                            "type": "string",
+                            "description": "JSON plan of a graph of tasks; there may then be several scripts.",
+                        },
                         "config": {
                             "type": "string",
                             "description": "JSON object: entrypoint, queue, time_limit, compute_only, root_file, ...",
@@ -83,7 +88,8 @@ def _add_submitting(router: APIRouter, engine: Engine) -> None:
         except BaseException:
             folder.remove()
             raise
-        return JsonAnswer(await engine.submit(folder, form))
+        accept = engine.submit_graph if form.graph else engine.submit
+        return JsonAnswer(await accept(folder, form))
 
     @router.post("/{uuid}/cancel", response_model=schemas.JobState)
     async def cancel_job(uuid: str) -> Response:
@@ -116,6 +122,12 @@ def _add_asking(router: APIRouter, engine: Engine) -> None:
     async def get_details(uuid: str) -> Response:
         """Tell all that is known of a job."""
         return JsonAnswer(await engine.details(uuid))
+
+    @router.get("/{uuid}/graph", response_model=schemas.GraphView, responses=PICTURES)
+    async def get_graph(uuid: str, format: GraphFormat = "json") -> Response:
+        """Tell what a job's script started: the graph of its tasks, as JSON or as a picture."""
+        view = await engine.graph(uuid)
+        return JsonAnswer(view) if format == "json" else await graph_picture(view, format)
 
 
 def _add_following(router: APIRouter, engine: Engine) -> None:

@@ -42,13 +42,13 @@ class CountingStore(JobStore):
     refusals = 0
     error: type[Exception] = StoreUnusable
 
-    def write(self, added: Any, changed: Any) -> None:
+    def write(self, jobs: Any, graphs: Any = (), ended_graphs: Any = ()) -> None:
         """Commit, or refuse."""
         if self.refusals:
             self.refusals -= 1
             raise self.error("not now")
         self.commits += 1
-        super().write(added, changed)
+        super().write(jobs, graphs, ended_graphs)
 
 
 @pytest.fixture

@@ -54,6 +54,8 @@ class Peer:
     files: dict[str, bytes] = field(default_factory=dict)
     log: bytes = b""
     archive: bytes = b"PK-archive"
+    graphs: list[dict[str, Any]] = field(default_factory=list)
+    """Graphs to answer with, one after another; the last one from then on."""
     answers: dict[str, list[Response]] = field(default_factory=dict)
     """Path -> answers to give instead of the right one, first come first."""
     cut: dict[str, list[int]] = field(default_factory=dict)
@@ -61,6 +63,8 @@ class Peer:
     etag: str = '"v1"'
     requests: list[Request] = field(default_factory=list)
     form: dict[str, Any] = field(default_factory=dict)
+    scripts: dict[str, bytes] = field(default_factory=dict)
+    """File name -> content of every script of the form; `form` has the last one."""
 
     def asked(self, path: str) -> list[Request]:
         """The requests for a path, in their order."""
@@ -111,6 +115,8 @@ class Peer:
         form = await request.form()
         for name, value in form.multi_items():
             self.form[name] = value if isinstance(value, str) else (value.filename, await value.read())
+            if name == "script":
+                self.scripts.update([self.form[name]])
         await form.close()
         return JSONResponse({**self.state(), "status": "SENT", "progress": None, "error": None})
 
@@ -123,6 +129,11 @@ class Peer:
         times = {"request": None, "started": None, "stopped": None}
         more = {"time_info": times, "steps": self.steps, "retry": 0, "result": self.result}
         return JSONResponse({**self.state(), **more})
+
+    async def _graph(self, request: Request) -> Response:
+        graph = self.graphs.pop(0) if len(self.graphs) > 1 else self.graphs[0]
+        format = request.query_params.get("format", "json")
+        return JSONResponse(graph) if format == "json" else PlainTextResponse(f"<the graph as {format}>")
 
     async def _outputs(self, _: Request) -> Response:
         return JSONResponse({"outputs": sorted(self.files)})
@@ -191,6 +202,7 @@ ROUTES = {
     "/jobs/{uuid}/events": "events",
     "/jobs/{uuid}/logs": "logs",
     "/jobs/{uuid}/cancel": "cancel",
+    "/jobs/{uuid}/graph": "graph",
     "/jobs/{uuid}/outputs": "outputs",
     "/jobs/{uuid}/outputs/archive": "archive",
     "/jobs/{uuid}/outputs/{path:path}": "output",

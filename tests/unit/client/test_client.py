@@ -21,6 +21,7 @@ def test_the_public_names_are_pinned() -> None:
         "Address",
         "Client",
         "Event",
+        "GraphView",
         "InvalidClientConfig",
         "JobDetails",
         "JobFailed",
@@ -33,6 +34,7 @@ def test_the_public_names_are_pinned() -> None:
         "StatusEvent",
         "StepEvent",
         "find_address",
+        "task",
     ]
 
 

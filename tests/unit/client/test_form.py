@@ -45,9 +45,20 @@ def parse(body: Form) -> tuple[dict[str, str], dict[str, tuple[str, bytes]]]:
 @given(st.dictionaries(NAMES, TEXT, max_size=3), st.binary(max_size=200))
 def test_a_server_reads_what_was_put_in(fields: dict[str, str], content: bytes) -> None:
     """Given any fields and bytes, when the form is parsed, then they come back, and the length was right."""
-    body = Form(fields, {"file": Upload.of(content, "in.bin")})
+    body = Form(fields, [("file", Upload.of(content, "in.bin"))])
     assert sum(map(len, body)) == body.size == int(body.headers["Content-Length"])
     assert parse(body) == (fields, {"file": ("in.bin", content)})
+
+
+def test_a_field_can_have_several_files() -> None:
+    """Given scripts of one field, when the form is sent, then each comes under its name, in order."""
+    uploads = [Upload.of(name.encode(), "x.py").named(f"{name}.py") for name in ("b", "a", "b_2")]
+    body = Form({}, [("script", upload) for upload in uploads])
+    text = b"".join(body).decode()
+    assert text.count('name="script"; filename="') == 3
+    places = [text.index(f'filename="{name}.py"') for name in ("b", "a", "b_2")]
+    assert places == sorted(places)
+    assert len(text) == body.size
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 3500])
@@ -58,7 +69,7 @@ def test_a_file_goes_in_chunks_with_progress(size: int, tmp_path: Path, monkeypa
     path.write_bytes(bytes(range(250)) * (size // 250 + 1))
     content = path.read_bytes()
     seen: list[tuple[int, int | None]] = []
-    body = Form({"process": "custom"}, {"file": Upload.of(path, "")}, lambda done, total: seen.append((done, total)))
+    body = Form({"process": "custom"}, [("file", Upload.of(path, ""))], lambda done, total: seen.append((done, total)))
     chunks = list(body)
     assert max(map(len, chunks)) <= 1000
     assert content in b"".join(chunks)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixyz_ray.outcome import MAX_ERROR_CHARS, NotJson, checked_json, full_traceback, user_traceback
+from pixyz_ray.outcome import MAX_ERROR_CHARS, full_traceback, user_traceback
+from pixyz_worker.values import NotJson, checked_json
 
 values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.just({1}),

@@ -40,7 +40,7 @@ class Job:
 
     def run(self, attempt: int = 1) -> Outcome:
         """Run an attempt."""
-        return run(replace(self.spec, attempt=attempt), self.events.append)
+        return run(replace(self.spec, attempt=attempt), self.events.append)[0]
 
     @property
     def log(self) -> str:

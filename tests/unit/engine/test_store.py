@@ -18,8 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import TERMINAL, Attempt, FailureClass, Job, JobState, StepRecord
-from pixyz_ray.store import EndedJobs, JobStore, StoreUnusable, decode_job, encode_job
+from pixyz_ray.records import decode_job, encode_job
+from pixyz_ray.store import EndedJobs, JobStore, StoreUnusable
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
 # Any text that JSON can carry, half characters included; the columns of their own hold what the platform has cleaned.
@@ -68,10 +70,7 @@ def test_given_any_job_when_encoded_then_it_comes_back_the_same(job: Job) -> Non
 @given(job=jobs)
 def test_given_any_job_when_stored_then_it_comes_back_the_same(store: JobStore, job: Job) -> None:
     """Every field of it, whatever text a script has put into it."""
-    if store.get(job.uuid) is None:
-        store.write([job], [])
-    else:
-        store.write([], [job])
+    store.write([job])
     assert store.get(job.uuid) == job
     assert (job.uuid in {one.uuid for one in store.live()}) == (job.state not in TERMINAL)
 
@@ -82,8 +81,8 @@ def test_given_jobs_when_paged_then_newest_first_each_once(store: JobStore) -> N
     for n in range(10):
         job = _job(state=JobState.SUCCESS if n % 2 else JobState.RUNNING)
         uuids.append(job.uuid)
-        store.write([job], [])
-    store.write([], [replace(store.get(uuids[0]) or _job(), name="changed")])
+        store.write([job])
+    store.write([replace(store.get(uuids[0]) or _job(), name="changed")])
     seen: list[str] = []
     while page := store.page(state=None, limit=3, after=seen[-1] if seen else None):
         seen += [row["uuid"] for row in page]
@@ -94,14 +93,35 @@ def test_given_jobs_when_paged_then_newest_first_each_once(store: JobStore) -> N
     assert store.page(state=None, limit=5, after="unknown") == []
 
 
-def test_given_a_bad_job_in_a_batch_when_written_then_nothing_of_the_batch_is(store: JobStore) -> None:
+def _graph(parent: Job) -> Graph:
+    node = {"id": parent.uuid, "after": None, "members": []}
+    plain = {"version": 1, "calls": [], "nodes": [node], "end": parent.uuid, "parents": {}}
+    return Graph.checked(plain, parent.uuid, parent.uuid)
+
+
+def test_given_graphs_when_stored_then_those_that_live_are_found_until_they_end(store: JobStore) -> None:
+    """By their parent, by their root, and after a restart as what is still to be done."""
+    parent = _job()
+    graph = _graph(parent)
+    store.write([parent], [graph])
+    for found in (store.graphs_of(parent.uuid), store.graphs_under(parent.uuid), store.live_graphs()):
+        assert [(one.uuid, one.parent_id, one.root_id, one.nodes) for one in found] == [
+            (graph.uuid, parent.uuid, parent.uuid, graph.nodes)
+        ]
+    store.write([], [], [graph.uuid])
+    assert store.live_graphs() == []
+    assert store.graph(graph.uuid).digest == graph.digest
+    assert store.known([str(uuid4()), parent.uuid]) == [parent.uuid]
+
+
+def test_given_a_bad_graph_in_a_batch_when_written_then_nothing_of_the_batch_is(store: JobStore) -> None:
     """All or nothing."""
     first, second = _job(), _job()
-    store.write([first], [])
+    store.write([first])
     with pytest.raises(StoreUnusable):
-        store.write([second, first], [])
+        store.write([second], [_graph(first), _graph(first)])
     assert store.get(second.uuid) is None
-    store.write([second], [])
+    store.write([second])
     assert store.get(second.uuid) == second
 
 
@@ -151,11 +171,11 @@ def test_given_jobs_in_a_file_when_read_beside_the_tracker_then_only_those_that_
     with closing(JobStore(url)) as store:
         lives = Job(uuid=str(uuid4()), name="lives", process="custom", script="a.py")
         ended = Job(uuid=str(uuid4()), name="ended", process="custom", script="a.py").become(JobState.SUCCESS)
-        store.write([lives, ended], [])
+        store.write([lives, ended])
         store.sync()
         assert reader.state(ended.uuid) == ended.as_state()
         assert reader.state(lives.uuid) is None
-        store.write([], [lives.become(JobState.FAILURE, error="ValueError: no")])
+        store.write([lives.become(JobState.FAILURE, error="ValueError: no")])
         assert reader.state(lives.uuid) == {
             **lives.as_state(),
             "status": "FAILURE",

@@ -128,7 +128,7 @@ def test_given_a_member_that_fails_when_the_graph_ends_then_what_depends_on_it_n
         handle.get()
     culprit = handle.parent.parent.results[1]
     assert handle.state == handle.parent.state == "FAILURE"
-    assert handle.traceback == f"Not run, because task {culprit.id} failed: ValueError: bad part"
+    assert handle.traceback == f"Not run, because task {culprit.id} (fail) failed: ValueError: bad part"
     assert handle.parent.parent.results[0].get() == 2
     assert handle.parent.parent.failed()
     assert [type(each) for each in handle.parent.parent.get(propagate=False)] == [int, ValueError]

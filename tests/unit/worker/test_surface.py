@@ -48,7 +48,7 @@ def test_given_the_star_import_when_used_then_it_gives_exactly_the_contracts_nam
     """No name more, none less."""
     assert set(script.__all__) == NAMES
     assert len(script.__all__) == len(NAMES)
-    assert set(pixyz_worker.__all__) == NAMES | {"io"}
+    assert set(pixyz_worker.__all__) == NAMES | {"io", "task"}
 
 
 @pytest.mark.parametrize("module", ["pixyz_worker.script", "pixyz_worker"])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pixyz_worker.backend import TaskCall, current_backend, use_backend
+from pixyz_worker.backend import current_backend, use_backend
 from pixyz_worker.exception import InvalidScript, PixyzException, PixyzExitFault, PixyzTimeout
 from pixyz_worker.local import LocalBackend, LocalPixyzTask
 from pixyz_worker.pc import ProgramContext
-from pixyz_worker.result import AsyncResult, GroupResult, TaskOutcome
+from pixyz_worker.plan import Plan, TaskNode, handles_of
+from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle, TaskOutcome
 from pixyz_worker.tasks import pixyz_execute, subtask_async
 
 BODY = """
@@ -187,21 +189,19 @@ def test_given_a_backend_when_used_then_tasks_and_handles_go_there(pc: ProgramCo
     assert handle.state == "SUCCESS"
 
 
-class _NoGraphs:
-    """A backend as a cluster that runs single tasks alone."""
+class _Elsewhere:
+    """A backend whose tasks never end."""
 
     is_local = False
-    supports_graphs = False
+    ends = ()
 
     def __init__(self) -> None:
-        self.calls: list[TaskCall] = []
+        self.plans: list[Plan] = []
+        self.revoked: list[str] = []
 
-    def submit(self, task: TaskCall) -> AsyncResult:
-        self.calls.append(task)
-        return AsyncResult(task.id, self)
-
-    def submit_plan(self, plan: object) -> AsyncResult:
-        raise AssertionError("not asked for")
+    def submit_plan(self, plan: Plan) -> ResultHandle:
+        self.plans.append(plan)
+        return handles_of(plan, self)[plan.end]
 
     def result(self, task_id: str) -> AsyncResult:
         return AsyncResult(task_id, self)
@@ -209,25 +209,44 @@ class _NoGraphs:
     def outcome(self, task_id: str, timeout_s: float | None) -> TaskOutcome:
         return TaskOutcome(state="RUNNING")
 
-    def revoke(self, task_id: str) -> None:
-        self.calls.clear()
+    def outcomes(self, task_ids: Sequence[str], timeout_s: float | None, *, until_failure: bool) -> list[TaskOutcome]:
+        return [self.outcome(task_id, timeout_s) for task_id in task_ids]
+
+    def revoke(self, task_ids: Sequence[str]) -> None:
+        self.revoked += task_ids
 
 
-def test_given_a_backend_without_graphs_when_one_is_started_then_the_error_says_so(pc: ProgramContext) -> None:
-    """A single task runs, also as a chain of one; a graph gets an honest sentence."""
+def test_given_another_backend_when_a_graph_is_started_then_it_gets_the_whole_plan(pc: ProgramContext) -> None:
+    """With the options of each task; to revoke a handle is to cancel the graph that ends there."""
     from pixyz_worker.script import chain, group
 
     task = pixyz_execute.s({"a": 1}, pc).set(queue="gpu", time_limit=5)
-    with use_backend(_NoGraphs()) as backend:
-        handle = chain(task)()
-        assert backend.calls[0].options == {"queue": "gpu", "time_limit": 5}
-        assert backend.calls[0].params == {"a": 1}
-        with pytest.raises(PixyzException, match="do not run on this cluster yet"):
-            group(task, task)()
+    with use_backend(_Elsewhere()) as backend:
+        handle = chain(group(task, task), pixyz_execute.s(pc=pc))()
+        (plan,) = backend.plans
+        first = plan.nodes[0]
+        assert isinstance(first, TaskNode)
+        assert (first.call.options, first.call.params) == ({"queue": "gpu", "time_limit": 5}, {"a": 1})
         with pytest.raises(PixyzTimeout):
             handle.get(timeout=0)
         handle.revoke()
-        assert not backend.calls
+        assert sorted(backend.revoked) == sorted(node.id for node in plan.nodes)
+        assert copy.copy(handle).as_tuple() == handle.as_tuple()
+
+
+def test_given_a_chain_of_thousands_when_handled_then_nothing_recurses(pc: ProgramContext) -> None:
+    """Ids as a tuple and as a list, and the way through pickle, are flat inside."""
+    from pixyz_worker.script import chain
+
+    with use_backend(_Elsewhere()):
+        handle = chain(pixyz_execute.si({}, pc) for _ in range(3000))()
+        assert len(handle.as_list()) == 3000
+        assert copy.copy(handle).as_list() == handle.as_list()
+        ids = handle.as_tuple()
+        depth = 0
+        while ids is not None:
+            (_, ids), depth = ids[0], depth + 1
+        assert depth == 3000
 
 
 def test_given_a_command_line_run_when_it_ends_then_result_progress_and_files_are_there(

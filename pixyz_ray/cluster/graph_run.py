@@ -1,0 +1,155 @@
+"""A graph while it runs: which nodes may begin, whose values are still wanted, what a failure takes along. No Ray."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pixyz_ray.cluster.nodes import NodeJobs
+from pixyz_ray.graphs import Graph
+from pixyz_ray.jobs import Job, JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a node that has ended hands on: a reference, or the shape of a Feed that needs none."""
+
+    reference: Any = None
+    """Ray's object reference."""
+    shape: Any = None
+    """Where it is, when Ray does not hold it."""
+
+
+class GraphRun:
+    """One graph that has not ended.
+
+    Args:
+        graph: the graph.
+        jobs: makes the jobs of its nodes.
+    """
+
+    def __init__(self, graph: Graph, jobs: NodeJobs) -> None:
+        self.graph = graph
+        self.jobs = jobs
+        self.nodes = graph.nodes
+        self.states: dict[str, JobState] = {}
+        """States of the nodes that have ended."""
+        self.begun: set[str] = set()
+        """Nodes whose job was started, and which have not ended."""
+        self.ready: deque[str] = deque()
+        """Tasks that may begin, in order."""
+        self.values: dict[str, Value] = {}
+        """Results that somebody will still want."""
+        self.group_of = graph.group_of()
+        self.left = {node.id: len(node.members) for node in self.nodes.values() if node.kind == "group"}
+        """Members of each group that have not ended well."""
+        self.failed_scopes: dict[Any, str] = {}
+        """Number of a fail_fast composition -> the node that failed in it."""
+        self._dependents: dict[str, list[str]] = {}
+        self._consumers: dict[str, int] = {}
+        for node in self.nodes.values():
+            if node.after is not None:
+                self._dependents.setdefault(node.after, []).append(node.id)
+                if node.fed:
+                    self._consumers[node.after] = self._consumers.get(node.after, 0) + 1
+        self._wanted: set[str] = set()
+        for source in self._consumers:
+            self._wanted.update(self.sources(source))
+
+    @property
+    def over(self) -> bool:
+        """Whether all nodes have ended."""
+        return len(self.states) == len(self.nodes)
+
+    @property
+    def parent_id(self) -> str:
+        """Job whose script started it."""
+        return self.graph.parent_id
+
+    def job(self, id: str) -> Job:
+        """Return the job of a node before its first attempt."""
+        return self.jobs.job(self.nodes[id])
+
+    def first(self) -> list[str]:
+        """Return the nodes that depend on no other."""
+        return [node.id for node in self.nodes.values() if node.after is None]
+
+    def dependents(self, id: str) -> list[str]:
+        """Return the nodes that wait for this one; a group that has members stands and falls with them."""
+        return self._dependents.get(id, [])
+
+    def is_wanted(self, id: str) -> bool:
+        """Tell whether another node gets what this one returns."""
+        return id in self._wanted
+
+    def scope(self, id: str) -> Any:
+        """Return the number of the fail_fast composition that a task belongs to, or None."""
+        calls = self.nodes[id].calls
+        return self.jobs.scopes[calls[0][0]] if calls else None
+
+    def in_scope(self, scope: Any) -> Iterator[str]:
+        """Yield the tasks of a fail_fast composition that have not ended."""
+        return (id for id in self.nodes if id not in self.states and self.scope(id) == scope)
+
+    def open_nodes(self) -> list[str]:
+        """Return the nodes that have not ended."""
+        return [id for id in self.nodes if id not in self.states]
+
+    def with_members(self, id: str) -> list[str]:
+        """Return a node and, of a group, its members with theirs, and all that comes before them inside the group."""
+        if self.nodes[id].kind != "group":
+            return [id]
+        found: list[str] = []
+        pending = [id]
+        outside = self.nodes[id].after
+        while pending:
+            node = self.nodes[pending.pop()]
+            found.append(node.id)
+            pending.extend(node.members)
+            if node.after is not None and node.after != outside and node.id != id:
+                pending.append(node.after)
+        return found
+
+    def end(self, id: str, state: JobState, value: Value | None = None) -> None:
+        """Take note that a node has ended, and forget the values that nobody wants any more."""
+        node = self.nodes[id]
+        self.states[id] = state
+        self.begun.discard(id)
+        if value is not None and id in self._wanted:
+            self.values[id] = value
+        if node.fed and node.after is not None:
+            self._consumers[node.after] -= 1
+            if not self._consumers[node.after]:
+                for source in self.sources(node.after):
+                    self.values.pop(source, None)
+
+    def shape(self, id: str, references: list[Any], stored: Any) -> Any:
+        """Return the shape of a Feed that gives a node's result, and collect the references that it takes.
+
+        Args:
+            id: the node.
+            references: where they are added.
+            stored: gives the shape of a value that is not in Ray's object store any more.
+        """
+        node = self.nodes[id]
+        if node.kind == "group":
+            return ["list", [self.shape(member, references, stored) for member in node.members]]
+        value = self.values.get(id)
+        if value is None:
+            return stored(id)
+        if value.reference is None:
+            return value.shape
+        references.append(value.reference)
+        return ["ref", len(references) - 1]
+
+    def sources(self, id: str) -> Iterator[str]:
+        """Yield the tasks whose results make a node's."""
+        pending = [id]
+        while pending:
+            node = self.nodes[pending.pop()]
+            if node.kind == "group":
+                pending.extend(node.members)
+            else:
+                yield node.id

@@ -1,0 +1,380 @@
+"""The life of a job, from the moment it is accepted to its end on disk: attempts, retries, time limits, cancelling.
+
+accept -> journal -> Ray task -> events -> outcome -> journal -> watchers
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob
+from pixyz_ray.cluster.failures import classify, timeout_sentence
+from pixyz_ray.cluster.journal import Journal
+from pixyz_ray.cluster.launcher import Launcher
+from pixyz_ray.cluster.live import Feed, LiveJob
+from pixyz_ray.graphs import Graph
+from pixyz_ray.jobs import Attempt, FailureClass, Job, JobState, StepRecord
+from pixyz_ray.queues import MAX_INTERRUPTIONS, after_failure
+from pixyz_ray.settings import Settings
+from pixyz_ray.storage import JobFolder
+from pixyz_ray.store import JobStore, StoreUnusable
+from pixyz_worker.exception import InternalError
+
+_log = logging.getLogger(__name__)
+_RECENT = 2000
+
+
+class Followers(Protocol):
+    """Who must hear at once that a job has ended: the graphs, whose next nodes are waiting for it."""
+
+    def ended(self, live: LiveJob, job: Job) -> None:
+        """Take note of a job's end, just before it is written."""
+
+    def waiting(self, uuid: str) -> Job | None:
+        """Return the job of a node whose turn has not come, or None."""
+
+    def members(self, group: Job) -> list[Job]:
+        """Return the jobs of a group's members."""
+
+    def feed_again(self, uuid: str) -> Feed | None:
+        """Return what a node's params are made of, without what may be lost."""
+
+    def awaited(self, live: LiveJob) -> None:
+        """Show how far the graph is that a job has begun to wait for."""
+
+
+class Lifecycle:
+    """All jobs that have not ended, on one event loop.
+
+    Args:
+        settings: the platform's settings.
+        store: where jobs are written down.
+    """
+
+    launcher: Launcher
+    followers: Followers
+
+    def __init__(self, settings: Settings, store: JobStore) -> None:
+        self.settings = settings
+        self.store = store
+        self.journal = Journal(store)
+        self.counts = store.counts()
+        self.live: dict[str, LiveJob] = {}
+        self._recent: OrderedDict[str, Job] = OrderedDict()
+        self._on_end: dict[str, list[Callable[[Job], None]]] = {}
+        self._working: set[asyncio.Task[None]] = set()
+
+    def find(self, uuid: str) -> Job:
+        """Return a job.
+
+        Raises:
+            UnknownJob: there is none of that id.
+        """
+        live = self.live.get(uuid)
+        if live is not None:
+            return live.job
+        job = self._recent.get(uuid) or self.followers.waiting(uuid) or self.store.get(uuid)
+        if job is None:
+            raise UnknownJob(f"There is no job {uuid}.")
+        return job
+
+    def find_live(self, uuid: str) -> LiveJob:
+        """Return a job to be watched or changed; of one that has ended, a passing view."""
+        live = self.live.get(uuid)
+        if live is None:
+            live = LiveJob(self.find(uuid))
+            if not live.record.state.terminal:
+                self.live[uuid] = live
+        return live
+
+    def result_of(self, job: Job) -> Any:
+        """Return the result of a job that has ended well; a group's is the list of what its members' handles give."""
+        return [self.value_of(member) for member in self.followers.members(job)] if job.kind == "group" else job.result
+
+    def value_of(self, job: Job) -> Any:
+        """Return what a job's handle gives."""
+        return self.result_of(job) if job.kind == "group" else job.value
+
+    def on_end(self, uuid: str, callback: Callable[[Job], None]) -> None:
+        """Call back with a job when its end is on disk, which may be now."""
+        job = self.find(uuid)
+        if job.state.terminal:
+            callback(job)
+        else:
+            self._on_end.setdefault(uuid, []).append(callback)
+
+    # --- Beginning ---------------------------------------------------------------------------------------------------
+
+    async def accept(
+        self, job: Job, graph: Graph | None = None, begin: Callable[[LiveJob], None] | None = None
+    ) -> dict[str, Any]:
+        """Write a job down, then launch it; one that stands for a graph is begun by whoever knows graphs."""
+        if job.uuid in self.live or job.uuid in self._recent:
+            return self.find(job.uuid).as_state()
+        live = self.live[job.uuid] = LiveJob(job)
+        try:
+            await self.journal.add(job, graph)
+        except BaseException:
+            del self.live[job.uuid]
+            raise
+        self.count(None, job.state)
+        answer = job.as_state()
+        (begin or self.launch)(live)
+        # The job is accepted once the disk has it; Ray finds a worker for it meanwhile.
+        try:
+            await self.journal.synced()
+        except StoreUnusable as error:
+            raise EngineNotReady(str(error)) from error
+        return answer
+
+    def start(self, job: Job, feed: Feed | None, *, wants_value: bool) -> None:
+        """Start the job of a node; that it has begun may be lost, since its graph is written down."""
+        live = self.live.get(job.uuid)
+        if live is None:
+            live = self.live[job.uuid] = LiveJob(job)
+        live.feed, live.wants_value = feed, wants_value
+        self.launch(live)
+        self.journal.change_soon(live.record)
+
+    def launch(self, live: LiveJob) -> None:
+        """Begin the next attempt."""
+        job = live.record
+        queue = self.settings.queue_table[job.queue]
+        changes: dict[str, Any] = {}
+        if not job.attempts or job.attempts[-1].stopped is not None:
+            changes["attempts"] = (*job.attempts, Attempt(number=len(job.attempts) + 1, queue=job.queue))
+        if note := self.launcher.note_for(queue):
+            changes["notes"] = tuple(dict.fromkeys((*job.notes, note)))
+        live.settling = False
+        pending = job.state is JobState.PENDING
+        job = replace(job, **changes) if pending else job.become(JobState.PENDING, **changes)
+        self.change(live, job)
+        number = len(job.attempts)
+        live.reference, live.value = self.launcher.launch(job, live.feed, wants_value=live.wants_value)
+        self.begin(self._follow(live, number, live.reference))
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something go on by itself; the loop alone would keep only a weak reference to it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+    # --- Running -----------------------------------------------------------------------------------------------------
+
+    async def _follow(self, live: LiveJob, attempt: int, reference: Any) -> None:
+        """Wait for Ray's answer, whatever it is."""
+        try:
+            await reference
+            # The line has told it already, or else it is on disk: a worker writes it down before it answers Ray.
+            if not self._is_current(live, attempt):
+                return
+            outcome = await asyncio.to_thread(self._folder(live.record).read_outcome, attempt)
+            if outcome is None:
+                raise InternalError("its outcome is not on the share; is the share the same on all machines?")
+        except Exception as error:
+            failure, sentence = classify(error)
+            if failure is FailureClass.CRASH and self.launcher.hit_by_mistake(live.record):
+                failure = FailureClass.NODE_LOST
+            outcome = {"ok": False, "failure": str(failure), "error": sentence, "stopped": time.time()}
+        await self.take_outcome(live, attempt, outcome)
+
+    def take_event(self, uuid: str, attempt: int, event: Mapping[str, Any]) -> None:
+        """Take over what a worker tells of a running attempt."""
+        live = self.live.get(uuid)
+        if live is None or not self._is_current(live, attempt):
+            return
+        if event.get("kind") == "started":
+            self._started(live, event)
+        else:
+            live.take_event(event)
+
+    def _started(self, live: LiveJob, event: Mapping[str, Any]) -> None:
+        attempt = {"started": event["time"], "node": event["node"], "pid": event["pid"]}
+        job = live.record
+        attempts = (*job.attempts[:-1], replace(job.attempts[-1], **attempt))
+        self.change(live, job.become(JobState.RUNNING, started=event["time"], attempts=attempts))
+        self.journal.change_soon(live.record)
+        loop = asyncio.get_running_loop()
+        live.overdue = loop.call_later(self._limit(job), self._overdue, live, len(job.attempts))
+
+    def _limit(self, job: Job) -> float:
+        return min(job.time_limit, self.settings.time_limit_of(self.settings.queue_table[job.queue]))
+
+    def _overdue(self, live: LiveJob, attempt: int) -> None:
+        """End an attempt that ran into its time limit; Ray's answer then leads to `take_outcome`."""
+        if self._is_current(live, attempt):
+            live.stopped_for = FailureClass.TIMEOUT
+            self.launcher.kill(live.reference, live.record)
+
+    def _is_current(self, live: LiveJob, attempt: int) -> bool:
+        """Tell whether that attempt can still be settled."""
+        job = live.record
+        return not live.settling and not job.state.terminal and job.awaits is None and attempt == len(job.attempts)
+
+    # --- Ending ------------------------------------------------------------------------------------------------------
+
+    async def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
+        """Settle an attempt. Only the first word about the current attempt counts."""
+        if not self._is_current(live, attempt):
+            return
+        if live.stopped_for is FailureClass.TIMEOUT:
+            error = timeout_sentence(self._limit(live.record))
+            outcome = {**outcome, "ok": False, "failure": "timeout", "error": error, "result": None}
+        live.cancel_timer()
+        job = _with_outcome(live.job, outcome)
+        if not outcome["ok"]:
+            failure = job.attempts[-1].failure
+            assert failure is not None
+            await self._failed(live, job, failure, str(outcome["error"]))
+        elif outcome.get("awaits"):
+            await self.wait_for(live, replace(job, awaits=outcome["awaits"], result=None))
+        else:
+            await self.settle(live, job.become(JobState.SUCCESS, error=None))
+
+    async def _failed(self, live: LiveJob, job: Job, failure: FailureClass, error: str) -> None:
+        """End a job whose attempt failed, or begin its next attempt."""
+        queue = after_failure(self.settings.queue_table, job.queue, failure, job.failures)
+        if queue is None or job.interruptions > MAX_INTERRUPTIONS:
+            await self.settle(live, job.become(JobState.FAILURE, error=error))
+            return
+        live.settling = True
+        live.start_over()
+        if failure is FailureClass.NODE_LOST and live.feed is not None:
+            live.feed = self.followers.feed_again(job.uuid)
+        again = replace(job.become(JobState.RETRY, queue=queue, started=None), total=None, steps=())
+        self.change(live, again)
+        await self.journal.change(again)
+        self.launch(live)
+
+    async def settle(self, live: LiveJob, job: Job) -> None:
+        """Write a job's end, then show it: a client must never see an end that a restart could take back."""
+        live.settling = True
+        self.followers.ended(live, job)
+        await self.journal.change(job)
+        self.change(live, job)
+        self.live.pop(job.uuid, None)
+        self._recent[job.uuid] = job
+        while len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
+        for callback in self._on_end.pop(job.uuid, ()):
+            callback(job)
+
+    async def cancel(self, live: LiveJob, error: str) -> None:
+        """Cancel a job; one that has ended, or is just ending, stays as it is."""
+        if live.settling or live.record.state.terminal:
+            return
+        # On disk before anything is killed: a cancelled job must not come back after a restart.
+        await self.settle(live, _closed(live, FailureClass.CANCELLED).become(JobState.REVOKED, error=error))
+        self.launcher.kill(live.reference, live.record)
+
+    def change(self, live: LiveJob, job: Job) -> None:
+        """Show a changed job."""
+        self.count(live.record.state, job.state)
+        live.become(job)
+
+    def count(self, old: JobState | None, new: JobState, number: int = 1) -> None:
+        """Keep count of jobs by state."""
+        if old is not None:
+            self.counts[old] = max(0, self.counts.get(old, 0) - number)
+        self.counts[new] = self.counts.get(new, 0) + number
+
+    # --- Waiting for another job -------------------------------------------------------------------------------------
+
+    async def wait_for(self, live: LiveJob, job: Job) -> None:
+        """Let a job last until the one that it awaits has ended; no worker is held meanwhile."""
+        live.settling = True
+        live.reference = live.value = None
+        if job.state is not JobState.RUNNING:
+            job = job.become(JobState.RUNNING)
+        await self.journal.change(job)
+        self.change(live, job)
+        live.settling = False
+        self.watch_awaited(live)
+
+    def watch_awaited(self, live: LiveJob) -> None:
+        """Hear of the end of the job that this one awaits, or of the end of its patience."""
+        job = live.record
+        assert job.awaits is not None
+        if job.wait_timeout is not None:
+            left = max(0.0, (job.attempts[-1].stopped or time.time()) + job.wait_timeout - time.time())
+            live.overdue = asyncio.get_running_loop().call_later(left, self._waited_too_long, live)
+        self.followers.awaited(live)
+        try:
+            self.on_end(job.awaits, lambda awaited: self._awaited_ended(live, awaited))
+        except UnknownJob:
+            self._end_waiting(live, f"The awaited job {job.awaits} is not known any more.", FailureClass.INTERNAL)
+
+    def _awaited_ended(self, live: LiveJob, awaited: Job) -> None:
+        if live.settling or live.record.state.terminal:
+            return
+        if awaited.state is JobState.SUCCESS and not awaited.opaque:
+            result = self.result_of(awaited)
+            job = live.job.become(JobState.SUCCESS, error=None, result=result)
+            self.begin(self.settle(live, replace(job, steps=_ended_steps(job))))
+        elif awaited.state is JobState.SUCCESS:
+            kind = (awaited.result or {}).get("type")
+            self._end_waiting(live, f"The result is not JSON: it is of type {kind}.", FailureClass.USER_ERROR)
+        else:
+            error = f"Task {awaited.uuid} ({awaited.name}) ended with {awaited.state}.\n{awaited.error or ''}".rstrip()
+            self._end_waiting(live, error, FailureClass.DEPENDENCY_FAILED)
+
+    def _waited_too_long(self, live: LiveJob) -> None:
+        seconds = live.record.wait_timeout
+        text = (
+            f"PixyzTimeout: The graph did not end within the {seconds:g} s that @pixyz_schedule(timeout=...) gives it."
+        )
+        self._end_waiting(live, text, FailureClass.TIMEOUT)
+
+    def _end_waiting(self, live: LiveJob, error: str, failure: FailureClass) -> None:
+        if not (live.settling or live.record.state.terminal):
+            job = live.job
+            if job.attempts:
+                job = job.with_attempt({"failure": failure})
+            self.begin(self.settle(live, job.become(JobState.FAILURE, error=error)))
+
+    # --- After a restart ---------------------------------------------------------------------------------------------
+
+    async def take_up(self, live: LiveJob) -> None:
+        """Take up a job that a restart has cut short: what a worker left decides, else it is run again."""
+        job = live.record
+        attempt = len(job.attempts)
+        if not attempt or job.state is JobState.RETRY:
+            self.launch(live)
+            return
+        outcome = await asyncio.to_thread(self._folder(job).read_outcome, attempt)
+        if outcome is None:
+            _log.info("job %s: attempt %d was cut short by a restart", job.uuid, attempt)
+            error = f"The platform was restarted {MAX_INTERRUPTIONS + 1} times while the job ran; it was given up."
+            outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
+        await self.take_outcome(live, attempt, outcome)
+
+    def _folder(self, job: Job) -> JobFolder:
+        return JobFolder(self.settings.share_path, job.uuid)
+
+
+def _with_outcome(job: Job, outcome: Mapping[str, Any]) -> Job:
+    stopped = outcome.get("stopped") or time.time()
+    failure = FailureClass(outcome["failure"]) if outcome.get("failure") else None
+    ended: dict[str, Any] = {"stopped": stopped, "failure": failure}
+    changes: dict[str, Any] = {"result": outcome.get("result"), "opaque": bool(outcome.get("opaque"))}
+    if outcome.get("started"):
+        ended["started"] = changes["started"] = outcome["started"]
+    if outcome.get("steps") is not None:
+        changes["steps"] = tuple(StepRecord(info=info, duration=seconds) for info, seconds in outcome["steps"])
+        changes["total"] = outcome.get("total")
+    return job.with_attempt(ended, **changes)
+
+
+def _closed(live: LiveJob, failure: FailureClass) -> Job:
+    job = live.job
+    return job.with_attempt({"stopped": time.time(), "failure": failure}) if job.attempts else job
+
+
+def _ended_steps(job: Job) -> tuple[StepRecord, ...]:
+    return tuple(replace(step, duration=max(0.0, step.duration)) for step in job.steps)

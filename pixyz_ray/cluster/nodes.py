@@ -1,0 +1,125 @@
+"""Jobs of a graph's nodes, each made when its turn comes: what their calls have in common is worked out once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pixyz_ray.graphs import Graph, Node
+from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.settings import Settings
+from pixyz_ray.storage import JobFolder, plain_name
+from pixyz_ray.submission import effective_config, inspected
+from pixyz_worker.exception import InvalidBackendParameter, InvalidScript
+from pixyz_worker.loader import ScriptInfo
+
+
+class NodeJobs:
+    """Makes the jobs of one graph.
+
+    Args:
+        graph: the graph.
+        parent: job whose script started it.
+        settings: folders, queues and limits.
+
+    Raises:
+        InvalidBackendParameter, InvalidScript: one of its calls cannot be made; the sentence says why.
+    """
+
+    def __init__(self, graph: Graph, parent: Job, settings: Settings) -> None:
+        self._graph = graph
+        self._parent = parent
+        self._settings = settings
+        self._home = JobFolder(settings.share_path, graph.root_id)
+        self._templates = [self._template(call) for call in graph.calls]
+        self.scopes = [call["options"].get("fail_fast") for call in graph.calls]
+        """Number of the fail_fast composition that a call belongs to, or None."""
+
+    def job(self, node: Node) -> Job:
+        """Return the job that a node is, before its first attempt."""
+        if node.kind == "group":
+            return self._group(node)
+        number, params = node.calls[0]
+        first = self._templates[number]
+        if node.kind == "task":
+            return replace(first, uuid=node.id, params=params)
+        calls = tuple(self._part_call(number, params) for number, params in node.calls)
+        config = {**first.config, "raw": True}
+        return replace(first, uuid=node.id, kind="part", params=None, calls=calls, config=config)
+
+    def _group(self, node: Node) -> Job:
+        return Job(
+            uuid=node.id,
+            name=f"{self._parent.name}/group",
+            process=self._parent.process,
+            script=self._parent.script,
+            entrypoint="",
+            params=None,
+            queue="control",
+            kind="group",
+            state=JobState.PENDING,
+            parent_id=self._parent.uuid,
+            graph=self._graph.uuid,
+            home=self._graph.root_id,
+            requested=self._graph.plain["requested"],
+            total=len(node.members),
+            done=0,
+        )
+
+    def _part_call(self, number: int, params: Any) -> Mapping[str, Any]:
+        job = self._templates[number]
+        return {"entrypoint": job.entrypoint, "params": params, "config": job.config}
+
+    def _template(self, call: Mapping[str, Any]) -> Job:
+        """Return a job with all but the identity and the params of those that make this call."""
+        context, options = call["context"], call["options"]
+        script, digest, info = self._script(call["script"])
+        asked = {key: context[key] for key in ("entrypoint", "root_file", "compute_only", "raw") if key in context}
+        asked |= {key: options[key] for key in ("queue", "time_limit") if options.get(key) is not None}
+        config = effective_config(asked, info, self._settings)
+        return Job(
+            uuid="",
+            name=f"{self._parent.name}/{config.entrypoint}",
+            process=self._parent.process,
+            script=script,
+            script_digest=digest,
+            entrypoint=config.entrypoint,
+            input_file=self._input(context.get("input_file")),
+            params=None,
+            state=JobState.PENDING,
+            config=config.extra | {"data": context.get("data")},
+            queue=config.queue,
+            time_limit=config.time_limit,
+            wait=config.wait,
+            wait_timeout=config.wait_timeout,
+            parent_id=self._parent.uuid,
+            graph=self._graph.uuid,
+            home=self._graph.root_id,
+            requested=self._graph.plain["requested"],
+            notes=config.notes,
+        )
+
+    def _script(self, name: str) -> tuple[str, str, ScriptInfo]:
+        """Return a script's name, digest and content as read."""
+        safe = plain_name(name, "script.py")
+        try:
+            source = (self._home.script / safe).read_bytes()
+        except OSError:
+            raise InvalidScript(f"The graph names the script {safe!r}, which its job does not have.") from None
+        return safe, hashlib.sha256(source).hexdigest(), inspected(source, safe)
+
+    def _input(self, given: str | None) -> str | None:
+        """Return an input as a path relative to the share; a node may take any file of a job's folder."""
+        if given is None:
+            return None
+        share = self._settings.share_path
+        try:
+            return Path(given).resolve().relative_to(share.resolve()).as_posix()
+        except ValueError:
+            raise InvalidBackendParameter(
+                f"input_file {given[:200]!r} is not in the folder of a job, where other machines would find it; "
+                "copy it below pc.get_output_dir() first."
+            ) from None

@@ -1,0 +1,175 @@
+"""Graphs of tasks as pure data: what a script, or a client, has composed, checked and ready to be run.
+
+A graph arrives as the plain values that `pixyz_worker.wire` makes of a plan. Each of its nodes is a job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pixyz_ray.storage import is_uuid
+from pixyz_worker.exception import InvalidBackendParameter
+from pixyz_worker.plan import linked
+from pixyz_worker.wire import VERSION
+
+MAX_NODES = 200_000
+"""Nodes that one graph may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of a graph."""
+
+    id: str
+    """Id of the job that it is."""
+    kind: str
+    """`task`, `part` or `group`, as in Job."""
+    calls: tuple[tuple[int, Any], ...] = ()
+    """(number in the table of calls, params) of each of its calls; several for a part."""
+    after: str | None = None
+    """Node that must have ended well before; a group's stands with its members."""
+    fed: bool = False
+    """Whether the result of `after` becomes the params."""
+    members: tuple[str, ...] = ()
+    """Nodes whose results make the list that is a group's."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph that a job has started."""
+
+    uuid: str
+    """Identity: that of its end node."""
+    parent_id: str
+    """Job whose script started it."""
+    root_id: str
+    """Job at the top, which nothing of a graph has started; its folder has the script and the input."""
+    plain: Mapping[str, Any]
+    """What it was made of, as it is kept: `calls`, `nodes`, `end`, `parents`, and `number`."""
+
+    @staticmethod
+    def of(plain: Mapping[str, Any], uuid: str, parent_id: str, root_id: str) -> Graph:
+        """Return a graph that was checked when it was accepted."""
+        return Graph(uuid, parent_id, root_id, plain)
+
+    @staticmethod
+    def checked(plain: Any, parent_id: str, root_id: str) -> Graph:
+        """Return the graph that somebody sent.
+
+        Raises:
+            InvalidBackendParameter: it is none; the sentence says why.
+        """
+        try:
+            graph = Graph(plain["end"], parent_id, root_id, plain)
+            _check(graph)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise InvalidBackendParameter(f"The graph cannot be read: {type(error).__name__}: {error}.") from error
+        return graph
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """Its nodes by id, each after those that it depends on."""
+        nodes = map(_node, self.plain["nodes"])
+        return {node.id: node for node in nodes}
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """Table of calls: `script` (file name), `context` and `options` of each."""
+        calls: list[dict[str, Any]] = self.plain["calls"]
+        return calls
+
+    @property
+    def number(self) -> int:
+        """Which of the graphs of its parent it is, from 0."""
+        return int(self.plain.get("number", 0))
+
+    @cached_property
+    def text(self) -> str:
+        """`plain` as JSON, which is how it is kept."""
+        return json.dumps(self.plain)
+
+    @cached_property
+    def digest(self) -> str:
+        """What it is made of, whatever its ids: a script that is run again makes the same graph with other ids."""
+        places = {node["id"]: place for place, node in enumerate(self.plain["nodes"])}
+        nodes = [
+            [
+                places.get(node["after"]),
+                [places[member] for member in node.get("members", ())],
+                *(node.get(key) for key in ("calls", "fed", "part")),
+            ]
+            for node in self.plain["nodes"]
+        ]
+        return hashlib.sha256(json.dumps([self.plain["calls"], nodes]).encode()).hexdigest()
+
+    @property
+    def tasks(self) -> int:
+        """Number of its tasks: groups run nothing."""
+        return sum(node.kind != "group" for node in self.nodes.values())
+
+    def as_tuple(self) -> Any:
+        """Return the ids of the graph as its handle gives them."""
+        members = ((node.id, node.members if node.kind == "group" else None) for node in self.nodes.values())
+        return linked(members, self.plain["parents"])[self.uuid].as_tuple()
+
+    def group_of(self) -> dict[str, str]:
+        """Return the group that a node is a member of, for those that are."""
+        return {member: node.id for node in self.nodes.values() for member in node.members}
+
+    def edges(self) -> Iterable[tuple[str | None, str, str]]:
+        """Yield (source, target, `starts` | `data` | `order`); source None: the job that started the graph."""
+        for node in self.nodes.values():
+            if node.kind == "group" and node.members:
+                continue
+            if node.after is None:
+                yield None, node.id, "starts"
+            else:
+                yield node.after, node.id, "data" if node.fed else "order"
+
+
+def _node(plain: Mapping[str, Any]) -> Node:
+    if "members" in plain:
+        return Node(plain["id"], "group", (), plain["after"], False, tuple(plain["members"]))
+    calls = tuple((number, params) for number, params in plain["calls"])
+    if plain.get("part"):
+        return Node(plain["id"], "part", calls, plain["after"])
+    return Node(plain["id"], "task", calls, plain["after"], bool(plain["fed"]))
+
+
+def _check(graph: Graph) -> None:
+    """Raise ValueError with the reason when a graph makes no sense."""
+    if graph.plain["version"] != VERSION:
+        raise ValueError(f"it is of version {graph.plain['version']!r}, this platform knows {VERSION}")
+    if not 0 < len(graph.plain["nodes"]) <= MAX_NODES:
+        raise ValueError(f"it has {len(graph.plain['nodes'])} nodes; 1 to {MAX_NODES} are taken")
+    seen: set[str] = set()
+    in_group: set[str] = set()
+    for node in map(_node, graph.plain["nodes"]):
+        if not (isinstance(node.id, str) and is_uuid(node.id)) or node.id in seen:
+            raise ValueError(f"the id {str(node.id)[:80]!r} of a task is no fresh UUID")
+        if not seen.issuperset(node.members) or (node.after is not None and node.after not in seen):
+            raise ValueError(f"node {node.id} depends on one that does not come before it")
+        if len(set(node.members)) < len(node.members) or not in_group.isdisjoint(node.members):
+            raise ValueError(f"a member of group {node.id} is in a group already")
+        if node.kind != "group" and not all(0 <= number < len(graph.calls) for number, _ in node.calls):
+            raise ValueError(f"node {node.id} makes a call that is not in the table")
+        if node.kind == "task" and len(node.calls) != 1:
+            raise ValueError(f"node {node.id} has {len(node.calls)} calls")
+        in_group.update(node.members)
+        seen.add(node.id)
+    order = {id: place for place, id in enumerate(graph.nodes)}
+    if graph.uuid not in order:
+        raise ValueError("its end is not one of its nodes")
+    for id, parent in graph.plain["parents"].items():
+        if order[parent] >= order[id]:
+            raise ValueError(f"node {id} leads back to one that does not come before it")
+    for call in graph.calls:
+        if not (isinstance(call["script"], str) and isinstance(call["context"], dict)):
+            raise ValueError("a call names no script or has no context")
+        if not isinstance(call["options"], dict):
+            raise ValueError("the options of a call are no object")
