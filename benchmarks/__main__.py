@@ -34,7 +34,7 @@ def main(figures: tuple[str, ...], quick: bool, write: bool | None, folder: Path
     """Measure the platform against bare Ray, Serve and uvicorn: all figures, or those named.
 
     \b
-    Figures: first-line round-trip throughput reads reads-many command startup transfer
+    Figures: first-line round-trip throughput graphs reads reads-many command startup transfer
     """
     wanted = [name for name in MEASURES if not figures or name in figures]
     scale = QUICK if quick else FULL

@@ -30,6 +30,70 @@ def no_op() -> float:
     return time.time()
 
 
+@ray.remote(max_retries=0)
+def _step(params: Any) -> Any:
+    now = time.time()
+    gaps = [*params["gaps"], now - params["end"]] if params["end"] else []
+    return {"gaps": gaps, "end": time.time()}
+
+
+@ray.remote(max_retries=0)
+def _noop(params: Any) -> Any:
+    return params
+
+
+@ray.remote(max_retries=0)
+def _count(*params: Any) -> int:
+    return len(params)
+
+
+@ray.remote(max_retries=0)
+def _make(megabytes: int) -> Any:
+    import numpy
+
+    return numpy.ones(megabytes * (1 << 20) // 8)
+
+
+@ray.remote(max_retries=0)
+def _hand_on(params: Any) -> Any:
+    params[0]
+    return params
+
+
+@ray.remote(max_retries=0)
+def _add_up(params: Any) -> float:
+    return float(params.sum())
+
+
+def chain(n: int) -> list[float]:
+    """Return the seconds between the tasks of a chain, which is submitted whole, each with a reference to the last."""
+    value: Any = {"gaps": [], "end": 0}
+    for _ in range(n):
+        value = _step.remote(value)
+    gaps: list[float] = ray.get(value)["gaps"]
+    return gaps
+
+
+def group(n: int) -> int:
+    """Run so many tasks, submitted in a loop."""
+    return len(ray.get([_noop.remote(number) for number in range(n)]))
+
+
+def chord(n: int) -> int:
+    """Run so many tasks, and one that gets all their results."""
+    count: int = ray.get(_count.remote(*[_noop.remote(number) for number in range(n)]))
+    return count
+
+
+def array(n: int) -> float:
+    """Pass an array of so many MiB through a chain of five."""
+    value = _make.remote(n)
+    for _ in range(3):
+        value = _hand_on.remote(value)
+    total: float = ray.get(_add_up.remote(value))
+    return total
+
+
 def build_task_app() -> FastAPI:
     """Return what anybody would write first: a form comes in, a task goes out."""
     app = FastAPI()
@@ -50,6 +114,9 @@ def build_task_app() -> FastAPI:
     @app.get("/tasks/{uuid}")
     async def result(uuid: str) -> float:
         return await running.pop(uuid)
+
+    for path, run_graph in (("/chains", chain), ("/groups", group), ("/chords", chord), ("/arrays", array)):
+        app.get(path + "/{n}")(run_graph)
 
     @app.post("/runs")
     async def run(script: UploadFile = File(), params: str = Form("{}")) -> float:  # noqa: B008

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["x", "s", "MB", "%", "yes"]
+Unit = Literal["x", "s", "MB", "KiB", "%", "yes"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +34,7 @@ class Goal:
             return "-"
         if self.unit == "yes":
             return "yes"
-        form = {"x": "{} x", "s": "bare + {} s", "MB": "{} MB", "%": "{} %"}[self.unit]
+        form = {"x": "{} x", "s": "bare + {} s", "MB": "{} MB", "KiB": "{} KiB", "%": "{} %"}[self.unit]
         return f"{'≥' if self.at_least else '≤'} " + form.format(f"{self.limit:g}")
 
     def met(self, value: float) -> bool | None:
@@ -74,6 +74,13 @@ GOALS: tuple[Goal, ...] = (
         limit=0.5,
         at_least=True,
     ),
+    Goal(key="chain-step", figure="graphs", title="end of a chain's task → start of the next, p50", limit=1.5),
+    Goal(key="chain-whole", figure="graphs", title="long chain, POST → SUCCESS", limit=None),
+    Goal(key="group", figure="graphs", title="tasks per second of a large group", limit=0.5, at_least=True),
+    Goal(key="group-memory", figure="graphs", title="tracker's memory for each of its tasks", limit=5, unit="KiB"),
+    Goal(key="chord-whole", figure="graphs", title="large chord, POST → SUCCESS", limit=None),
+    Goal(key="array-time", figure="graphs", title="large array through a chain of 5, POST → SUCCESS", limit=None),
+    Goal(key="array-memory", figure="graphs", title="the same: highest memory above that before", limit=None),
     Goal(key="get-job", figure="reads", title="`GET /jobs/{id}` p50, to `GET /`", limit=1.5),
     Goal(key="get-running-job", figure="reads", title="the same of a job that runs", limit=1.5),
     Goal(key="list-jobs", figure="reads", title="`GET /jobs?limit=100` p50, to `GET /`", limit=None),

@@ -6,7 +6,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,15 +121,23 @@ class Form:
     Args:
         script: content of the field `script`.
         file: path of the field `file`, which is read while sending.
+        fields: other fields, as text.
     """
 
-    def __init__(self, script: bytes | None = None, file: Path | None = None) -> None:
+    def __init__(
+        self, script: bytes | None = None, file: Path | None = None, fields: Mapping[str, str] | None = None
+    ) -> None:
         self.file = file
-        start = _part("script", "noop.py", script) + b"\r\n" if script is not None else b""
+        texts = b"".join(_text_part(name, value) for name, value in (fields or {}).items())
+        start = texts + _part("script", "noop.py", script) + b"\r\n" if script is not None else texts
         self.start = start + _part("file", file.name, b"") if file is not None else start
         self.end = (b"\r\n" if file is not None else b"") + f"--{_BOUNDARY}--\r\n".encode()
         size = len(self.start) + len(self.end) + (file.stat().st_size if file else 0)
         self.headers = f"Content-Type: multipart/form-data; boundary={_BOUNDARY}\r\nContent-Length: {size}\r\n"
+
+
+def _text_part(name: str, value: str) -> bytes:
+    return f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
 
 
 def _part(name: str, file_name: str, content: bytes) -> bytes:

@@ -41,6 +41,12 @@ def page(results: Mapping[str, Result], machine: str, scale: Scale, minutes: flo
         "starts": str(scale.starts),
         "settle_s": f"{scale.settle_s:g}",
         "idle_s": f"{scale.idle_s:g}",
+        "chain": f"{scale.chain:,}",
+        "long_chain": f"{scale.long_chain:,}",
+        "group": f"{scale.group:,}",
+        "chord": f"{scale.chord:,}",
+        "array": f"{scale.array_mb:,} MiB",
+        "group_blocks": str(scale.group_blocks),
         "size": f"{scale.transfer_bytes / 2**20:,.0f} MiB",
         "transfers": str(scale.transfers),
     }
@@ -61,7 +67,7 @@ def _row(goal: Goal, result: Result | None) -> str:
 def _relation(goal: Goal, result: Result) -> str:
     if goal.unit == "yes":
         return ""
-    form = {"x": "{:.2f}", "s": "{:+.2f}", "MB": "{:.0f}", "%": "{:.1f}"}[goal.unit]
+    form = {"x": "{:.2f}", "s": "{:+.2f}", "MB": "{:.0f}", "KiB": "{:.2f}", "%": "{:.1f}"}[goal.unit]
     unit = {"x": " x"}.get(goal.unit, f" {goal.unit}")
     median, low, high = (form.format(value) for value in (result.value, min(result.values), max(result.values)))
     return f"{median}{unit}" if len(result.values) == 1 else f"{median}{unit} ({low} to {high})"

@@ -33,6 +33,18 @@ class Scale:
     """Size of the large file."""
     transfers: int
     """Transfers of each side."""
+    chain: int
+    """Tasks of a chain whose steps are measured."""
+    long_chain: int
+    """Tasks of a chain that is measured as a whole."""
+    group: int
+    """Tasks of a group."""
+    chord: int
+    """Header tasks of a chord."""
+    array_mb: int
+    """MiB of the array that goes down a chain."""
+    group_blocks: int
+    """Blocks of each side with these graphs."""
 
 
 FULL = Scale(
@@ -48,6 +60,12 @@ FULL = Scale(
     idle_s=20.0,
     transfer_bytes=1 << 30,
     transfers=3,
+    chain=100,
+    long_chain=1000,
+    group=10_000,
+    chord=1000,
+    array_mb=500,
+    group_blocks=3,
 )
 QUICK = Scale(
     blocks=3,
@@ -62,4 +80,10 @@ QUICK = Scale(
     idle_s=5.0,
     transfer_bytes=64 << 20,
     transfers=2,
+    chain=50,
+    long_chain=300,
+    group=2000,
+    chord=300,
+    array_mb=100,
+    group_blocks=2,
 )

@@ -14,11 +14,13 @@ from typing import Any
 
 from pixyz_ray.storage import is_uuid
 from pixyz_worker.exception import InvalidBackendParameter
-from pixyz_worker.plan import linked
+from pixyz_worker.plan import FAIL_FAST, linked
 from pixyz_worker.wire import VERSION
 
 MAX_NODES = 200_000
 """Nodes that one graph may have."""
+MAX_NESTING = 100
+"""Groups in one another that it may have: their results are lists in lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,9 @@ class Graph:
         try:
             graph = Graph(plain["end"], parent_id, root_id, plain)
             _check(graph)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except ValueError as error:
+            raise InvalidBackendParameter(f"The graph cannot be read: {error}.") from error
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise InvalidBackendParameter(f"The graph cannot be read: {type(error).__name__}: {error}.") from error
         return graph
 
@@ -147,21 +151,7 @@ def _check(graph: Graph) -> None:
         raise ValueError(f"it is of version {graph.plain['version']!r}, this platform knows {VERSION}")
     if not 0 < len(graph.plain["nodes"]) <= MAX_NODES:
         raise ValueError(f"it has {len(graph.plain['nodes'])} nodes; 1 to {MAX_NODES} are taken")
-    seen: set[str] = set()
-    in_group: set[str] = set()
-    for node in map(_node, graph.plain["nodes"]):
-        if not (isinstance(node.id, str) and is_uuid(node.id)) or node.id in seen:
-            raise ValueError(f"the id {str(node.id)[:80]!r} of a task is no fresh UUID")
-        if not seen.issuperset(node.members) or (node.after is not None and node.after not in seen):
-            raise ValueError(f"node {node.id} depends on one that does not come before it")
-        if len(set(node.members)) < len(node.members) or not in_group.isdisjoint(node.members):
-            raise ValueError(f"a member of group {node.id} is in a group already")
-        if node.kind != "group" and not all(0 <= number < len(graph.calls) for number, _ in node.calls):
-            raise ValueError(f"node {node.id} makes a call that is not in the table")
-        if node.kind == "task" and len(node.calls) != 1:
-            raise ValueError(f"node {node.id} has {len(node.calls)} calls")
-        in_group.update(node.members)
-        seen.add(node.id)
+    _check_nodes(graph)
     order = {id: place for place, id in enumerate(graph.nodes)}
     if graph.uuid not in order:
         raise ValueError("its end is not one of its nodes")
@@ -173,3 +163,28 @@ def _check(graph: Graph) -> None:
             raise ValueError("a call names no script or has no context")
         if not isinstance(call["options"], dict):
             raise ValueError("the options of a call are no object")
+        if not isinstance(call["options"].get(FAIL_FAST), int | None):
+            raise ValueError(f"{FAIL_FAST} of a call is no number")
+
+
+def _check_nodes(graph: Graph) -> None:
+    seen: set[str] = set()
+    in_group: set[str] = set()
+    nesting: dict[str, int] = {}
+    for node in map(_node, graph.plain["nodes"]):
+        if not (isinstance(node.id, str) and is_uuid(node.id)) or node.id in seen:
+            raise ValueError(f"the id {str(node.id)[:80]!r} of a task is no fresh UUID")
+        if not seen.issuperset(node.members) or (node.after is not None and node.after not in seen):
+            raise ValueError(f"node {node.id} depends on one that does not come before it")
+        if len(set(node.members)) < len(node.members) or not in_group.isdisjoint(node.members):
+            raise ValueError(f"a member of group {node.id} is in a group already")
+        if node.kind == "group":
+            nesting[node.id] = 1 + max((nesting.get(member, 0) for member in node.members), default=0)
+            if nesting[node.id] > MAX_NESTING:
+                raise ValueError(f"its groups are nested more than {MAX_NESTING} deep")
+        elif not node.calls or (node.kind == "task" and len(node.calls) > 1):
+            raise ValueError(f"node {node.id} has {len(node.calls)} calls")
+        if not all(type(number) is int and 0 <= number < len(graph.calls) for number, _ in node.calls):
+            raise ValueError(f"node {node.id} makes a call that is not in the table")
+        in_group.update(node.members)
+        seen.add(node.id)

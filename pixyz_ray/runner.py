@@ -10,16 +10,17 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pixyz_ray.jobs import FailureClass, iso_time
 from pixyz_ray.outcome import Outcome, full_traceback, user_traceback
-from pixyz_ray.sandbox import captured_output, clean_process, only_one, watched_for_end
+from pixyz_ray.sandbox import captured_output, clean_process, flush_output, only_one, watched_for_end
 from pixyz_ray.storage import JobFolder, pickling_problem
 from pixyz_worker.backend import Backend, use_backend
 from pixyz_worker.loader import call_entrypoint, get_entrypoint, load_script, script_folder, unload_script
@@ -75,7 +76,7 @@ class RunSpec:
     hands_on: bool = False
     """Whether another node gets what this one returns."""
     calls: Sequence[Mapping[str, Any]] = ()
-    """Calls of a part, made one after another: `entrypoint`, `params` and `config` of each."""
+    """Calls of a part, made one after another: `entrypoint`, `params`, `config` and maybe `wait` of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,14 @@ class Task:
     """The job's id."""
     retries: int
     """Attempts before this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Script:
+    """The script as it was accepted."""
+
+    path: Path
+    source: bytes
 
 
 @dataclass(slots=True)
@@ -101,22 +110,30 @@ class _Answer:
     """What goes on to the next node, where it is not the record."""
 
 
-def run(spec: RunSpec, report: ProgressSink, backend: Backend | None = None) -> tuple[Outcome, Any]:
+def run(
+    spec: RunSpec,
+    report: ProgressSink,
+    backend: Backend | None = None,
+    tell: Callable[[Outcome, Any], None] = lambda _outcome, _value: None,
+) -> tuple[Outcome, Any]:
     """Run one attempt to its end; return how it ended, and what the node after it gets.
 
     Args:
         spec: what to run.
         report: takes `{"kind": "started", ...}` and the progress events; must not raise.
         backend: where tasks that the script starts are to run; in this process when None.
+        tell: takes the same as soon as it is known: what is left then is to put the process in order.
 
     Raises:
         SystemExit: the process was told to end meanwhile; what the script did then says nothing about the job.
     """
     folder = JobFolder(Path(spec.share), spec.uuid)
     started = time.time()
-    script = (JobFolder(Path(spec.share), spec.home) if spec.home else folder).script / spec.script
-    if not _script_is_there(script, spec.digest):
+    path = _script_of(spec.share, spec.home or spec.uuid, spec.script)
+    source = _script_as_accepted(str(path), spec.digest)
+    if source is None:
         failed = Outcome(ok=False, started=started, stopped=time.time(), error=_NO_SCRIPT, failure="internal")
+        tell(failed, None)
         return failed, None
     progress = Progress(report)
     with ExitStack() as stack:
@@ -125,15 +142,23 @@ def run(spec: RunSpec, report: ProgressSink, backend: Backend | None = None) -> 
         told_to_end = stack.enter_context(watched_for_end())
         stack.enter_context(only_one(folder.lock))
         stack.enter_context(captured_output(folder.log, spec.attempt))
-        stack.enter_context(clean_process(folder))
+        stack.enter_context(clean_process(folder.path, path))
         report({"kind": "started", "pid": os.getpid(), "node": _HOSTNAME, "time": started})
         if backend is not None:
             stack.enter_context(use_backend(backend))
         # A context of its own: what a script leaves in context variables, such as its scenes, ends with it.
-        answer = copy_context().run(_call_script, spec, script, folder, progress, backend)
+        answer = copy_context().run(_call_script, spec, _Script(path, source), folder, progress, backend)
+        flush_output()
         if told_to_end():
             raise SystemExit("the worker was told to end while the script ran: the attempt has no outcome")
-    outcome = Outcome(
+        outcome = _outcome(answer, started, progress)
+        value = _handed_on(spec, outcome, answer.value)
+        tell(outcome, value)
+    return outcome, value
+
+
+def _outcome(answer: _Answer, started: float, progress: Progress) -> Outcome:
+    return Outcome(
         ok=answer.error is None,
         started=started,
         stopped=time.time(),
@@ -145,7 +170,6 @@ def run(spec: RunSpec, report: ProgressSink, backend: Backend | None = None) -> 
         total=progress.total,
         steps=[(step.info, step.duration) for step in progress.steps],
     )
-    return outcome, _handed_on(spec, outcome, answer.value)
 
 
 def _handed_on(spec: RunSpec, outcome: Outcome, value: Any) -> Any:
@@ -167,17 +191,17 @@ def _handed_on(spec: RunSpec, outcome: Outcome, value: Any) -> Any:
 
 
 def _call_script(
-    spec: RunSpec, script: Path, folder: JobFolder, progress: Progress, backend: Backend | None
+    spec: RunSpec, script: _Script, folder: JobFolder, progress: Progress, backend: Backend | None
 ) -> _Answer:
     """Load and call the script."""
     try:
         if not spec.config.get("compute_only"):
             folder.clean_outputs(spec.attempt)
-        with script_folder(script):
+        with script_folder(script.path):
             if spec.calls:
                 result: Any = _call_part(spec, script, folder, progress)
             else:
-                result = _call_entrypoint(script, spec.entrypoint, _context(spec, script, folder, progress))
+                result = _call_entrypoint(script, spec.entrypoint, _context(spec, script.path, folder, progress))
             if spec.wait and isinstance(result, AsyncResult | GroupResult):
                 if backend is not None and result.id in backend.ends:
                     # The tracker waits for it, which takes no process and outlives a restart.
@@ -191,9 +215,9 @@ def _call_script(
         if error.code in (None, 0):
             progress.stop()
             return _Answer()
-        return _failed(error, script, FailureClass.EXIT)
+        return _failed(error, script.path, FailureClass.EXIT)
     except BaseException as error:
-        return _failed(error, script, FailureClass.USER_ERROR)
+        return _failed(error, script.path, FailureClass.USER_ERROR)
 
 
 def _answer_of(spec: RunSpec, folder: JobFolder, result: Any) -> _Answer:
@@ -208,17 +232,22 @@ def _answer_of(spec: RunSpec, folder: JobFolder, result: Any) -> _Answer:
     return _Answer(result=described(value), value=value, opaque=True)
 
 
-def _call_part(spec: RunSpec, script: Path, folder: JobFolder, progress: Progress) -> list[Any]:
+def _call_part(spec: RunSpec, script: _Script, folder: JobFolder, progress: Progress) -> list[Any]:
     """Make the calls of a part, one after another, and return the list of what they give."""
     results = []
     for call in spec.calls:
         one = replace(spec, entrypoint=call["entrypoint"], params=call["params"], config=call["config"], calls=())
         before = len(progress.steps)
         started = time.time()
-        value, _ = passed_on(
-            _call_entrypoint(script, one.entrypoint, _context(one, script, folder, progress)),
-            raw=bool(one.config.get("raw")),
-        )
+        returned = None
+        try:
+            returned = _call_entrypoint(script, one.entrypoint, _context(one, script.path, folder, progress))
+        except SystemExit as error:
+            if error.code not in (None, 0):
+                raise
+        if call.get("wait") and isinstance(returned, AsyncResult | GroupResult):
+            returned = wait_for(returned, progress, call["wait_timeout"])
+        value, _ = passed_on(returned, raw=bool(one.config.get("raw")))
         if not one.config.get("raw"):
             steps = [(step.info, step.duration) for step in progress.steps[before:]]
             outcome = Outcome(ok=True, started=started, stopped=time.time(), result=value, steps=steps)
@@ -227,19 +256,34 @@ def _call_part(spec: RunSpec, script: Path, folder: JobFolder, progress: Progres
     return results
 
 
-def _script_is_there(script: Path, digest: str) -> bool:
+@lru_cache(maxsize=16)
+def _script_of(share: str, home: str, name: str) -> Path:
+    return JobFolder(Path(share), home).script / name
+
+
+def _script_as_accepted(script: str, digest: str) -> bytes | None:
     """Wait for the script as it was accepted: it is staged while the job is already on its way."""
     deadline = time.monotonic() + _SCRIPT_PATIENCE_S
-    while time.monotonic() < deadline:
+    while True:
         with suppress(FileNotFoundError):
-            if hashlib.sha256(script.read_bytes()).hexdigest() == digest:
-                return True
+            about = os.stat(script)  # noqa: PTH116 - a tenth of the time of a Path's, in the way of every job
+            source, found = _read_script(script, about.st_ino, about.st_size, about.st_mtime_ns)
+            if found == digest:
+                return source
+        if time.monotonic() > deadline:
+            return None
         time.sleep(_SCRIPT_LOOK_S)
-    return False
 
 
-def _call_entrypoint(script: Path, entrypoint: str, context: ProgramContext) -> Any:
-    module = load_script(script)
+@lru_cache(maxsize=16)
+def _read_script(script: str, inode: int, size: int, changed: int) -> tuple[bytes, str]:
+    """Return a script's content and digest; a file that has changed is another."""
+    source = Path(script).read_bytes()
+    return source, hashlib.sha256(source).hexdigest()
+
+
+def _call_entrypoint(script: _Script, entrypoint: str, context: ProgramContext) -> Any:
+    module = load_script(script.path, script.source)
     try:
         return call_entrypoint(get_entrypoint(module, entrypoint), context, context["params"])
     finally:

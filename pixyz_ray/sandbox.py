@@ -17,7 +17,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from pixyz_ray.storage import JobFolder
 from pixyz_worker.exception import PixyzException
 
 _LOCK_PATIENCE_S = 30.0
@@ -27,7 +26,8 @@ _C = ctypes.CDLL(None)
 @contextmanager
 def only_one(lock: Path) -> Iterator[None]:
     """Hold the job's lock: an attempt that was given up for lost may still run, and must end before the next begins."""
-    with lock.open("w") as file:
+    file = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
         deadline = time.monotonic() + _LOCK_PATIENCE_S
         while True:
             try:
@@ -39,6 +39,8 @@ def only_one(lock: Path) -> Iterator[None]:
                     raise PixyzException("Another attempt of this job still runs and does not end.") from None
                 time.sleep(0.05)
         yield
+    finally:
+        os.close(file)
 
 
 @contextmanager
@@ -83,13 +85,18 @@ def captured_output(log: Path, attempt: int) -> Iterator[None]:
     try:
         yield
     finally:
-        _flush(sys.stdout, sys.stderr)
-        with suppress(Exception):
-            _C.fflush(None)
+        flush_output()
         sys.stdout, sys.stderr = streams
         for number, original in zip((1, 2), saved, strict=True):
             os.dup2(original, number)
             os.close(original)
+
+
+def flush_output() -> None:
+    """Bring to the log what Python and C still hold of what was printed."""
+    _flush(sys.stdout, sys.stderr)
+    with suppress(Exception):
+        _C.fflush(None)
 
 
 def _line_stream(descriptor: int) -> TextIO:
@@ -105,21 +112,25 @@ def _flush(*streams: TextIO) -> None:
 
 
 @contextmanager
-def clean_process(folder: JobFolder) -> Iterator[None]:
+def clean_process(folder: Path, script: Path) -> Iterator[None]:
     """Give the script its own folder, arguments and environment, and put everything back for the next job."""
-    environment, path, arguments, here = dict(os.environ), list(sys.path), list(sys.argv), _current_folder()
-    os.chdir(folder.path)
-    sys.argv = [str(folder.script)]
+    environment, path, arguments, here = _environment(), list(sys.path), list(sys.argv), _current_folder()
+    os.chdir(folder)
+    sys.argv = [str(script)]
     try:
         yield
     finally:
         os.chdir(here)
         sys.path[:] = path
         sys.argv = arguments
-        # Two plain dicts compare ten times as fast as os.environ does.
-        if dict(os.environ) != environment:
+        if _environment() != environment:
             os.environ.clear()
-            os.environ.update(environment)
+            os.environ.update({os.fsdecode(name): os.fsdecode(value) for name, value in environment.items()})
+
+
+def _environment() -> dict[bytes, bytes]:
+    # What lies below os.environ: its own copy decodes every name and value, a hundred times the time.
+    return os.environ._data.copy()  # type: ignore[attr-defined,no-any-return]
 
 
 def _current_folder() -> str:

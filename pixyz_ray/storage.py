@@ -89,14 +89,19 @@ class JobFolder:
 
     def is_given_up(self, attempt: int) -> bool:
         """Tell whether an attempt is being ended by force."""
-        return self._given_up(attempt).exists()
+        return os.path.exists(f"{self.path}/.given-up-{attempt}")  # noqa: PTH110 - in the way of every job
 
     def _given_up(self, attempt: int) -> Path:
         return self.path / f".given-up-{attempt}"
 
     def write_outcome(self, attempt: int, outcome: dict[str, Any]) -> None:
         """Leave an attempt's outcome beside its outputs; half of it, after a crash, counts as nothing."""
-        self.marker(attempt).write_text(json.dumps(outcome), encoding="utf-8")
+        marker = f"{self.path}/outcome-{attempt}.json"
+        file = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(file, json.dumps(outcome).encode("ascii"))
+        finally:
+            os.close(file)
 
     def read_outcome(self, attempt: int) -> dict[str, Any] | None:
         """Return what a worker left of an attempt, or None when it left nothing."""
@@ -117,12 +122,10 @@ class JobFolder:
 
     def make(self, *, compute_only: bool) -> None:
         """Make what a node of a graph needs when it runs; its script is in the folder of the job above it."""
-        with suppress(FileExistsError):
-            self.path.mkdir()
-        if not compute_only:
-            for folder in (self.inputs, self.outputs):
-                with suppress(FileExistsError):
-                    folder.mkdir()
+        folder = str(self.path)
+        for path in (folder,) if compute_only else (folder, f"{folder}/inputs", f"{folder}/outputs"):
+            with suppress(FileExistsError):
+                os.mkdir(path)  # noqa: PTH102 - in the way of every node
 
     @cached_property
     def value(self) -> Path:

@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import (
@@ -113,6 +114,8 @@ class JobStore:
             self._check_version()
             # Connections for good: the tracker is the only writer and a checkout costs as much as a query.
             self._connection: Connection = self._engine.connect()
+            # A connection serves one thread at a time; graphs are prepared beside the event loop.
+            self._reading = Lock()
             self._writer = _Writer(self._engine)
             self._log = self._open_log()
         except SQLAlchemyError as error:
@@ -229,7 +232,7 @@ class JobStore:
     def _read(self, query: Select[Any], values: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
         try:
             # Autobegin opens a transaction for a read too: close it, or SQLite's log can never be trimmed.
-            with self._connection.begin():
+            with self._reading, self._connection.begin():
                 return self._connection.execute(query, values or {}).all()
         except SQLAlchemyError as error:
             raise StoreUnusable(f"The job store does not answer: {error}") from error

@@ -24,7 +24,7 @@ from pixyz_worker.loader import (
 from pixyz_worker.pc import ProgramContext, copied
 from pixyz_worker.progress import Progress
 from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle, TaskOutcome, task_handles
-from pixyz_worker.values import passed_on, task_record
+from pixyz_worker.values import NotJson, passed_on, task_record
 
 if TYPE_CHECKING:
     from pixyz_worker.plan import Node, Plan
@@ -46,7 +46,10 @@ class LocalBackend:
     def submit_plan(self, plan: Plan) -> ResultHandle:
         """Run a graph to its end, one task after another."""
         from pixyz_worker.plan import FAIL_FAST, handles_of
+        from pixyz_worker.wire import plan_as_plain
 
+        # What could not be sent to a cluster is refused here too, before anything of it runs.
+        plan_as_plain(plan, lambda context: "")
         failed: dict[str, str] = {}
         for node in plan.nodes:
             call = _first_call(node)
@@ -84,6 +87,7 @@ class LocalBackend:
 
     def _run_node(self, node: Node) -> TaskOutcome:
         from pixyz_worker.plan import GatherNode, PartNode
+        from pixyz_worker.wire import as_sent
 
         before = self._outcomes[node.after] if node.after else None
         if node.after and before and before.state != "SUCCESS":
@@ -91,9 +95,9 @@ class LocalBackend:
         if isinstance(node, GatherNode):
             return self._gathered(node.members)
         if isinstance(node, PartNode):
-            return _attempted(lambda: [run_in_place(call) for call in node.calls])
-        fed = replace(node.call, params=before.result) if before and node.fed else node.call
-        return _attempted(lambda: run_in_place(fed))
+            return _attempted(lambda: [run_in_place(as_sent(call), by_itself=True) for call in node.calls])
+        fed = replace(node.call, params=before.result) if before and node.fed else as_sent(node.call)
+        return _attempted(lambda: run_in_place(fed, by_itself=True))
 
     def _gathered(self, members: Iterable[str]) -> TaskOutcome:
         results: list[Any] = []
@@ -122,12 +126,21 @@ class LocalPixyzTask:
         return execute(call, Progress(_PercentPrinter()))
 
 
-def run_in_place(call: TaskCall) -> Any:
-    """Run one call here and return its result: the record, or the bare value of a raw one."""
+def run_in_place(call: TaskCall, *, by_itself: bool = False) -> Any:
+    """Run one call here and return its result: the record, or the bare value of a raw one.
+
+    An exit with code 0 passes through like any other, but ends a task that stands `by_itself` well.
+    """
     started = datetime.now(UTC)
     progress = Progress()
     raw = bool(call.context.get("raw"))
-    value, _ = passed_on(execute(call, progress), raw=raw)
+    try:
+        result = execute(call, progress)
+    except SystemExit as error:
+        if not by_itself or error.code not in (None, 0):
+            raise
+        result = None
+    value, _ = passed_on(result, raw=raw)
     return value if raw else _record(call, value, progress, started)
 
 
@@ -164,30 +177,36 @@ def wait_for(handle: AsyncResult | GroupResult, progress: Progress, timeout_s: f
         task.get(timeout=None if deadline is None else max(0.0, deadline - monotonic()), propagate=False)
         progress.next(f"Task {task.id}: {task.state}")
     value = handle.get()
-    return value["result"] if isinstance(value, dict) and {"uuid", "status", "result"} <= value.keys() else value
+    # A raw task may return the record of another, which is its value.
+    if isinstance(value, dict) and value.get("uuid") == handle.id and "time_info" in value:
+        return value["result"]
+    return value
 
 
 def _attempted(task: Callable[[], Any]) -> TaskOutcome:
     """Outcome of a task that runs here and now."""
     try:
         return TaskOutcome(state="SUCCESS", result=task())
+    except NotJson as error:
+        return TaskOutcome(state="FAILURE", error=PixyzException(str(error)), traceback=str(error))
     except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
-        return _failed(PixyzExitFault(code))
+        code = error.code if isinstance(error.code, int) else 1
+        return _failed(error, PixyzExitFault(code))
     except Exception as error:
-        return _failed(error)
+        return _failed(error, error)
 
 
-def _failed(error: BaseException) -> TaskOutcome:
+def _failed(error: BaseException, told: BaseException) -> TaskOutcome:
     from traceback import format_exception
 
-    return TaskOutcome(state="FAILURE", error=error, traceback="".join(format_exception(error)))
+    return TaskOutcome(state="FAILURE", error=told, traceback="".join(format_exception(error)))
 
 
 def _not_run(cause_id: str, name: str, cause: TaskOutcome) -> TaskOutcome:
     """Outcome of what depends on a task that did not end well: the same error, and a text that names the cause."""
     if cause.state == "REVOKED":
-        return replace(cause, traceback=not_run(cause_id, name, cause.traceback, cancelled=True))
+        text = not_run(cause_id, name, cause.traceback, cancelled=True)
+        return TaskOutcome(state="REVOKED", error=PixyzException(text), traceback=text)
     return TaskOutcome(state="FAILURE", error=cause.error, traceback=not_run(cause_id, name, cause.traceback))
 
 

@@ -118,7 +118,7 @@ def linked(
         if members is None:
             handles[id] = AsyncResult(id, outcomes, parent=above)
         else:
-            handles[id] = GroupResult(id, (handles[each] for each in members), parent=above)
+            handles[id] = GroupResult(id, (handles[each] for each in members), outcomes, parent=above)
     return handles
 
 

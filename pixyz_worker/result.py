@@ -27,7 +27,10 @@ class TaskOutcome:
     """What `get()` gives: the task's record, or the bare value of a raw one."""
 
     error: BaseException | None = None
-    """What it failed with; for a task that was not run, what its cause failed with."""
+    """What it failed with; for a task that was not run, what its cause failed with.
+
+    Of one that has ended well: why its result cannot be had any more.
+    """
 
     traceback: str | None = None
     """The same for a person, ending with `Type: message`."""
@@ -198,7 +201,7 @@ class AsyncResult(_Handle):
             raise PixyzTimeout(f"task {self.id} is {outcome.state}: it did not end within {timeout} s")
         if on_message is not None:
             on_message(self._message(outcome))
-        if outcome.state == "SUCCESS":
+        if outcome.state == "SUCCESS" and outcome.error is None:
             return outcome.result
         error = outcome.error or PixyzException(f"task {self.id} ended as {outcome.state}")
         if propagate:
@@ -260,8 +263,17 @@ class GroupResult(_Handle):
 
     children: list[ResultHandle]
 
-    def __init__(self, id: str, results: Iterable[ResultHandle] = (), *, parent: ResultHandle | None = None) -> None:
+    def __init__(
+        self,
+        id: str,
+        results: Iterable[ResultHandle] = (),
+        backend: Outcomes | None = None,
+        *,
+        parent: ResultHandle | None = None,
+    ) -> None:
         super().__init__(id, parent, [*results])
+        # Without members, only its id tells whether what runs before it has ended well.
+        self._alone = None if self.children else AsyncResult(id, backend)
 
     @property
     def results(self) -> list[ResultHandle]:
@@ -283,6 +295,8 @@ class GroupResult(_Handle):
             for task in self._ends():
                 if task._final is not None and task._final.state != "SUCCESS":
                     task.get(on_message=on_message)
+        if self._alone is not None:
+            self._alone.get(timeout=timeout, propagate=propagate)
         return [
             member.get(
                 timeout=None if deadline is None else max(0.0, deadline - monotonic()),
@@ -298,7 +312,7 @@ class GroupResult(_Handle):
     def state(self) -> str:
         """SUCCESS, FAILURE or REVOKED once all members have ended, else PENDING."""
         _ask_together(self, 0, until_failure=False)
-        states = {member.state for member in self.results}
+        states = {member.state for member in self._parts()}
         if not states <= TERMINAL_STATES:
             return "PENDING"
         return next((state for state in ("REVOKED", "FAILURE") if state in states), "SUCCESS")
@@ -310,7 +324,7 @@ class GroupResult(_Handle):
 
     def failed(self) -> bool:
         """Whether a member has failed."""
-        return any(member.state == "FAILURE" for member in self.results)
+        return any(member.state == "FAILURE" for member in self._parts())
 
     def completed_count(self) -> int:
         """How many members have ended well."""
@@ -321,10 +335,14 @@ class GroupResult(_Handle):
         if tasks := task_handles(self):
             tasks[0]._outcomes().revoke(self.as_list())
 
+    def _parts(self) -> Sequence[ResultHandle]:
+        """What its state is made of."""
+        return self.results if self._alone is None else [self._alone]
+
     def _ends(self) -> list[AsyncResult]:
-        """The tasks whose results make its own, members of members included."""
+        """The tasks whose results make its own, members of members included; an empty group counts as one."""
         ends: list[AsyncResult] = []
-        for member in self.results:
+        for member in self._parts():
             if isinstance(member, GroupResult):
                 ends.extend(member._ends())
             elif isinstance(member, AsyncResult):
@@ -358,7 +376,7 @@ def _revive(
     handle: AsyncResult | GroupResult | None = None
     for kind, id, children in line:
         if issubclass(kind, GroupResult):
-            handle = kind(id, children, parent=handle)
+            handle = kind(id, children, backend, parent=handle)
         else:
             handle = kind(id, backend, parent=handle, children=children)
     return handle

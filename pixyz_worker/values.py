@@ -12,6 +12,7 @@ from pixyz_worker.result import AsyncResult, GroupResult
 
 _MAX_INTEGER_BITS = 4096
 _MAX_DEPTH = 200
+_PLAIN_INTEGER = 1 << 63
 
 
 class NotJson(PixyzException):
@@ -25,6 +26,8 @@ def checked_json(value: Any) -> Any:
         NotJson: a sentence that names the offending key and its type.
     """
     if value is None or isinstance(value, bool | str):
+        return value
+    if type(value) is int and -_PLAIN_INTEGER < value < _PLAIN_INTEGER:
         return value
     if isinstance(value, AsyncResult | GroupResult):
         value = value.as_tuple()

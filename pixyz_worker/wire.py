@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pixyz_worker.backend import TaskCall
@@ -39,6 +40,11 @@ def plan_as_plain(plan: Plan, script_name: Callable[[ProgramContext], str]) -> d
         "end": plan.end,
         "parents": dict(plan.parents),
     }
+
+
+def as_sent(call: TaskCall) -> TaskCall:
+    """The call as it arrives where it runs: its params have been JSON."""
+    return replace(call, params=json.loads(_check(call.params, "params")))
 
 
 class _Calls:

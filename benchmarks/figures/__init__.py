@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from benchmarks.figures.command import command
+from benchmarks.figures.graphs import graphs
 from benchmarks.figures.latency import first_line, round_trip
 from benchmarks.figures.reads import reads, reads_many
 from benchmarks.figures.startup import startup
@@ -21,6 +22,7 @@ MEASURES: Mapping[str, Callable[[Sides], list[Result]]] = MappingProxyType(
         "first-line": first_line,
         "round-trip": round_trip,
         "throughput": throughput,
+        "graphs": graphs,
         "reads": reads,
         "command": command,
         "transfer": transfer,

@@ -24,9 +24,9 @@ def startup(sides: Sides) -> list[Result]:
 
     def look(side: int, session: str, root: int | None = None) -> None:
         time.sleep(sides.scale.settle_s)
-        processes = _family(session, root)
+        processes = family(session, root)
         cpu[side].append(_cpu_percent(processes, sides.scale.idle_s))
-        memory[side].append(_pss(processes))
+        memory[side].append(pss(processes))
 
     def start_ours() -> float:
         return _timed(lambda: _first_job(ours), lambda: look(0, ours.running.session, ours.running.pid), ours.stop)
@@ -61,7 +61,7 @@ def _timed(start: Callable[[], None], look: Callable[[], None], stop: Callable[[
         stop()
 
 
-def _family(session: str, root: int | None) -> set[psutil.Process]:
+def family(session: str, root: int | None) -> set[psutil.Process]:
     """Return all processes of a run: those marked, the one that started them, and whatever these have started.
 
     Some of Ray's write their title over their environment, and with it over the mark.
@@ -75,7 +75,7 @@ def _family(session: str, root: int | None) -> set[psutil.Process]:
     return found
 
 
-def _pss(processes: set[psutil.Process]) -> float:
+def pss(processes: set[psutil.Process]) -> float:
     """Return the memory of processes in bytes, pages that several share counted once."""
     total = 0
     for process in processes:

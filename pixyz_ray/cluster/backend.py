@@ -13,7 +13,7 @@ import ray
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.storage import JobFolder
 from pixyz_worker.cause import error_of
-from pixyz_worker.exception import PixyzException
+from pixyz_worker.exception import PixyzException, PixyzFileNotFound
 from pixyz_worker.generated import is_generated
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.plan import Plan, linked
@@ -82,7 +82,10 @@ class RayBackend:
             failure = error_of(error) if error else None
             return TaskOutcome(state=state, result=value, error=failure, traceback=error)
         # No JSON: here, or else on the share.
-        value = ray.get(reference[0]) if reference else JobFolder(self._share, task_id).kept_value()
+        try:
+            value = ray.get(reference[0]) if reference else JobFolder(self._share, task_id).kept_value()
+        except PixyzFileNotFound as gone:
+            return TaskOutcome(state=state, error=gone)
         return TaskOutcome(state=state, result=value)
 
     def _script_name(self, context: ProgramContext) -> str:

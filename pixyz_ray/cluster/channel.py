@@ -14,6 +14,7 @@ import asyncio
 import hmac
 import itertools
 import json
+import logging
 import os
 import secrets
 import socket
@@ -26,6 +27,7 @@ from typing import Any, cast
 
 from pixyz_ray.cluster.errors import ConnectionLost, decode_error, encode_error
 
+_log = logging.getLogger(__name__)
 _MAX_MESSAGE_BYTES = 1 << 31
 _MAX_HELLO_BYTES = 1024
 _HELLO_PATIENCE_S = 10.0
@@ -104,10 +106,14 @@ class ChannelServer:
 
     Args:
         handlers: method name -> coroutine function taking (peer, call number, *arguments).
+        takers: name of what is told without wanting an answer -> function taking the arguments.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler], takers: Mapping[str, Callable[..., None]] | None = None
+    ) -> None:
         self._handlers = handlers
+        self._takers = takers or {}
         self._secret = secrets.token_hex(16)
         self._server: asyncio.Server | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -131,10 +137,19 @@ class ChannelServer:
     def dispatch(self, peer: Peer, message: Any) -> None:
         """Start answering one call."""
         number, method, arguments = message
+        if method in self._takers:
+            self._take(method, arguments)
+            return
         task = asyncio.get_running_loop().create_task(self._answer(peer, number, method, arguments))
         # The loop itself keeps only a weak reference to a task.
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    def _take(self, method: str, arguments: list[Any]) -> None:
+        try:
+            self._takers[method](*arguments)
+        except Exception:
+            _log.exception("%s could not be taken", method)
 
     async def _answer(self, peer: Peer, number: int, method: str, arguments: list[Any]) -> None:
         try:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from ray import exceptions as ray_errors
 
 from pixyz_ray.jobs import FailureClass
+from pixyz_worker.exception import PixyzException
+
+RESULT_LOST = "The result that the job was to get was lost with the machine that held it."
+"""What is told of a node that had nothing to begin with."""
 
 _TABLE: tuple[tuple[type[Exception], FailureClass, str], ...] = (
     (
@@ -21,7 +25,7 @@ _TABLE: tuple[tuple[type[Exception], FailureClass, str], ...] = (
     (
         ray_errors.ObjectLostError,
         FailureClass.NODE_LOST,
-        "The result that the job was to get was lost with the machine that held it.",
+        RESULT_LOST,
     ),
     (
         ray_errors.WorkerCrashedError,
@@ -46,6 +50,10 @@ def classify(error: BaseException) -> tuple[FailureClass, str]:
     for kind, failure, sentence in _TABLE:
         if isinstance(error, kind):
             return failure, sentence
+    # What the platform's own part of a task could not do: its sentence says it all.
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, PixyzException):
+        return FailureClass.INTERNAL, f"{type(cause).__name__}: {cause}"
     return FailureClass.INTERNAL, f"The platform failed to run the job: {type(error).__name__}: {error}"
 
 

@@ -20,6 +20,8 @@ class Value:
     """Ray's object reference."""
     shape: Any = None
     """Where it is, when Ray does not hold it."""
+    near: bool = False
+    """Whether the worker that made it has it at hand."""
 
 
 class GraphRun:
@@ -83,6 +85,10 @@ class GraphRun:
     def is_wanted(self, id: str) -> bool:
         """Tell whether another node gets what this one returns."""
         return id in self._wanted
+
+    def has_one_consumer(self, id: str) -> bool:
+        """Tell whether just one node gets what this one returns."""
+        return self._consumers.get(id) == 1 and id not in self.group_of
 
     def scope(self, id: str) -> Any:
         """Return the number of the fail_fast composition that a task belongs to, or None."""

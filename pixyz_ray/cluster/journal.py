@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job
-from pixyz_ray.store import JobStore, StoreUnusable
+from pixyz_ray.store import JobStore
 
 _log = logging.getLogger(__name__)
 _LAZY_DELAY_S = 0.05
@@ -28,6 +28,9 @@ class Journal:
     def __init__(self, store: JobStore) -> None:
         self._store = store
         self._changed: dict[str, Job] = {}
+        self._soon: dict[str, Job] = {}
+        self._then: list[tuple[Job, Callable[[], None]]] = []
+        self._flushing = False
         self._graphs: list[Graph] = []
         self._ended_graphs: list[str] = []
         self._uncommitted: list[asyncio.Future[None]] = []
@@ -55,19 +58,16 @@ class Journal:
         """
         await self._gather(self._unsynced, self._sync)
 
-    async def change(self, job: Job) -> None:
-        """Return when a job's change is written, however long the store does not take it."""
-        while True:
-            self._changed[job.uuid] = job
-            try:
-                return await self._committed()
-            except StoreUnusable as error:
-                _log.warning("job %s: %s Trying again.", job.uuid, error)
-                await asyncio.sleep(_RETRY_DELAY_S)
+    def change(self, job: Job, then: Callable[[], None]) -> None:
+        """Write a job's change, however long the store does not take it, and only then do what follows."""
+        self._soon.pop(job.uuid, None)
+        self._changed[job.uuid] = job
+        self._then.append((job, then))
+        self._flush_soon()
 
     def change_soon(self, job: Job) -> None:
-        """Write a change that may be lost, such as the start of a run, with the next commit or a little later."""
-        self._changed[job.uuid] = job
+        """Write a change that may be lost, such as the start of a run, a little later: a quick job has ended then."""
+        self._soon[job.uuid] = job
         self._flush_later()
 
     def end_graph(self, uuid: str) -> None:
@@ -82,8 +82,10 @@ class Journal:
 
     def flush(self) -> None:
         """Commit what has gathered, now."""
+        self._flushing = False
         changed, graphs, ended, waiting = self._changed, self._graphs, self._ended_graphs, self._uncommitted
         self._changed, self._graphs, self._ended_graphs, self._uncommitted = {}, [], [], []
+        then, self._then = self._then, []
         error: Exception | None = None
         try:
             if changed or graphs or ended:
@@ -92,9 +94,23 @@ class Journal:
             # Whatever it is: those who wait for this commit must hear of it.
             error = trouble
         _settle(waiting, error)
+        for job, follow in then:
+            if error is None:
+                _carry_out(job, follow)
+            else:
+                _log.warning("job %s: %s Trying again.", job.uuid, error)
+                asyncio.get_running_loop().call_later(_RETRY_DELAY_S, self.change, job, follow)
 
     async def _committed(self) -> None:
-        await self._gather(self._uncommitted, self.flush)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._uncommitted.append(future)
+        self._flush_soon()
+        await future
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self.flush)
 
     def _gather(self, waiting: list[asyncio.Future[None]], work: Callable[[], None]) -> asyncio.Future[None]:
         """Do some work once for all who want it in this turn of the event loop."""
@@ -126,8 +142,19 @@ class Journal:
 
     def _flush_lazy(self) -> None:
         self._lazy = False
-        if (self._changed or self._ended_graphs) and not self._uncommitted:
+        # What was changed meanwhile is newer.
+        self._changed = {**self._soon, **self._changed}
+        self._soon = {}
+        if self._changed or self._ended_graphs:
             self.flush()
+
+
+def _carry_out(job: Job, follow: Callable[[], None]) -> None:
+    # What goes wrong with one job must not keep the others from going on.
+    try:
+        follow()
+    except Exception:
+        _log.exception("job %s: what follows its change failed", job.uuid)
 
 
 def _settle(waiting: list[asyncio.Future[None]], error: BaseException | None) -> None:

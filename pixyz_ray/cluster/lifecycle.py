@@ -11,8 +11,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
+from pixyz_ray.cluster.answers import Answers
 from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob
 from pixyz_ray.cluster.failures import classify, timeout_sentence
 from pixyz_ray.cluster.journal import Journal
@@ -45,8 +47,11 @@ class Followers(Protocol):
     def feed_again(self, uuid: str) -> Feed | None:
         """Return what a node's params are made of, without what may be lost."""
 
-    def awaited(self, live: LiveJob) -> None:
-        """Show how far the graph is that a job has begun to wait for."""
+    def awaited(self, live: LiveJob) -> bool:
+        """Show how far the graph is that a job has begun to wait for; tell whether it goes on."""
+
+    def awaited_in_vain(self, live: LiveJob) -> None:
+        """Show the tasks of a graph that had ended before a job began to wait for it."""
 
 
 class Lifecycle:
@@ -68,6 +73,7 @@ class Lifecycle:
         self.live: dict[str, LiveJob] = {}
         self._recent: OrderedDict[str, Job] = OrderedDict()
         self._on_end: dict[str, list[Callable[[Job], None]]] = {}
+        self.answers = Answers(self.begin)
         self._working: set[asyncio.Task[None]] = set()
 
     def find(self, uuid: str) -> Job:
@@ -156,8 +162,19 @@ class Lifecycle:
         job = replace(job, **changes) if pending else job.become(JobState.PENDING, **changes)
         self.change(live, job)
         number = len(job.attempts)
-        live.reference, live.value = self.launcher.launch(job, live.feed, wants_value=live.wants_value)
-        self.begin(self._follow(live, number, live.reference))
+        try:
+            live.reference, live.value = self.launcher.launch(job, live.feed, wants_value=live.wants_value)
+        except Exception as error:
+            _log.exception("job %s cannot be given to Ray", job.uuid)
+            sentence = f"The platform could not give the job to Ray: {type(error).__name__}: {error}"
+            outcome = {"ok": False, "failure": str(FailureClass.INTERNAL), "error": sentence}
+            asyncio.get_running_loop().call_soon(self.take_outcome, live, number, outcome)
+            return
+        self.answers.expect(live.reference, partial(self._answered, live, number))
+
+    def _answered(self, live: LiveJob, attempt: int, reference: Any) -> None:
+        if self._is_current(live, attempt):
+            self.begin(self._ray_answered(live, attempt, reference))
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something go on by itself; the loop alone would keep only a weak reference to it."""
@@ -167,13 +184,11 @@ class Lifecycle:
 
     # --- Running -----------------------------------------------------------------------------------------------------
 
-    async def _follow(self, live: LiveJob, attempt: int, reference: Any) -> None:
-        """Wait for Ray's answer, whatever it is."""
+    async def _ray_answered(self, live: LiveJob, attempt: int, reference: Any) -> None:
+        """Take Ray's answer, whatever it is, where the worker's own word has not come."""
         try:
             await reference
-            # The line has told it already, or else it is on disk: a worker writes it down before it answers Ray.
-            if not self._is_current(live, attempt):
-                return
+            # The worker's word got lost, but it is on disk: it was written down before Ray was answered.
             outcome = await asyncio.to_thread(self._folder(live.record).read_outcome, attempt)
             if outcome is None:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
@@ -182,7 +197,14 @@ class Lifecycle:
             if failure is FailureClass.CRASH and self.launcher.hit_by_mistake(live.record):
                 failure = FailureClass.NODE_LOST
             outcome = {"ok": False, "failure": str(failure), "error": sentence, "stopped": time.time()}
-        await self.take_outcome(live, attempt, outcome)
+        self.take_outcome(live, attempt, outcome)
+
+    def take_word(self, uuid: str, attempt: int, outcome: Mapping[str, Any]) -> None:
+        """Take what a worker says of the end of an attempt."""
+        live = self.live.get(uuid)
+        # Of an attempt that is being ended only Ray's answer counts: before it, the process is still there.
+        if live is not None and live.stopped_for is None:
+            self.take_outcome(live, attempt, outcome)
 
     def take_event(self, uuid: str, attempt: int, event: Mapping[str, Any]) -> None:
         """Take over what a worker tells of a running attempt."""
@@ -219,7 +241,7 @@ class Lifecycle:
 
     # --- Ending ------------------------------------------------------------------------------------------------------
 
-    async def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
+    def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Settle an attempt. Only the first word about the current attempt counts."""
         if not self._is_current(live, attempt):
             return
@@ -227,21 +249,24 @@ class Lifecycle:
             error = timeout_sentence(self._limit(live.record))
             outcome = {**outcome, "ok": False, "failure": "timeout", "error": error, "result": None}
         live.cancel_timer()
+        self.answers.forget(live.reference)
         job = _with_outcome(live.job, outcome)
         if not outcome["ok"]:
             failure = job.attempts[-1].failure
             assert failure is not None
-            await self._failed(live, job, failure, str(outcome["error"]))
-        elif outcome.get("awaits"):
-            await self.wait_for(live, replace(job, awaits=outcome["awaits"], result=None))
+            self._failed(live, job, failure, str(outcome["error"]))
+            return
+        live.near = bool(outcome.get("near"))
+        if outcome.get("awaits"):
+            self.wait_for(live, replace(job, awaits=outcome["awaits"], result=None))
         else:
-            await self.settle(live, job.become(JobState.SUCCESS, error=None))
+            self.settle(live, job.become(JobState.SUCCESS, error=None))
 
-    async def _failed(self, live: LiveJob, job: Job, failure: FailureClass, error: str) -> None:
+    def _failed(self, live: LiveJob, job: Job, failure: FailureClass, error: str) -> None:
         """End a job whose attempt failed, or begin its next attempt."""
         queue = after_failure(self.settings.queue_table, job.queue, failure, job.failures)
         if queue is None or job.interruptions > MAX_INTERRUPTIONS:
-            await self.settle(live, job.become(JobState.FAILURE, error=error))
+            self.settle(live, job.become(JobState.FAILURE, error=error))
             return
         live.settling = True
         live.start_over()
@@ -249,14 +274,15 @@ class Lifecycle:
             live.feed = self.followers.feed_again(job.uuid)
         again = replace(job.become(JobState.RETRY, queue=queue, started=None), total=None, steps=())
         self.change(live, again)
-        await self.journal.change(again)
-        self.launch(live)
+        self.journal.change(again, lambda: self.launch(live))
 
-    async def settle(self, live: LiveJob, job: Job) -> None:
+    def settle(self, live: LiveJob, job: Job, then: Callable[[], None] | None = None) -> None:
         """Write a job's end, then show it: a client must never see an end that a restart could take back."""
         live.settling = True
         self.followers.ended(live, job)
-        await self.journal.change(job)
+        self.journal.change(job, lambda: self._show_end(live, job, then))
+
+    def _show_end(self, live: LiveJob, job: Job, then: Callable[[], None] | None) -> None:
         self.change(live, job)
         self.live.pop(job.uuid, None)
         self._recent[job.uuid] = job
@@ -264,13 +290,19 @@ class Lifecycle:
             self._recent.popitem(last=False)
         for callback in self._on_end.pop(job.uuid, ()):
             callback(job)
+        if then is not None:
+            then()
 
     async def cancel(self, live: LiveJob, error: str) -> None:
         """Cancel a job; one that has ended, or is just ending, stays as it is."""
         if live.settling or live.record.state.terminal:
             return
         # On disk before anything is killed: a cancelled job must not come back after a restart.
-        await self.settle(live, _closed(live, FailureClass.CANCELLED).become(JobState.REVOKED, error=error))
+        written = asyncio.get_running_loop().create_future()
+        job = _closed(live, FailureClass.CANCELLED).become(JobState.REVOKED, error=error)
+        self.settle(live, job, lambda: written.set_result(None))
+        await written
+        self.answers.forget(live.reference)
         self.launcher.kill(live.reference, live.record)
 
     def change(self, live: LiveJob, job: Job) -> None:
@@ -286,16 +318,19 @@ class Lifecycle:
 
     # --- Waiting for another job -------------------------------------------------------------------------------------
 
-    async def wait_for(self, live: LiveJob, job: Job) -> None:
+    def wait_for(self, live: LiveJob, job: Job) -> None:
         """Let a job last until the one that it awaits has ended; no worker is held meanwhile."""
         live.settling = True
         live.reference = live.value = None
         if job.state is not JobState.RUNNING:
             job = job.become(JobState.RUNNING)
-        await self.journal.change(job)
-        self.change(live, job)
-        live.settling = False
-        self.watch_awaited(live)
+
+        def wait() -> None:
+            self.change(live, job)
+            live.settling = False
+            self.watch_awaited(live)
+
+        self.journal.change(job, wait)
 
     def watch_awaited(self, live: LiveJob) -> None:
         """Hear of the end of the job that this one awaits, or of the end of its patience."""
@@ -304,9 +339,15 @@ class Lifecycle:
         if job.wait_timeout is not None:
             left = max(0.0, (job.attempts[-1].stopped or time.time()) + job.wait_timeout - time.time())
             live.overdue = asyncio.get_running_loop().call_later(left, self._waited_too_long, live)
-        self.followers.awaited(live)
+        goes_on = self.followers.awaited(live)
+
+        def ended(awaited: Job) -> None:
+            if not goes_on:
+                self.followers.awaited_in_vain(live)
+            self._awaited_ended(live, awaited)
+
         try:
-            self.on_end(job.awaits, lambda awaited: self._awaited_ended(live, awaited))
+            self.on_end(job.awaits, ended)
         except UnknownJob:
             self._end_waiting(live, f"The awaited job {job.awaits} is not known any more.", FailureClass.INTERNAL)
 
@@ -316,7 +357,7 @@ class Lifecycle:
         if awaited.state is JobState.SUCCESS and not awaited.opaque:
             result = self.result_of(awaited)
             job = live.job.become(JobState.SUCCESS, error=None, result=result)
-            self.begin(self.settle(live, replace(job, steps=_ended_steps(job))))
+            self.settle(live, replace(job, steps=_ended_steps(job)))
         elif awaited.state is JobState.SUCCESS:
             kind = (awaited.result or {}).get("type")
             self._end_waiting(live, f"The result is not JSON: it is of type {kind}.", FailureClass.USER_ERROR)
@@ -336,7 +377,7 @@ class Lifecycle:
             job = live.job
             if job.attempts:
                 job = job.with_attempt({"failure": failure})
-            self.begin(self.settle(live, job.become(JobState.FAILURE, error=error)))
+            self.settle(live, job.become(JobState.FAILURE, error=error))
 
     # --- After a restart ---------------------------------------------------------------------------------------------
 
@@ -352,7 +393,7 @@ class Lifecycle:
             _log.info("job %s: attempt %d was cut short by a restart", job.uuid, attempt)
             error = f"The platform was restarted {MAX_INTERRUPTIONS + 1} times while the job ran; it was given up."
             outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
-        await self.take_outcome(live, attempt, outcome)
+        self.take_outcome(live, attempt, outcome)
 
     def _folder(self, job: Job) -> JobFolder:
         return JobFolder(self.settings.share_path, job.uuid)

@@ -22,7 +22,8 @@ class Feed:
     """What the params of a node are made of, before anybody has looked at it."""
 
     shape: Any
-    """`["ref", place]`, `["list", [shape, ...]]`, `["value", value]`, or `["kept", id]` of a value on the share."""
+    """`["ref", place]`; `["near", id]` of the only reference, when the worker may have it at hand; `["list", [shape, ...]]`;
+    `["value", value]`; or `["kept", id]` of a value on the share."""
     references: Sequence[Any] = ()
     """Ray's object references, by place."""
 
@@ -58,6 +59,7 @@ class LiveJob:
         "_steps",
         "_watchers",
         "feed",
+        "near",
         "overdue",
         "record",
         "reference",
@@ -76,6 +78,8 @@ class LiveJob:
         """Ray's object reference of what it returns, if somebody will want that."""
         self.wants_value = False
         """Whether somebody will."""
+        self.near = False
+        """Whether the worker that made it keeps it at hand for a while."""
         self.feed: Feed | None = None
         """What its params are made of, for a node that gets the result of others."""
         self.settling = False

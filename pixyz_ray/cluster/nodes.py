@@ -13,7 +13,7 @@ from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, plain_name
 from pixyz_ray.submission import effective_config, inspected
-from pixyz_worker.exception import InvalidBackendParameter, InvalidScript
+from pixyz_worker.exception import InvalidBackendParameter, InvalidScript, PixyzException
 from pixyz_worker.loader import ScriptInfo
 
 
@@ -24,17 +24,26 @@ class NodeJobs:
         graph: the graph.
         parent: job whose script started it.
         settings: folders, queues and limits.
+        again: whether it had begun already; if it cannot go on, `problem` says why.
 
     Raises:
         InvalidBackendParameter, InvalidScript: one of its calls cannot be made; the sentence says why.
     """
 
-    def __init__(self, graph: Graph, parent: Job, settings: Settings) -> None:
+    def __init__(self, graph: Graph, parent: Job, settings: Settings, *, again: bool = False) -> None:
         self._graph = graph
         self._parent = parent
         self._settings = settings
         self._home = JobFolder(settings.share_path, graph.root_id)
-        self._templates = [self._template(call) for call in graph.calls]
+        self.problem: str | None = None
+        """Why its jobs cannot be run any more: the script is gone, or a queue."""
+        try:
+            self._templates = [self._template(call) for call in graph.calls]
+        except PixyzException as error:
+            if not again:
+                raise
+            self.problem = str(error)
+            self._templates = [self._blank(str(call["context"].get("entrypoint", "main"))) for call in graph.calls]
         self.scopes = [call["options"].get("fail_fast") for call in graph.calls]
         """Number of the fail_fast composition that a call belongs to, or None."""
 
@@ -51,27 +60,30 @@ class NodeJobs:
         return replace(first, uuid=node.id, kind="part", params=None, calls=calls, config=config)
 
     def _group(self, node: Node) -> Job:
+        group = self._blank("group")
+        return replace(group, uuid=node.id, entrypoint="", kind="group", total=len(node.members), done=0)
+
+    def _blank(self, entrypoint: str) -> Job:
+        """Return a job with what all of them have in common."""
         return Job(
-            uuid=node.id,
-            name=f"{self._parent.name}/group",
+            uuid="",
+            name=f"{self._parent.name}/{entrypoint}",
             process=self._parent.process,
             script=self._parent.script,
-            entrypoint="",
+            entrypoint=entrypoint,
             params=None,
             queue="control",
-            kind="group",
             state=JobState.PENDING,
             parent_id=self._parent.uuid,
             graph=self._graph.uuid,
             home=self._graph.root_id,
             requested=self._graph.plain["requested"],
-            total=len(node.members),
-            done=0,
         )
 
     def _part_call(self, number: int, params: Any) -> Mapping[str, Any]:
         job = self._templates[number]
-        return {"entrypoint": job.entrypoint, "params": params, "config": job.config}
+        call = {"entrypoint": job.entrypoint, "params": params, "config": job.config}
+        return {**call, "wait": True, "wait_timeout": job.wait_timeout} if job.wait else call
 
     def _template(self, call: Mapping[str, Any]) -> Job:
         """Return a job with all but the identity and the params of those that make this call."""
@@ -80,25 +92,16 @@ class NodeJobs:
         asked = {key: context[key] for key in ("entrypoint", "root_file", "compute_only", "raw") if key in context}
         asked |= {key: options[key] for key in ("queue", "time_limit") if options.get(key) is not None}
         config = effective_config(asked, info, self._settings)
-        return Job(
-            uuid="",
-            name=f"{self._parent.name}/{config.entrypoint}",
-            process=self._parent.process,
+        return replace(
+            self._blank(config.entrypoint),
             script=script,
             script_digest=digest,
-            entrypoint=config.entrypoint,
             input_file=self._input(context.get("input_file")),
-            params=None,
-            state=JobState.PENDING,
             config=config.extra | {"data": context.get("data")},
             queue=config.queue,
             time_limit=config.time_limit,
             wait=config.wait,
             wait_timeout=config.wait_timeout,
-            parent_id=self._parent.uuid,
-            graph=self._graph.uuid,
-            home=self._graph.root_id,
-            requested=self._graph.plain["requested"],
             notes=config.notes,
         )
 

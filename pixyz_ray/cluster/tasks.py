@@ -6,16 +6,30 @@ import gc
 import json
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from pixyz_ray.cluster.backend import RayBackend
 from pixyz_ray.cluster.channel import Endpoint, EventLine
+from pixyz_ray.cluster.failures import RESULT_LOST
+from pixyz_ray.jobs import FailureClass
+from pixyz_ray.outcome import Outcome
 from pixyz_ray.runner import RunSpec, run
 from pixyz_ray.storage import JobFolder
+from pixyz_worker.exception import PixyzFileNotFound
+
+_MAX_NEAR = 16
+_MAX_NEAR_CHARS = 64 * 1024
+
+
+_made: OrderedDict[str, str] = OrderedDict()
+"""What this worker's last nodes handed on, as JSON: the next one often comes to the same worker."""
 
 
 def run_script(order: str, *values: Any) -> Any:
@@ -29,36 +43,91 @@ def run_script(order: str, *values: Any) -> Any:
     """
     spec, endpoint, shape = json.loads(order)
     run_spec = RunSpec(**spec)
-    address = Endpoint(*endpoint)
-    share = Path(run_spec.share)
-
-    def report(event: Mapping[str, Any]) -> None:
-        _line(address).send("event", run_spec.uuid, run_spec.attempt, {"time": time.time(), **event})
-
+    attempt = _Attempt(run_spec, Endpoint(*endpoint))
     if shape is not None:
-        run_spec = replace(run_spec, params=_fed(shape, values, share))
-    backend = RayBackend(run_spec.uuid, run_spec.home or run_spec.uuid, share)
-    outcome, value = run(run_spec, report, backend)
-    plain = outcome.as_plain()
-    folder = JobFolder(share, run_spec.uuid)
-    if folder.is_given_up(run_spec.attempt):
-        # Ray ends a task's child processes before the worker. A script that waited for one returns here, and the blow
-        # that is still to come would hit the next job.
-        os._exit(1)
-    _line(address).send("ended", run_spec.uuid, run_spec.attempt, plain)
-    _line(address).flush()
-    folder.write_outcome(run_spec.attempt, plain)
+        try:
+            run_spec = replace(run_spec, params=_fed(shape, values, attempt.share))
+        except (ray.exceptions.RayError, PixyzFileNotFound) as error:
+            attempt.tell(_without_params(error), None)
+            return (None, None) if run_spec.hands_on else None
+    backend = RayBackend(run_spec.uuid, run_spec.home or run_spec.uuid, attempt.share)
+    _, value = run(run_spec, attempt.report, backend, attempt.tell)
+    attempt.write_down()
     return (None, value) if run_spec.hands_on else None
 
 
-def _fed(shape: Any, values: Sequence[Any], share: Path) -> Any:
+class _Attempt:
+    """What is told of one attempt while it runs and when it ends."""
+
+    def __init__(self, spec: RunSpec, endpoint: Endpoint) -> None:
+        self.share = Path(spec.share)
+        self._uuid = spec.uuid
+        self._number = spec.attempt
+        self._hands_on = spec.hands_on
+        self._endpoint = endpoint
+        self._folder = JobFolder(self.share, spec.uuid)
+        self._stepped = False
+        self._plain: dict[str, Any] = {}
+
+    def report(self, event: Mapping[str, Any]) -> None:
+        """Send a progress event."""
+        self._stepped |= event["kind"] == "step"
+        if event["kind"] != "stop" or self._stepped:
+            _line(self._endpoint).send("event", self._uuid, self._number, {"time": time.time(), **event})
+
+    def tell(self, outcome: Outcome, value: Any) -> None:
+        """Send the outcome."""
+        if self._folder.is_given_up(self._number):
+            # Ray ends a task's child processes before the worker. A script that waited for one returns here, and the
+            # blow that is still to come would hit the next job.
+            os._exit(1)
+        self._plain = outcome.as_plain()
+        if self._hands_on and outcome.ok and not outcome.opaque:
+            self._plain["near"] = _remember(self._uuid, value)
+        line = _line(self._endpoint)
+        line.send("ended", self._uuid, self._number, self._plain)
+        line.flush()
+
+    def write_down(self) -> None:
+        """Leave the outcome on the share."""
+        self._folder.write_outcome(self._number, self._plain)
+
+
+def _remember(uuid: str, value: Any) -> bool:
+    """Remember what a node hands on, and tell whether it is small enough for that."""
+    text = json.dumps(value)
+    if len(text) > _MAX_NEAR_CHARS:
+        return False
+    _made[uuid] = text
+    while len(_made) > _MAX_NEAR:
+        _made.popitem(last=False)
+    return True
+
+
+def _fed(shape: Sequence[Any], values: Sequence[Any], share: Path) -> Any:
     """Return the params that a Feed gives."""
-    kind, what = shape
+    kind, what = shape[0], shape[1]
     if kind == "list":
         return [_fed(each, values, share) for each in what]
     if kind == "ref":
         return values[what]
+    if kind == "near":
+        (nested,) = values
+        return json.loads(_made[what]) if what in _made else ray.get(nested[0])
     return JobFolder(share, what).kept_value() if kind == "kept" else what
+
+
+def _without_params(error: Exception) -> Outcome:
+    """Return the outcome of an attempt that could not begin, since what it was to get is not there."""
+    now = time.time()
+    lost = isinstance(error, ray.exceptions.RayError)
+    return Outcome(
+        ok=False,
+        started=now,
+        stopped=now,
+        error=RESULT_LOST if lost else str(error),
+        failure=str(FailureClass.NODE_LOST if lost else FailureClass.INTERNAL),
+    )
 
 
 def keep_value(value: Any, share: str, uuid: str) -> None:

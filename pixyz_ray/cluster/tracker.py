@@ -105,9 +105,8 @@ class Tracker:
                 "unwatch": self._unwatch,
                 "pack": self._pack,
                 "counts": self._count,
-                "event": self._event,
-                "ended": self._ended_event,
-            }
+            },
+            {"event": self._jobs.take_event, "ended": self._jobs.take_word},
         )
         endpoint = await server.listen(host)
         self._jobs.launcher = Launcher(self._settings, endpoint)
@@ -169,15 +168,6 @@ class Tracker:
     async def _unwatch(self, peer: Peer, _number: int, watched: int) -> None:
         if stop := peer.on_close.pop(watched, None):
             stop()
-
-    async def _event(self, _peer: Peer, _number: int, uuid: str, attempt: int, event: dict[str, Any]) -> None:
-        self._jobs.take_event(uuid, attempt, event)
-
-    async def _ended_event(self, _peer: Peer, _number: int, uuid: str, attempt: int, outcome: dict[str, Any]) -> None:
-        live = self._jobs.live.get(uuid)
-        # Of an attempt that is being ended only Ray's answer counts: before it, the process is still there.
-        if live is not None and live.stopped_for is None:
-            await self._jobs.take_outcome(live, attempt, outcome)
 
     async def _pack(self, _peer: Peer, _number: int, uuid: str) -> None:
         """Return when the archive of a job's outputs is there."""

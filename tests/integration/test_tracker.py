@@ -72,6 +72,12 @@ def test_given_many_jobs_at_once_when_added_then_one_commit_takes_them(store: Co
     run(main)
 
 
+async def _written(journal: Journal, job: Job) -> None:
+    written = asyncio.get_running_loop().create_future()
+    journal.change(job, lambda: written.set_result(None))
+    await written
+
+
 def test_given_changes_of_one_job_when_written_then_the_last_one_stays(store: CountingStore) -> None:
     """Also when a lazy change and a firm one meet."""
 
@@ -81,7 +87,9 @@ def test_given_changes_of_one_job_when_written_then_the_last_one_stays(store: Co
         await journal.add(job)
         journal.change_soon(job.become(JobState.RUNNING))
         done = job.become(JobState.SUCCESS)
-        await journal.change(done)
+        await _written(journal, done)
+        assert store.get(job.uuid) == done
+        assert store.commits == 2
         await asyncio.sleep(0.1)
         assert store.get(job.uuid) == done
 
@@ -101,7 +109,7 @@ def test_given_a_store_that_refuses_for_a_while_when_jobs_end_then_their_end_is_
         with pytest.raises(StoreUnusable):
             await journal.add(_job())
         store.refusals = 1
-        await journal.change(job.become(JobState.SUCCESS))
+        await _written(journal, job.become(JobState.SUCCESS))
         assert (store.get(job.uuid) or job).state is JobState.SUCCESS
 
     run(main)

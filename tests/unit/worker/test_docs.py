@@ -1,4 +1,4 @@
-"""docs/scripts.md: every example runs, and prints what the page says."""
+"""docs/scripts.md and docs/graphs.md: every example runs, and prints what the page says."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ import pixyz_worker
 
 ROOT = Path(pixyz_worker.__file__).parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-PAGE = (ROOT / "docs" / "scripts.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", PAGE, re.DOTALL)
+PATTERN = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
+PAGES = {
+    name: PATTERN.findall((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")) for name in ("scripts", "graphs")
+}
+EXAMPLES = [
+    pytest.param(code, printed, id=f"{name}{number}")
+    for name, examples in PAGES.items()
+    for number, (code, printed) in enumerate(examples)
+]
 
 
-@pytest.mark.parametrize(("code", "printed"), EXAMPLES, ids=[f"example{n}" for n in range(len(EXAMPLES))])
-def test_given_an_example_of_the_page_when_run_then_it_prints_what_the_page_says(
+@pytest.mark.parametrize(("code", "printed"), EXAMPLES)
+def test_given_an_example_of_a_page_when_run_then_it_prints_what_the_page_says(
     run_python: Run, write_script: Callable[..., object], code: str, printed: str
 ) -> None:
     """A page that is executed stays true."""
@@ -27,6 +34,6 @@ def test_given_an_example_of_the_page_when_run_then_it_prints_what_the_page_says
     assert done.stdout == printed
 
 
-def test_given_the_page_when_read_then_it_has_examples() -> None:
+def test_given_the_pages_when_read_then_they_have_examples() -> None:
     """The pattern above still finds them."""
-    assert len(EXAMPLES) >= 6
+    assert {name: len(examples) for name, examples in PAGES.items()} == {"scripts": 6, "graphs": 3}
