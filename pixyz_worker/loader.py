@@ -98,8 +98,8 @@ def inspect_source(source: bytes | str, filename: str) -> ScriptInfo:
 def load_script(path: Path, source: bytes | None = None) -> ModuleType:
     """Execute the script at `path` as a fresh module; what the script raises passes through.
 
-    Whoever has read it already gives its `source`. The module stays in `sys.modules` under a name of its own, so that pickling works while its functions
-    run, until `unload_script` takes it out.
+    Whoever has read it already gives its `source`. The module stays in `sys.modules` under a name of its own,
+    so that pickling works while its functions run, until `unload_script` takes it out.
     """
     file = os.path.abspath(path)  # noqa: PTH100 - in the way of every task, and a Path's takes three times as long
     code = _code(_read(Path(file)) if source is None else source, file)

@@ -44,9 +44,11 @@ class TrackerActor:
         """Start a graph for a running script; return the ids of its nodes."""
         return await (await self._opened()).submit_graph(parent_id, plan, number)
 
-    async def outcomes(self, uuids: Sequence[str], timeout_s: float | None, until_failure: bool) -> list[Any]:
+    async def outcomes(
+        self, asker: str, uuids: Sequence[str], timeout_s: float | None, until_failure: bool
+    ) -> list[Any]:
         """Return (id, state, value, error, reference) of tasks, waited for at most so many seconds."""
-        return await (await self._opened()).outcomes(uuids, timeout_s, until_failure)
+        return await (await self._opened()).outcomes(asker, uuids, timeout_s, until_failure)
 
     async def revoke(self, uuids: Sequence[str]) -> None:
         """Cancel jobs."""

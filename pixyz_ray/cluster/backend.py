@@ -68,7 +68,7 @@ class RayBackend:
 
         Waiting in `ray.get` gives this worker's CPU back to the cluster, so that the awaited tasks can have it.
         """
-        answers = ray.get(self._tracker().outcomes.remote(list(task_ids), timeout_s, until_failure))
+        answers = ray.get(self._tracker().outcomes.remote(self._parent, list(task_ids), timeout_s, until_failure))
         return [self._outcome(*answer) for answer in answers]
 
     def revoke(self, task_ids: Sequence[str]) -> None:

@@ -15,13 +15,9 @@ import hmac
 import itertools
 import json
 import logging
-import os
 import secrets
 import socket
-import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -58,7 +54,7 @@ class _Lines:
             raise ValueError("the message is too long")
 
 
-def _encode(message: Any) -> bytes:
+def encode(message: Any) -> bytes:
     """Return a message's line. JSON, since that takes whatever a script may return, integers of any length too."""
     return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
 
@@ -90,7 +86,7 @@ class Peer:
     def send(self, message: list[Any]) -> None:
         """Send one message."""
         if not self._transport.is_closing():
-            self._transport.write(_encode(message))
+            self._transport.write(encode(message))
 
     def refuse(self) -> None:
         """Hang up."""
@@ -172,7 +168,7 @@ class _ServerProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not derive from asyncio's.
         stream = cast(asyncio.Transport, transport)
-        _send_at_once(stream.get_extra_info("socket"))
+        send_at_once(stream.get_extra_info("socket"))
         self._peer = Peer(stream)
         asyncio.get_running_loop().call_later(_HELLO_PATIENCE_S, self._hang_up_on_strangers)
 
@@ -282,12 +278,12 @@ class Channel(asyncio.Protocol):
 
     def _write(self, message: Any) -> None:
         assert self._transport is not None
-        self._transport.write(_encode(message))
+        self._transport.write(encode(message))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (called by asyncio)."""
         self._transport = cast(asyncio.Transport, transport)
-        _send_at_once(self._transport.get_extra_info("socket"))
+        send_at_once(self._transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         """Hand answers to those who wait for them (called by asyncio)."""
@@ -315,99 +311,7 @@ class Channel(asyncio.Protocol):
             queue.put_nowait(lost)
 
 
-class EventLine:
-    """A worker's side: sends events and never waits for an answer. A line that breaks stays silent.
-
-    An event is sent at once by who reports it: a thread could not, while native code holds the interpreter, and that is
-    when one wants to know which step is running. Only those of a flood gather for a moment and go out together.
-    """
-
-    _PATIENCE_S = 2.0
-    _WINDOW_S = 0.02
-    _MAX_IN_WINDOW = 20
-    _GATHER_S = 0.02
-    _MAX_GATHERED = 10_000
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._socket: socket.socket | None = None
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._gathered: list[bytes] = []
-        self._window_began = 0.0
-        self._in_window = 0
-        self._more = threading.Event()
-        with suppress(OSError):
-            self._socket = socket.create_connection((endpoint.host, endpoint.port), timeout=self._PATIENCE_S)
-            _send_at_once(self._socket)
-            self._socket.sendall(_encode(endpoint.secret))
-            threading.Thread(target=self._send_gathered, name="pixyz-events", daemon=True).start()
-
-    @property
-    def broken(self) -> bool:
-        """Whether what is sent goes nowhere."""
-        return self._socket is None
-
-    def send(self, method: str, *arguments: Any) -> None:
-        """Send an event."""
-        # In a process that the script forked there is no thread to send, and the line is its parent's.
-        if self._socket is None or os.getpid() != self._pid:
-            return
-        try:
-            line = _encode([0, method, list(arguments)])
-        except (TypeError, ValueError, RecursionError):
-            # A script may report anything; what is not JSON is not told.
-            return
-        with self._lock:
-            if len(self._gathered) < self._MAX_GATHERED:
-                self._gathered.append(line)
-            if self._is_flood():
-                self._more.set()
-            else:
-                self._send_now()
-
-    def flush(self) -> None:
-        """Send what has gathered, now."""
-        with self._lock:
-            self._send_now()
-
-    def _is_flood(self) -> bool:
-        """Count an event, and tell whether there were many in a short time."""
-        now = time.monotonic()
-        if now - self._window_began > self._WINDOW_S:
-            self._window_began, self._in_window = now, 0
-        self._in_window += 1
-        return self._in_window > self._MAX_IN_WINDOW
-
-    def _send_now(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        if self._socket is None or not gathered:
-            return
-        try:
-            self._socket.sendall(b"".join(gathered))
-        except OSError:
-            # Half a message may be out: nothing sensible can follow it on this line.
-            self._hang_up()
-
-    def close(self) -> None:
-        """Hang up; what is sent from now on goes nowhere."""
-        with self._lock:
-            self._hang_up()
-        self._more.set()
-
-    def _hang_up(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def _send_gathered(self) -> None:
-        while self._socket is not None:
-            self._more.wait()
-            time.sleep(self._GATHER_S)
-            self._more.clear()
-            self.flush()
-
-
-def _send_at_once(sock: socket.socket | None) -> None:
+def send_at_once(sock: socket.socket | None) -> None:
     """Switch off the kernel's waiting for more to send (Nagle's algorithm)."""
     if sock is not None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

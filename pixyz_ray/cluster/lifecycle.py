@@ -21,7 +21,7 @@ from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import Feed, LiveJob
 from pixyz_ray.graphs import Graph
-from pixyz_ray.jobs import Attempt, FailureClass, Job, JobState, StepRecord
+from pixyz_ray.jobs import Attempt, FailureClass, Job, JobState
 from pixyz_ray.queues import MAX_INTERRUPTIONS, after_failure
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
@@ -194,10 +194,13 @@ class Lifecycle:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:
             failure, sentence = classify(error)
-            if failure is FailureClass.CRASH and self.launcher.hit_by_mistake(live.record):
+            if failure is FailureClass.CRASH and (live.has_nothing_to_begin_with or self._hit_by_mistake(live)):
                 failure = FailureClass.NODE_LOST
             outcome = {"ok": False, "failure": str(failure), "error": sentence, "stopped": time.time()}
         self.take_outcome(live, attempt, outcome)
+
+    def _hit_by_mistake(self, live: LiveJob) -> bool:
+        return self.launcher.hit_by_mistake(live.record)
 
     def take_word(self, uuid: str, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Take what a worker says of the end of an attempt."""
@@ -250,7 +253,7 @@ class Lifecycle:
             outcome = {**outcome, "ok": False, "failure": "timeout", "error": error, "result": None}
         live.cancel_timer()
         self.answers.forget(live.reference)
-        job = _with_outcome(live.job, outcome)
+        job = live.with_outcome(outcome)
         if not outcome["ok"]:
             failure = job.attempts[-1].failure
             assert failure is not None
@@ -299,7 +302,7 @@ class Lifecycle:
             return
         # On disk before anything is killed: a cancelled job must not come back after a restart.
         written = asyncio.get_running_loop().create_future()
-        job = _closed(live, FailureClass.CANCELLED).become(JobState.REVOKED, error=error)
+        job = live.closed(FailureClass.CANCELLED).become(JobState.REVOKED, error=error)
         self.settle(live, job, lambda: written.set_result(None))
         await written
         self.answers.forget(live.reference)
@@ -356,8 +359,8 @@ class Lifecycle:
             return
         if awaited.state is JobState.SUCCESS and not awaited.opaque:
             result = self.result_of(awaited)
-            job = live.job.become(JobState.SUCCESS, error=None, result=result)
-            self.settle(live, replace(job, steps=_ended_steps(job)))
+            job = live.with_ended_steps().become(JobState.SUCCESS, error=None, result=result)
+            self.settle(live, job)
         elif awaited.state is JobState.SUCCESS:
             kind = (awaited.result or {}).get("type")
             self._end_waiting(live, f"The result is not JSON: it is of type {kind}.", FailureClass.USER_ERROR)
@@ -397,25 +400,3 @@ class Lifecycle:
 
     def _folder(self, job: Job) -> JobFolder:
         return JobFolder(self.settings.share_path, job.uuid)
-
-
-def _with_outcome(job: Job, outcome: Mapping[str, Any]) -> Job:
-    stopped = outcome.get("stopped") or time.time()
-    failure = FailureClass(outcome["failure"]) if outcome.get("failure") else None
-    ended: dict[str, Any] = {"stopped": stopped, "failure": failure}
-    changes: dict[str, Any] = {"result": outcome.get("result"), "opaque": bool(outcome.get("opaque"))}
-    if outcome.get("started"):
-        ended["started"] = changes["started"] = outcome["started"]
-    if outcome.get("steps") is not None:
-        changes["steps"] = tuple(StepRecord(info=info, duration=seconds) for info, seconds in outcome["steps"])
-        changes["total"] = outcome.get("total")
-    return job.with_attempt(ended, **changes)
-
-
-def _closed(live: LiveJob, failure: FailureClass) -> Job:
-    job = live.job
-    return job.with_attempt({"stopped": time.time(), "failure": failure}) if job.attempts else job
-
-
-def _ended_steps(job: Job) -> tuple[StepRecord, ...]:
-    return tuple(replace(step, duration=max(0.0, step.duration)) for step in job.steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,8 +23,8 @@ class Feed:
     """What the params of a node are made of, before anybody has looked at it."""
 
     shape: Any
-    """`["ref", place]`; `["near", id]` of the only reference, when the worker may have it at hand; `["list", [shape, ...]]`;
-    `["value", value]`; or `["kept", id]` of a value on the share."""
+    """`["ref", place]`; `["near", id]` of the only reference, when the worker may have it at hand;
+    `["list", [shape, ...]]`; `["value", value]`; or `["kept", id]` of a value on the share."""
     references: Sequence[Any] = ()
     """Ray's object references, by place."""
 
@@ -130,6 +131,36 @@ class LiveJob:
         elif kind == "stop":
             self._end_step(event["time"])
         self.publish()
+
+    @property
+    def has_nothing_to_begin_with(self) -> bool:
+        """Whether what Ray says of its attempt may be true of one before it, whose result it was to get."""
+        waited = self.feed is not None and bool(self.feed.references)
+        return waited and self.record.attempts[-1].started is None
+
+    def with_outcome(self, outcome: Mapping[str, Any]) -> Job:
+        """Return the record with what its attempt has come to."""
+        ended: dict[str, Any] = {
+            "stopped": outcome.get("stopped") or time.time(),
+            "failure": FailureClass(outcome["failure"]) if outcome.get("failure") else None,
+        }
+        changes: dict[str, Any] = {"result": outcome.get("result"), "opaque": bool(outcome.get("opaque"))}
+        if outcome.get("started"):
+            ended["started"] = changes["started"] = outcome["started"]
+        if outcome.get("steps") is not None:
+            changes["steps"] = tuple(StepRecord(info=info, duration=seconds) for info, seconds in outcome["steps"])
+            changes["total"] = outcome.get("total")
+        return self.job.with_attempt(ended, **changes)
+
+    def closed(self, failure: FailureClass) -> Job:
+        """Return the record with its running attempt, if there is one, ended now."""
+        job = self.job
+        return job.with_attempt({"stopped": time.time(), "failure": failure}) if job.attempts else job
+
+    def with_ended_steps(self) -> Job:
+        """Return the record with no step still running."""
+        job = self.job
+        return replace(job, steps=tuple(replace(step, duration=max(0.0, step.duration)) for step in job.steps))
 
     def start_over(self) -> None:
         """Forget the progress of an attempt that is run again."""

@@ -16,7 +16,8 @@ from typing import Any
 import ray
 
 from pixyz_ray.cluster.backend import RayBackend
-from pixyz_ray.cluster.channel import Endpoint, EventLine
+from pixyz_ray.cluster.channel import Endpoint
+from pixyz_ray.cluster.event_line import EventLine
 from pixyz_ray.cluster.failures import RESULT_LOST
 from pixyz_ray.jobs import FailureClass
 from pixyz_ray.outcome import Outcome

@@ -15,7 +15,8 @@ from itertools import chain, islice
 from typing import Any
 
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
-from pixyz_ray.cluster.graphs import Graphs
+from pixyz_ray.cluster.graph.graphs import Graphs
+from pixyz_ray.cluster.graph.recovery import Recovery
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
@@ -47,15 +48,19 @@ class Tracker:
         """Start a graph for a running script; return the ids of its nodes."""
         return await self._graphs.submit(parent_id, plan, number)
 
-    async def outcomes(self, uuids: Sequence[str], timeout_s: float | None, until_failure: bool) -> list[Any]:
+    async def outcomes(
+        self, asker: str, uuids: Sequence[str], timeout_s: float | None, until_failure: bool
+    ) -> list[Any]:
         """Return (id, state, value, error, reference) of tasks, waited for at most so many seconds.
 
         Args:
+            asker: job whose script asks.
             uuids: the tasks.
             timeout_s: None for no limit.
             until_failure: whether the failure of one ends the waiting.
         """
         if timeout_s != 0:
+            self._graphs.let_others(asker)
             await self._all_ended(uuids, timeout_s, until_failure)
         return [self._outcome(self._jobs.find(uuid)) for uuid in uuids]
 
@@ -77,7 +82,7 @@ class Tracker:
 
     def _outcome(self, job: Job) -> tuple[str, str, Any, str | None, list[Any] | None]:
         if job.opaque:
-            return job.uuid, str(job.state), None, None, self._graphs.reference(job.uuid)
+            return job.uuid, str(job.state), None, None, self._graphs.lookup.reference(job.uuid)
         value = self._jobs.value_of(job) if job.state is JobState.SUCCESS else None
         return job.uuid, str(job.state), value, job.error, None
 
@@ -139,7 +144,7 @@ class Tracker:
     async def _task_meta(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
         job = self._jobs.find(uuid)
         result = self._jobs.result_of(job) if job.state is JobState.SUCCESS else None
-        return {**job.as_task_meta(self._graphs.children(uuid)), "result": result}
+        return {**job.as_task_meta(self._graphs.lookup.children(uuid)), "result": result}
 
     async def _page(
         self, _peer: Peer, _number: int, state: str | None, limit: int, after: str | None
@@ -155,7 +160,7 @@ class Tracker:
     def _live_page(self, state: JobState, limit: int, after: str | None) -> list[dict[str, Any]]:
         before = math.inf if after is None else self._jobs.find(after).requested
         live = (live.record for live in reversed(self._jobs.live.values()))
-        waiting = self._graphs.all_waiting() if state is JobState.PENDING else ()
+        waiting = self._graphs.lookup.all_waiting() if state is JobState.PENDING else ()
         found = (job for job in chain(waiting, live) if job.state is state and job.requested < before)
         return [job.as_state() for job in islice(found, limit)]
 
@@ -184,7 +189,7 @@ class Tracker:
         return self._jobs.find(uuid).as_state()
 
     async def _graph(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
-        return self._graphs.view(self._jobs.find(uuid))
+        return self._graphs.lookup.view(self._jobs.find(uuid))
 
     # --- After a restart ---------------------------------------------------------------------------------------------
 
@@ -192,7 +197,7 @@ class Tracker:
         """Take up every job that had not ended: what a worker left decides, else it is run again."""
         for job in self._jobs.store.live():
             self._jobs.live[job.uuid] = LiveJob(job)
-        self._graphs.recover()
+        Recovery(self._jobs, self._graphs).recover()
         for live in list(self._jobs.live.values()):
             if live.record.awaits is not None:
                 self._jobs.watch_awaited(live)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from pixyz_ray.cluster.channel import Channel, ChannelServer, Endpoint, EventLine, Peer
+from pixyz_ray.cluster.channel import Channel, ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.errors import ConnectionLost, EngineNotReady, UnknownJob, decode_error, encode_error
+from pixyz_ray.cluster.event_line import EventLine
 from pixyz_ray.store import StoreUnusable
 from pixyz_worker.exception import InternalError, InvalidScript, PixyzException
 

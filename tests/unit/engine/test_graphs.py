@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixyz_ray.cluster.graph_run import GraphRun, Value
-from pixyz_ray.cluster.nodes import NodeJobs
+from pixyz_ray.cluster.graph.nodes import NodeJobs
+from pixyz_ray.cluster.graph.run import GraphRun, Value
 from pixyz_ray.graphs import MAX_NESTING, Graph
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.settings import Settings

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pixyz_ray.cluster.nodes import NodeJobs
+from pixyz_ray.cluster.graph.nodes import NodeJobs
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job, JobState
 

@@ -1,0 +1,344 @@
+"""Graphs: starts each node when its turn has come, hands results on by reference, takes along what a failure blocks.
+
+    submit -> journal -> first nodes -> a node has ended -> the next ones -> ... -> the graph has ended
+
+A graph belongs to the tracker, not to the script that started it. It is written down whole before anything of it
+runs; what its nodes have come to is in their own records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pixyz_ray.cluster.graph.intake import Intake
+from pixyz_ray.cluster.graph.lookup import GraphLookup
+from pixyz_ray.cluster.graph.run import GraphRun, Value
+from pixyz_ray.cluster.graph.runs import GraphRuns
+from pixyz_ray.cluster.lifecycle import Lifecycle
+from pixyz_ray.cluster.live import Feed, LiveJob
+from pixyz_ray.graphs import Graph
+from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.storage import JobFolder
+from pixyz_worker.cause import not_run as not_run_text
+from pixyz_worker.cause import not_wanted
+
+_log = logging.getLogger(__name__)
+_CANCELLED = "The job was cancelled."
+_KEEP_AFTER_S = 2.0
+
+
+class Graphs:
+    """All graphs that have not ended, on the tracker's event loop.
+
+    Args:
+        jobs: where their nodes live.
+    """
+
+    def __init__(self, jobs: Lifecycle) -> None:
+        self._jobs = jobs
+        self.runs = GraphRuns()
+        self.lookup = GraphLookup(jobs, self.runs)
+        self.intake = Intake(jobs.store, self.runs, jobs.settings)
+        self._rotation: deque[GraphRun] = deque()
+        self._in_flight: set[str] = set()
+        self._endings: deque[tuple[LiveJob, Job]] = deque()
+        self._draining = False
+
+    # --- Beginning ---------------------------------------------------------------------------------------------------
+
+    async def submit(self, parent_id: str, text: str, number: int) -> list[str]:
+        """Start a graph for a running script; return the ids of its nodes, which are others if it is there already.
+
+        Args:
+            parent_id: job whose script it is.
+            text: the plan, as JSON.
+            number: how many graphs this run of the script has started before.
+
+        Raises:
+            InvalidBackendParameter, InvalidScript: it cannot be run; nothing of it is.
+        """
+        self.let_others(parent_id)
+        parent = self._jobs.find(parent_id)
+        if (known := self.intake.known(text, parent, number)) is not None:
+            return known
+        if forsaken := self.intake.forsaken(parent, number):
+            await self.cancel(forsaken, f"The script was run again and started another graph: {_CANCELLED}")
+        run = await asyncio.to_thread(self.intake.prepared, text, parent, number)
+        with self.runs.coming_in(run):
+            await self._jobs.journal.add(None, run.graph)
+        self._begin(run)
+        if self._jobs.find(parent_id).state is JobState.REVOKED:
+            # Meanwhile: whoever cancelled it did not know of this graph.
+            await self.cancel(run.nodes)
+        return [*run.nodes]
+
+    async def submit_alone(self, job: Job, text: str) -> dict[str, Any]:
+        """Accept a graph that comes from outside, with the job that stands for it."""
+        run = await asyncio.to_thread(self.intake.prepared, text, job, 0)
+        if job.uuid in self._jobs.live:
+            # Sent again while it is being accepted.
+            return self._jobs.find(job.uuid).as_state()
+
+        def begin(live: LiveJob) -> None:
+            self._begin(run)
+            self._jobs.watch_awaited(live)
+
+        with self.runs.coming_in(run):
+            job = job.become(JobState.RUNNING, started=time.time(), awaits=run.graph.uuid)
+            return await self._jobs.accept(job, run.graph, begin)
+
+    def _begin(self, run: GraphRun) -> None:
+        self.runs.add(run)
+        self._jobs.count(None, JobState.PENDING, len(run.nodes))
+        for id in run.first():
+            self.turn(run, id)
+        self.pump()
+
+    def let_others(self, uuid: str) -> None:
+        """Let other nodes run beside one that may wait for them, so that it does not stand in their way."""
+        if uuid in self._in_flight:
+            self._in_flight.discard(uuid)
+            self.pump()
+
+    # --- A node's turn -----------------------------------------------------------------------------------------------
+
+    def turn(self, run: GraphRun, id: str) -> None:
+        """Let a node begin, all that it depends on having ended well; it may have been cancelled before."""
+        if id in run.states:
+            return
+        if run.nodes[id].kind != "group":
+            if not run.ready:
+                self._rotation.append(run)
+            run.ready.append(id)
+            return
+        live = self._jobs.find_live(id)
+        run.begun.add(id)
+        done = len(run.nodes[id].members) - run.left[id]
+        self._jobs.change(live, live.job.become(JobState.RUNNING, started=time.time(), done=done))
+        self._jobs.journal.change_soon(live.record)
+        if not run.left[id]:
+            self._jobs.settle(live, live.job.become(JobState.SUCCESS, result=None))
+
+    def pump(self) -> None:
+        """Give Ray as many tasks as keep it busy, of all graphs in turn; thousands would only lie there."""
+        while self._rotation and len(self._in_flight) < self._jobs.launcher.window:
+            run = self._rotation.popleft()
+            id = run.ready.popleft()
+            if run.ready:
+                self._rotation.append(run)
+            if id in run.states or id in run.begun:
+                continue
+            self._in_flight.add(id)
+            run.begun.add(id)
+            live = self._jobs.live.get(id)
+            job = live.record if live is not None else run.job(id)
+            self._jobs.start(job, self._feed(run, id), wants_value=run.is_wanted(id))
+
+    def retake(self, run: GraphRun, id: str) -> None:
+        """Let a node go on that had begun before a restart."""
+        live = self._jobs.live[id]
+        live.feed, live.wants_value = self._feed(run, id), run.is_wanted(id)
+        run.begun.add(id)
+        if live.record.awaits is None:
+            self._in_flight.add(id)
+            self._jobs.begin(self._jobs.take_up(live))
+
+    def _feed(self, run: GraphRun, id: str) -> Feed | None:
+        node = run.nodes[id]
+        if not node.fed or node.after is None:
+            return None
+        value = run.values.get(node.after)
+        if value is not None and value.near and run.has_one_consumer(node.after):
+            # Ray is not made to wait for it: it is there in a moment, most likely in the very worker that runs this.
+            return Feed(["near", node.after], [[value.reference]])
+        references: list[Any] = []
+        return Feed(run.shape(node.after, references, self._stored), references)
+
+    def _stored(self, id: str) -> list[Any]:
+        """Return the shape of a value that only the store, or the share, still has."""
+        return _shape_of(self._jobs.find(id))
+
+    def feed_again(self, uuid: str) -> Feed | None:
+        """Return what a node's params are made of, without Ray's references: what they point to may be lost."""
+        run = self.runs.of(uuid)
+        assert run is not None
+        after = run.nodes[uuid].after
+        assert after is not None
+        for source in run.sources(after):
+            run.values.pop(source, None)
+        return self._feed(run, uuid)
+
+    # --- A node has ended --------------------------------------------------------------------------------------------
+
+    def ended(self, live: LiveJob, job: Job) -> None:
+        """Take note of a job's end, just before it is written: what it allows begins without waiting for the disk."""
+        # One end may be that of a thousand others that depend on it: one after another, not one inside another.
+        self._endings.append((live, job))
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._endings:
+                self._take_end(*self._endings.popleft())
+            self.pump()
+        except Exception:
+            # The job's own end must be written all the same.
+            _log.exception("what follows the end of job %s failed", job.uuid)
+        finally:
+            self._draining = False
+
+    def _take_end(self, live: LiveJob, job: Job) -> None:
+        run = self.runs.of(job.uuid)
+        if run is not None:
+            self._node_ended(run, live, job)
+        if forsaken := self.intake.forsaken(job):
+            error = f"The script was run again without this graph: {_CANCELLED}"
+            self._jobs.begin(self.cancel(forsaken, error))
+        self.intake.forget(job.uuid)
+
+    def _node_ended(self, run: GraphRun, live: LiveJob, job: Job) -> None:
+        well = job.state is JobState.SUCCESS
+        value = None
+        if well and run.is_wanted(job.uuid):
+            value = Value(live.value, near=live.near) if live.value is not None else Value(shape=_shape_of(job))
+        run.end(job.uuid, job.state, value)
+        self._in_flight.discard(job.uuid)
+        for id in run.dependents(job.uuid):
+            if well:
+                self.turn(run, id)
+            elif run.nodes[id].kind != "group" or not run.nodes[id].members:
+                self.not_run(run, id, job)
+        if job.state is JobState.FAILURE:
+            self.end_scope(run, job)
+        if group := run.group_of.get(job.uuid):
+            self._member_ended(run, group, job)
+        if well and job.opaque and live.value is not None:
+            asyncio.get_running_loop().call_later(_KEEP_AFTER_S, self._keep, run, job.uuid)
+        self._tell_parent(run, job)
+        if run.over:
+            self.end(run)
+
+    def _member_ended(self, run: GraphRun, id: str, member: Job) -> None:
+        if id in run.states:
+            return
+        live = self._jobs.find_live(id)
+        if live.settling:
+            return
+        if member.state is not JobState.SUCCESS:
+            self.not_run(run, id, member)
+            return
+        run.left[id] -= 1
+        group = live.record
+        total = group.total or 0
+        self._jobs.change(live, group.with_done(total - run.left[id]))
+        if not run.left[id]:
+            self._jobs.settle(live, live.record.become(JobState.SUCCESS))
+
+    def not_run(self, run: GraphRun, id: str, cause: Job) -> None:
+        """End a node that cannot run, since something that it depends on has not ended well."""
+        if id in run.states:
+            return
+        live = self._jobs.find_live(id)
+        if live.settling or live.record.state.terminal:
+            return
+        cancelled = cause.state is JobState.REVOKED
+        error = not_run_text(cause.uuid, cause.entrypoint, cause.error, cancelled=cancelled)
+        state = JobState.REVOKED if cancelled else JobState.FAILURE
+        live.settling = True
+        self._jobs.settle(live, live.job.become(state, error=error))
+
+    def end_scope(self, run: GraphRun, job: Job) -> None:
+        """Cancel the rest of a fail_fast composition, of which a task has failed."""
+        scope = run.scope(job.uuid)
+        if scope is None or scope in run.failed_scopes:
+            return
+        run.failed_scopes[scope] = job.uuid
+        rest = [id for id in run.in_scope(scope) if id not in run.dependents(job.uuid)]
+        self._jobs.begin(self.cancel(rest, not_wanted(job.uuid)))
+
+    def _tell_parent(self, run: GraphRun, job: Job) -> None:
+        """Show the end of a task as a step of the job that waits for the graph."""
+        parent = self._jobs.live.get(run.parent_id)
+        if parent is None or parent.record.awaits != run.graph.uuid or job.kind == "group":
+            return
+        _show_step(parent, job.uuid, job.state)
+
+    def awaited(self, live: LiveJob) -> bool:
+        """Show how far the graph is that a job has begun to wait for; tell whether it goes on."""
+        run = self.runs.get(live.record.awaits or "")
+        if run is not None:
+            _show_steps(live, run.graph, run.states)
+        return run is not None
+
+    def awaited_in_vain(self, live: LiveJob) -> None:
+        """Show the tasks of a graph that had ended before a job began to wait for it."""
+        assert live.record.awaits is not None
+        graph = self._jobs.store.graph(live.record.awaits)
+        _show_steps(live, graph, {id: self._jobs.find(id).state for id in graph.nodes})
+
+    def end(self, run: GraphRun) -> None:
+        """Take note that a graph has ended."""
+        self._jobs.journal.end_graph(run.graph.uuid)
+        self.runs.remove(run)
+
+    def _keep(self, run: GraphRun, id: str) -> None:
+        """Let a value that no record holds be written to the share, if it is still wanted after all this time."""
+        if id in run.values:
+            folder = JobFolder(self._jobs.settings.share_path, id)
+            self._jobs.begin(self._jobs.launcher.keep(run.values[id].reference, folder))
+
+    # --- Cancelling --------------------------------------------------------------------------------------------------
+
+    async def cancel(self, uuids: Iterable[str], error: str = _CANCELLED) -> None:
+        """Cancel jobs, the members of groups, and the graphs that they have started."""
+        found = dict.fromkeys(uuids)
+        pending = deque(found)
+        while pending:
+            for id in self._taken_along(pending.popleft()):
+                if id not in found:
+                    found[id] = None
+                    pending.append(id)
+        # What a job has started first: nothing of that may be left when the job is seen to have ended.
+        await self._cancel_nodes(reversed(found), error)
+
+    def _taken_along(self, uuid: str) -> Iterator[str]:
+        run = self.runs.of(uuid)
+        if run is not None:
+            yield from run.with_members(uuid)
+        for started in self.runs.started_by(uuid):
+            yield from started.open_nodes()
+
+    async def _cancel_nodes(self, ids: Iterable[str], error: str) -> None:
+        open_jobs = (self._jobs.find_live(id) for id in ids if not self._jobs.find(id).state.terminal)
+        await asyncio.gather(*(self._jobs.cancel(live, error) for live in [*open_jobs]))
+
+    # --- Asked by jobs -----------------------------------------------------------------------------------------------
+
+    def waiting(self, uuid: str) -> Job | None:
+        """Return the job of a node whose turn has not come, or None."""
+        return self.runs.waiting(uuid)
+
+    def members(self, group: Job) -> list[Job]:
+        """Return the jobs of a group's members."""
+        return self.lookup.members(group)
+
+
+def _shape_of(job: Job) -> list[Any]:
+    """Return the shape of a value that the record, or the share, has."""
+    return ["kept", job.uuid] if job.opaque else ["value", job.value]
+
+
+def _show_steps(parent: LiveJob, graph: Graph, states: Mapping[str, JobState]) -> None:
+    parent.take_event({"kind": "total", "total": graph.tasks})
+    for id, state in states.items():
+        if graph.nodes[id].kind != "group" and state.terminal:
+            _show_step(parent, id, state)
+
+
+def _show_step(parent: LiveJob, id: str, state: JobState) -> None:
+    parent.take_event({"kind": "step", "time": time.time(), "info": f"Task {id}: {state}"})

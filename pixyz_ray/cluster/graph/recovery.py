@@ -1,0 +1,106 @@
+"""After a restart: the graphs that had not ended go on where they were; nodes that have ended are not run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pixyz_ray.cluster.graph.graphs import Graphs
+from pixyz_ray.cluster.graph.nodes import NodeJobs
+from pixyz_ray.cluster.graph.run import GraphRun
+from pixyz_ray.cluster.lifecycle import Lifecycle
+from pixyz_ray.graphs import Graph
+from pixyz_ray.jobs import Job, JobState
+
+_BAD = frozenset({JobState.FAILURE, JobState.REVOKED})
+
+
+class Recovery:
+    """Takes graphs up again.
+
+    Args:
+        jobs: where their nodes live; those that had begun are there already.
+        graphs: where they go on.
+    """
+
+    def __init__(self, jobs: Lifecycle, graphs: Graphs) -> None:
+        self._jobs = jobs
+        self._graphs = graphs
+
+    def recover(self) -> None:
+        """Take up every graph that has not ended."""
+        for graph in self._left_open():
+            parent = self._jobs.find(graph.parent_id)
+            run = GraphRun(graph, NodeJobs(graph, parent, self._jobs.settings, again=True))
+            self._graphs.runs.add(run)
+            if len(parent.attempts) > 1:
+                # What that run of its script has taken up is forgotten: it may have been this one.
+                self._graphs.intake.taken_up_by(parent).add(graph.uuid)
+            known = self._jobs.store.get_many([*run.nodes])
+            _recall(run, known.values())
+            self._jobs.count(None, JobState.PENDING, len(run.nodes) - len(known))
+            if run.over:
+                self._graphs.end(run)
+            elif run.jobs.problem is not None:
+                self._give_up(run, run.jobs.problem)
+            elif parent.state is JobState.REVOKED:
+                self._jobs.begin(self._graphs.cancel(run.open_nodes()))
+            else:
+                self._go_on(run, known)
+        self._graphs.pump()
+
+    def _left_open(self) -> list[Graph]:
+        """Return the graphs that have not ended, those included whose end was written before that of a node."""
+        found = self._jobs.store.live_graphs()
+        known = {graph.uuid for graph in found}
+        others = {live.record.graph for live in self._jobs.live.values()} - known
+        return found + [self._jobs.store.graph(uuid) for uuid in others if uuid is not None]
+
+    def _give_up(self, run: GraphRun, problem: str) -> None:
+        """End a graph that cannot be run any more."""
+        error = f"The platform was restarted, and the graph cannot go on: {problem}"
+        # From its end: none of them is to be the others' cause.
+        for id in reversed(run.open_nodes()):
+            live = self._jobs.find_live(id)
+            if not live.settling:
+                self._jobs.settle(live, live.job.become(JobState.FAILURE, error=error))
+
+    def _go_on(self, run: GraphRun, known: Mapping[str, Job]) -> None:
+        failed = [known[id] for id, state in run.states.items() if state is JobState.FAILURE]
+        for id in run.open_nodes():
+            self._resume(run, id, known)
+        for job in failed:
+            self._graphs.end_scope(run, job)
+
+    def _resume(self, run: GraphRun, id: str, known: Mapping[str, Job]) -> None:
+        """Do for a node what its surroundings say."""
+        if id in run.states or id in run.begun:
+            # Since one before it has just ended.
+            return
+        node = run.nodes[id]
+        bad = [other for other in (node.after, *node.members) if run.states.get(other or "") in _BAD]
+        if bad:
+            self._graphs.not_run(run, id, known[str(bad[0])])
+        elif node.after is not None and node.after not in run.states:
+            return
+        elif id not in self._jobs.live:
+            self._graphs.turn(run, id)
+        elif node.kind == "group":
+            self._resume_group(run, id)
+        else:
+            self._graphs.retake(run, id)
+
+    def _resume_group(self, run: GraphRun, id: str) -> None:
+        live = self._jobs.live[id]
+        run.begun.add(id)
+        self._jobs.change(live, live.record.with_done((live.record.total or 0) - run.left[id]))
+        if not run.left[id]:
+            self._jobs.settle(live, live.record.become(JobState.SUCCESS))
+
+
+def _recall(run: GraphRun, known: Iterable[Job]) -> None:
+    """Tell a run which of its nodes have ended."""
+    ended = [job for job in known if job.state.terminal]
+    for job in sorted(ended, key=lambda job: job.stopped or 0.0):
+        run.end(job.uuid, job.state)
+        if (group := run.group_of.get(job.uuid)) and job.state is JobState.SUCCESS:
+            run.left[group] -= 1
