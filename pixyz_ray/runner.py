@@ -129,7 +129,7 @@ def run(
     """
     folder = JobFolder(Path(spec.share), spec.uuid)
     started = time.time()
-    path = _script_of(spec.share, spec.home or spec.uuid, spec.script)
+    home, path = _home_of(spec.share, spec.home or spec.uuid, spec.script)
     source = _script_as_accepted(str(path), spec.digest)
     if source is None:
         failed = Outcome(ok=False, started=started, stopped=time.time(), error=_NO_SCRIPT, failure="internal")
@@ -140,7 +140,7 @@ def run(
         if spec.home:
             folder.make(compute_only=bool(spec.config.get("compute_only")))
         told_to_end = stack.enter_context(watched_for_end())
-        stack.enter_context(only_one(folder.lock))
+        stack.enter_context(only_one(home.lock, spec.uuid))
         stack.enter_context(captured_output(folder.log, spec.attempt))
         stack.enter_context(clean_process(folder.path, path))
         report({"kind": "started", "pid": os.getpid(), "node": _HOSTNAME, "time": started})
@@ -257,8 +257,10 @@ def _call_part(spec: RunSpec, script: _Script, folder: JobFolder, progress: Prog
 
 
 @lru_cache(maxsize=16)
-def _script_of(share: str, home: str, name: str) -> Path:
-    return JobFolder(Path(share), home).script / name
+def _home_of(share: str, home: str, script: str) -> tuple[JobFolder, Path]:
+    """Return the folder of the job that has the script, and the script's path; a worker often runs the same."""
+    folder = JobFolder(Path(share), home)
+    return folder, folder.script / script
 
 
 def _script_as_accepted(script: str, digest: str) -> bytes | None:

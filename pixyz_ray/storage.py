@@ -75,7 +75,7 @@ class JobFolder:
 
     @cached_property
     def lock(self) -> Path:
-        """Held by the worker that runs the job, so that two attempts never run at once."""
+        """Held by the worker that runs the job, in part by those of its graphs' nodes: no two attempts overlap."""
         return self.path / ".lock"
 
     def marker(self, attempt: int) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayTaskError
 
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.storage import JobFolder
@@ -43,7 +44,7 @@ class RayBackend:
     def submit_plan(self, plan: Plan) -> ResultHandle:
         """Start a graph, which goes on whatever becomes of this process; return the handle of its end."""
         plain = plan_as_plain(plan, self._script_name)
-        ids = ray.get(self._tracker().submit_graph.remote(self._parent, json.dumps(plain), self._started))
+        ids = _ask("submit_graph", self._parent, json.dumps(plain), self._started)
         self._started += 1
         # An earlier run of this script may have started it: then its nodes have the ids that they got there.
         now = dict(zip((node["id"] for node in plain["nodes"]), ids, strict=True))
@@ -68,12 +69,12 @@ class RayBackend:
 
         Waiting in `ray.get` gives this worker's CPU back to the cluster, so that the awaited tasks can have it.
         """
-        answers = ray.get(self._tracker().outcomes.remote(self._parent, list(task_ids), timeout_s, until_failure))
+        answers = _ask("outcomes", self._parent, list(task_ids), timeout_s, until_failure)
         return [self._outcome(*answer) for answer in answers]
 
     def revoke(self, task_ids: Sequence[str]) -> None:
         """Cancel tasks."""
-        ray.get(self._tracker().revoke.remote(list(task_ids)))
+        _ask("revoke", list(task_ids))
 
     def _outcome(
         self, task_id: str, state: str, value: Any, error: str | None, reference: list[Any] | None
@@ -106,5 +107,13 @@ class RayBackend:
             part.write_bytes(script.read_bytes())
             part.replace(target)
 
-    def _tracker(self) -> Any:
-        return ray.get_actor(TRACKER, namespace=NAMESPACE)
+
+def _ask(method: str, *arguments: Any) -> Any:
+    """Call the tracker and wait; what it refuses is raised here as if it had been refused here."""
+    tracker = ray.get_actor(TRACKER, namespace=NAMESPACE)
+    try:
+        return ray.get(getattr(tracker, method).remote(*arguments))
+    except RayTaskError as error:
+        if isinstance(error.cause, PixyzException):
+            raise error.cause from None
+        raise

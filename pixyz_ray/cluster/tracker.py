@@ -15,6 +15,7 @@ from itertools import chain, islice
 from typing import Any
 
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
+from pixyz_ray.cluster.errors import UnknownJob
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.recovery import Recovery
 from pixyz_ray.cluster.launcher import Launcher
@@ -62,7 +63,7 @@ class Tracker:
         if timeout_s != 0:
             self._graphs.let_others(asker)
             await self._all_ended(uuids, timeout_s, until_failure)
-        return [self._outcome(self._jobs.find(uuid)) for uuid in uuids]
+        return [self._outcome(uuid) for uuid in uuids]
 
     async def _all_ended(self, uuids: Sequence[str], timeout_s: float | None, until_failure: bool) -> None:
         over = asyncio.get_running_loop().create_future()
@@ -76,11 +77,17 @@ class Tracker:
                 over.set_result(None)
 
         for uuid in uuids:
-            self._jobs.on_end(uuid, ended)
+            # One that is not known may come; but not for ever.
+            with suppress(*(() if timeout_s is None else (UnknownJob,))):
+                self._jobs.on_end(uuid, ended)
         with suppress(TimeoutError):
             await asyncio.wait_for(over, timeout_s)
 
-    def _outcome(self, job: Job) -> tuple[str, str, Any, str | None, list[Any] | None]:
+    def _outcome(self, uuid: str) -> tuple[str, str, Any, str | None, list[Any] | None]:
+        try:
+            job = self._jobs.find(uuid)
+        except UnknownJob:
+            return uuid, str(JobState.PENDING), None, None, None
         if job.opaque:
             return job.uuid, str(job.state), None, None, self._graphs.lookup.reference(job.uuid)
         value = self._jobs.value_of(job) if job.state is JobState.SUCCESS else None

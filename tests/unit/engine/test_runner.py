@@ -126,9 +126,9 @@ def test_given_an_attempt_that_still_runs_when_the_next_begins_then_it_waits_for
     job = Job(tmp_path, "def main(pc, params):\n    return 'second'\n")
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom pixyz_ray.sandbox import only_one\n"
-        "with only_one(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(0.5)\n"
+        "with only_one(Path(sys.argv[1]), sys.argv[2]):\n    print('held', flush=True)\n    time.sleep(0.5)\n"
     )
-    command = [sys.executable, "-c", code, str(job.folder.lock)]
+    command = [sys.executable, "-c", code, str(job.folder.lock), job.folder.uuid]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
