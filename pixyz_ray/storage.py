@@ -94,14 +94,9 @@ class JobFolder:
     def _given_up(self, attempt: int) -> Path:
         return self.path / f".given-up-{attempt}"
 
-    def write_outcome(self, attempt: int, outcome: dict[str, Any]) -> None:
-        """Leave an attempt's outcome beside its outputs; half of it, after a crash, counts as nothing."""
-        marker = f"{self.path}/outcome-{attempt}.json"
-        file = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(file, json.dumps(outcome).encode("ascii"))
-        finally:
-            os.close(file)
+    def write_outcome(self, attempt: int, outcome: str) -> None:
+        """Leave an attempt's outcome, given as JSON, beside its outputs; half of it, after a crash, is nothing."""
+        self.marker(attempt).write_text(outcome, encoding="ascii")
 
     def read_outcome(self, attempt: int) -> dict[str, Any] | None:
         """Return what a worker left of an attempt, or None when it left nothing."""

@@ -19,6 +19,9 @@ from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.cluster.tracker import Tracker
 from pixyz_ray.settings import Settings
 
+_COLLECT_AFTER = 20_000
+"""Objects made since the last look for garbage."""
+
 
 class TrackerActor:
     """Ray's face of the tracker: hands out its endpoint, and takes what scripts ask of it.
@@ -65,6 +68,8 @@ class TrackerActor:
                 # What is there now stays: the collector need not look at it again and again.
                 gc.collect()
                 gc.freeze()
+                # Thousands of live records make each look at all of them dear, and hardly anything here is in circles.
+                gc.set_threshold(_COLLECT_AFTER)
         return self._tracker
 
 

@@ -66,6 +66,9 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
         "REPORTER_UPDATE_INTERVAL_MS": "30000",
         # Jobs are what the machines are for.
         "RAY_worker_niceness": "0",
+        # A task that waits for others gives its CPU back, and the next one is to have it at once: Ray would hold that
+        # back, by up to ten seconds for each task that waits.
+        "RAY_worker_cap_enabled": "0",
     }
 
 

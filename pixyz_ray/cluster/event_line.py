@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -46,14 +47,19 @@ class EventLine:
 
     def send(self, method: str, *arguments: Any) -> None:
         """Send an event."""
-        # In a process that the script forked there is no thread to send, and the line is its parent's.
-        if self._socket is None or os.getpid() != self._pid:
-            return
         try:
-            line = encode([0, method, list(arguments)])
+            text = json.dumps(arguments, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError):
             # A script may report anything; what is not JSON is not told.
             return
+        self.send_text(method, text)
+
+    def send_text(self, method: str, arguments: str) -> None:
+        """Send an event whose arguments are JSON already."""
+        # In a process that the script forked there is no thread to send, and the line is its parent's.
+        if self._socket is None or os.getpid() != self._pid:
+            return
+        line = f'[0,"{method}",{arguments}]\n'.encode("ascii")
         with self._lock:
             if len(self._gathered) < self._MAX_GATHERED:
                 self._gathered.append(line)

@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 _LAZY_DELAY_S = 0.05
 _RETRY_DELAY_S = 0.5
 _QUICK_S = 0.001
+_MIN_INTERVAL_S = 0.002
 
 
 class Journal:
@@ -31,6 +32,7 @@ class Journal:
         self._soon: dict[str, Job] = {}
         self._then: list[tuple[Job, Callable[[], None]]] = []
         self._flushing = False
+        self._flushed = 0.0
         self._graphs: list[Graph] = []
         self._ended_graphs: list[str] = []
         self._uncommitted: list[asyncio.Future[None]] = []
@@ -83,6 +85,7 @@ class Journal:
     def flush(self) -> None:
         """Commit what has gathered, now."""
         self._flushing = False
+        self._flushed = asyncio.get_running_loop().time()
         changed, graphs, ended, waiting = self._changed, self._graphs, self._ended_graphs, self._uncommitted
         self._changed, self._graphs, self._ended_graphs, self._uncommitted = {}, [], [], []
         then, self._then = self._then, []
@@ -108,9 +111,11 @@ class Journal:
         await future
 
     def _flush_soon(self) -> None:
+        """Commit in the next turn of the loop; in a flood, what comes in a few milliseconds goes together."""
         if not self._flushing:
             self._flushing = True
-            asyncio.get_running_loop().call_soon(self.flush)
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(loop.time(), self._flushed + _MIN_INTERVAL_S), self.flush)
 
     def _gather(self, waiting: list[asyncio.Future[None]], work: Callable[[], None]) -> asyncio.Future[None]:
         """Do some work once for all who want it in this turn of the event loop."""

@@ -13,14 +13,14 @@ import ray
 
 from pixyz_ray.cluster import tasks
 from pixyz_ray.cluster.channel import Endpoint
-from pixyz_ray.cluster.live import Feed
+from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.jobs import Job
 from pixyz_ray.queues import Queue, ray_options
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
 
 _KILL_PATIENCE_S = 60.0
-_MIN_WINDOW = 64
+_MIN_WINDOW = 16
 _WINDOW_PER_CPU = 4
 
 
@@ -45,11 +45,12 @@ class Launcher:
         self._by_queue: dict[tuple[str, int], Any] = {}
         self._killed: dict[tuple[str | None, int | None], float] = {}
 
-    def launch(self, job: Job, feed: Feed | None, *, wants_value: bool) -> tuple[Any, Any]:
-        """Submit the job's current attempt; return Ray's references of its end, and of what it returns if wanted."""
+    def launch(self, live: LiveJob) -> tuple[Any, Any]:
+        """Submit a job's current attempt; return Ray's references of its end, and of what it returns if wanted."""
+        job, feed, wants_value = live.record, live.feed, live.wants_value
         # One text: Ray takes longer for each argument, and for each object in it.
         shape = feed.shape if feed else None
-        spec = json.dumps([_spec(job, str(self._settings.share_path), wants_value), self._endpoint, shape])
+        spec = json.dumps([_spec(live, str(self._settings.share_path)), self._endpoint, shape])
         run = self._on_queue(job.queue, 2 if wants_value else 1)
         answer = run.remote(spec, *feed.references) if feed else run.remote(spec)
         return answer if wants_value else (answer, None)
@@ -72,6 +73,11 @@ class Launcher:
             now = time.monotonic()
             self._killed = {worker: at for worker, at in self._killed.items() if now - at < _KILL_PATIENCE_S}
             self._killed[job.attempts[-1].node, job.attempts[-1].pid] = now
+        with contextlib.suppress(Exception):
+            ray.cancel(reference, force=True)
+
+    def withdraw(self, reference: Any) -> None:
+        """Take back a task that was submitted ahead of its turn."""
         with contextlib.suppress(Exception):
             ray.cancel(reference, force=True)
 
@@ -122,7 +128,8 @@ def _cluster_resource(name: str) -> float:
     return resources.get(name, 0.0)
 
 
-def _spec(job: Job, share: str, wants_value: bool) -> Mapping[str, Any]:
+def _spec(live: LiveJob, share: str) -> Mapping[str, Any]:
+    job = live.record
     spec = {
         "uuid": job.uuid,
         "attempt": len(job.attempts),
@@ -138,7 +145,8 @@ def _spec(job: Job, share: str, wants_value: bool) -> Mapping[str, Any]:
         "wait_timeout": job.wait_timeout,
     }
     if job.graph is not None:
-        spec |= {"home": job.home, "name": job.name, "requested": job.requested, "hands_on": wants_value}
+        spec |= {"home": job.home, "name": job.name, "requested": job.requested}
+        spec |= {"hands_on": live.wants_value}
     if job.calls:
         spec["calls"] = job.calls
     return spec

@@ -22,6 +22,7 @@ from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import Feed, LiveJob
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Attempt, FailureClass, Job, JobState
+from pixyz_ray.node_outcomes import find_outcome
 from pixyz_ray.queues import MAX_INTERRUPTIONS, after_failure
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
@@ -43,6 +44,12 @@ class Followers(Protocol):
 
     def members(self, group: Job) -> list[Job]:
         """Return the jobs of a group's members."""
+
+    def failed(self, uuid: str) -> None:
+        """Take note that an attempt of a job has failed, whether there will be another or not."""
+
+    def is_ahead(self, uuid: str) -> bool:
+        """Tell whether a node was launched ahead of its turn, which has not come yet."""
 
     def feed_again(self, uuid: str) -> Feed | None:
         """Return what a node's params are made of, without what may be lost."""
@@ -140,13 +147,12 @@ class Lifecycle:
         return answer
 
     def start(self, job: Job, feed: Feed | None, *, wants_value: bool) -> None:
-        """Start the job of a node; that it has begun may be lost, since its graph is written down."""
+        """Start the job of a node; nothing is written yet, since its graph is."""
         live = self.live.get(job.uuid)
         if live is None:
             live = self.live[job.uuid] = LiveJob(job)
         live.feed, live.wants_value = feed, wants_value
         self.launch(live)
-        self.journal.change_soon(live.record)
 
     def launch(self, live: LiveJob) -> None:
         """Begin the next attempt."""
@@ -163,7 +169,7 @@ class Lifecycle:
         self.change(live, job)
         number = len(job.attempts)
         try:
-            live.reference, live.value = self.launcher.launch(job, live.feed, wants_value=live.wants_value)
+            live.reference, live.value = self.launcher.launch(live)
         except Exception as error:
             _log.exception("job %s cannot be given to Ray", job.uuid)
             sentence = f"The platform could not give the job to Ray: {type(error).__name__}: {error}"
@@ -173,8 +179,26 @@ class Lifecycle:
         self.answers.expect(live.reference, partial(self._answered, live, number))
 
     def _answered(self, live: LiveJob, attempt: int, reference: Any) -> None:
-        if self._is_current(live, attempt):
+        if not self._is_current(live, attempt):
+            return
+        if self.followers.is_ahead(live.record.uuid):
+            # It may have had nothing to begin with: the word of the one before it is still to come.
+            self.answers.expect(reference, partial(self._answered, live, attempt))
+        else:
             self.begin(self._ray_answered(live, attempt, reference))
+
+    def take_back(self, live: LiveJob) -> None:
+        """Take back a job that was launched ahead of its turn."""
+        self.answers.forget(live.reference)
+        self.launcher.withdraw(live.reference)
+        job = live.record
+        live.start_over()
+        live.feed = None
+        if job.state is JobState.PENDING:
+            self.change(live, replace(job, attempts=job.attempts[:-1]))
+        else:
+            lost = job.with_attempt({"stopped": time.time(), "failure": FailureClass.NODE_LOST})
+            self.change(live, lost.become(JobState.RETRY, started=None, total=None, steps=()))
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something go on by itself; the loop alone would keep only a weak reference to it."""
@@ -189,7 +213,7 @@ class Lifecycle:
         try:
             await reference
             # The worker's word got lost, but it is on disk: it was written down before Ray was answered.
-            outcome = await asyncio.to_thread(self._folder(live.record).read_outcome, attempt)
+            outcome = await asyncio.to_thread(self._left_outcome, live.record, attempt)
             if outcome is None:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:
@@ -253,20 +277,20 @@ class Lifecycle:
             outcome = {**outcome, "ok": False, "failure": "timeout", "error": error, "result": None}
         live.cancel_timer()
         self.answers.forget(live.reference)
+        if outcome["ok"] and not outcome.get("awaits"):
+            self.settle(live, live.with_outcome(outcome, JobState.SUCCESS))
+            return
         job = live.with_outcome(outcome)
         if not outcome["ok"]:
             failure = job.attempts[-1].failure
             assert failure is not None
             self._failed(live, job, failure, str(outcome["error"]))
-            return
-        live.near = bool(outcome.get("near"))
-        if outcome.get("awaits"):
-            self.wait_for(live, replace(job, awaits=outcome["awaits"], result=None))
         else:
-            self.settle(live, job.become(JobState.SUCCESS, error=None))
+            self.wait_for(live, replace(job, awaits=outcome["awaits"], result=None))
 
     def _failed(self, live: LiveJob, job: Job, failure: FailureClass, error: str) -> None:
         """End a job whose attempt failed, or begin its next attempt."""
+        self.followers.failed(job.uuid)
         queue = after_failure(self.settings.queue_table, job.queue, failure, job.failures)
         if queue is None or job.interruptions > MAX_INTERRUPTIONS:
             self.settle(live, job.become(JobState.FAILURE, error=error))
@@ -391,12 +415,14 @@ class Lifecycle:
         if not attempt or job.state is JobState.RETRY:
             self.launch(live)
             return
-        outcome = await asyncio.to_thread(self._folder(job).read_outcome, attempt)
+        outcome = await asyncio.to_thread(self._left_outcome, job, attempt)
         if outcome is None:
             _log.info("job %s: attempt %d was cut short by a restart", job.uuid, attempt)
             error = f"The platform was restarted {MAX_INTERRUPTIONS + 1} times while the job ran; it was given up."
             outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
         self.take_outcome(live, attempt, outcome)
 
-    def _folder(self, job: Job) -> JobFolder:
-        return JobFolder(self.settings.share_path, job.uuid)
+    def _left_outcome(self, job: Job, attempt: int) -> dict[str, Any] | None:
+        """Return what a worker left of an attempt on the share."""
+        folder = JobFolder(self.settings.share_path, job.home or job.uuid)
+        return folder.read_outcome(attempt) if job.home is None else find_outcome(folder, job.uuid, attempt)

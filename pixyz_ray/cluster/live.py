@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from pixyz_ray.cluster.channel import Peer
-from pixyz_ray.jobs import FailureClass, Job, StepRecord
+from pixyz_ray.jobs import FailureClass, Job, JobState, StepRecord
 
 MAX_STEPS = 10_000
 """Steps that are told while a job runs; if a script begins more, the later ones are told when it has ended."""
@@ -23,8 +23,8 @@ class Feed:
     """What the params of a node are made of, before anybody has looked at it."""
 
     shape: Any
-    """`["ref", place]`; `["near", id]` of the only reference, when the worker may have it at hand;
-    `["list", [shape, ...]]`; `["value", value]`; or `["kept", id]` of a value on the share."""
+    """`["ref", place]`, `["list", [shape, ...]]`, `["value", value]`, or `["kept", id]` of a value on the share;
+    None when the references are only to be waited for."""
     references: Sequence[Any] = ()
     """Ray's object references, by place."""
 
@@ -60,7 +60,6 @@ class LiveJob:
         "_steps",
         "_watchers",
         "feed",
-        "near",
         "overdue",
         "record",
         "reference",
@@ -79,8 +78,6 @@ class LiveJob:
         """Ray's object reference of what it returns, if somebody will want that."""
         self.wants_value = False
         """Whether somebody will."""
-        self.near = False
-        """Whether the worker that made it keeps it at hand for a while."""
         self.feed: Feed | None = None
         """What its params are made of, for a node that gets the result of others."""
         self.settling = False
@@ -138,8 +135,8 @@ class LiveJob:
         waited = self.feed is not None and bool(self.feed.references)
         return waited and self.record.attempts[-1].started is None
 
-    def with_outcome(self, outcome: Mapping[str, Any]) -> Job:
-        """Return the record with what its attempt has come to."""
+    def with_outcome(self, outcome: Mapping[str, Any], state: JobState | None = None) -> Job:
+        """Return the record with what its attempt has come to, and in the state that follows."""
         ended: dict[str, Any] = {
             "stopped": outcome.get("stopped") or time.time(),
             "failure": FailureClass(outcome["failure"]) if outcome.get("failure") else None,
@@ -150,7 +147,11 @@ class LiveJob:
         if outcome.get("steps") is not None:
             changes["steps"] = tuple(StepRecord(info=info, duration=seconds) for info, seconds in outcome["steps"])
             changes["total"] = outcome.get("total")
-        return self.job.with_attempt(ended, **changes)
+        if state is None:
+            return self.job.with_attempt(ended, **changes)
+        job = self.record
+        attempts = (*job.attempts[:-1], replace(job.attempts[-1], **ended))
+        return job.become(state, error=outcome.get("error"), attempts=attempts, **changes)
 
     def closed(self, failure: FailureClass) -> Job:
         """Return the record with its running attempt, if there is one, ended now."""

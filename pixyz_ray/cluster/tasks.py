@@ -6,31 +6,25 @@ import gc
 import json
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import ray
-
 from pixyz_ray.cluster.backend import RayBackend
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.event_line import EventLine
-from pixyz_ray.cluster.failures import RESULT_LOST
 from pixyz_ray.jobs import FailureClass
+from pixyz_ray.node_outcomes import leave_outcome
 from pixyz_ray.outcome import Outcome
 from pixyz_ray.runner import RunSpec, run
 from pixyz_ray.storage import JobFolder
 from pixyz_worker.exception import PixyzFileNotFound
 
-_MAX_NEAR = 16
-_MAX_NEAR_CHARS = 64 * 1024
 
-
-_made: OrderedDict[str, str] = OrderedDict()
-"""What this worker's last nodes handed on, as JSON: the next one often comes to the same worker."""
+class NotMade:
+    """Stands for what a task that did not end well returns: whoever was to begin with it does not."""
 
 
 def run_script(order: str, *values: Any) -> Any:
@@ -40,21 +34,25 @@ def run_script(order: str, *values: Any) -> Any:
 
     Args:
         order: JSON of the fields of a RunSpec, those of the tracker's Endpoint, and the shape of a Feed or None.
-        values: what the Feed's references point to.
+        values: what the Feed's references point to; without a shape, they only have to be there.
     """
     spec, endpoint, shape = json.loads(order)
     run_spec = RunSpec(**spec)
     attempt = _Attempt(run_spec, Endpoint(*endpoint))
+    if any(isinstance(value, NotMade) for value in values):
+        # Submitted ahead of its turn, which has not come: the tracker knows why.
+        return (NotMade(), NotMade()) if run_spec.hands_on else NotMade()
     if shape is not None:
         try:
             run_spec = replace(run_spec, params=_fed(shape, values, attempt.share))
-        except (ray.exceptions.RayError, PixyzFileNotFound) as error:
+        except PixyzFileNotFound as error:
             attempt.tell(_without_params(error), None)
-            return (None, None) if run_spec.hands_on else None
+            return (NotMade(), NotMade()) if run_spec.hands_on else NotMade()
     backend = RayBackend(run_spec.uuid, run_spec.home or run_spec.uuid, attempt.share)
-    _, value = run(run_spec, attempt.report, backend, attempt.tell)
+    outcome, value = run(run_spec, attempt.report, backend, attempt.tell)
     attempt.write_down()
-    return (None, value) if run_spec.hands_on else None
+    over = None if outcome.ok and not outcome.awaits else NotMade()
+    return (over, over or value) if run_spec.hands_on else over
 
 
 class _Attempt:
@@ -64,11 +62,11 @@ class _Attempt:
         self.share = Path(spec.share)
         self._uuid = spec.uuid
         self._number = spec.attempt
-        self._hands_on = spec.hands_on
         self._endpoint = endpoint
         self._folder = JobFolder(self.share, spec.uuid)
         self._stepped = False
-        self._plain: dict[str, Any] = {}
+        self._home = JobFolder(self.share, spec.home) if spec.home else None
+        self._text = "{}"
 
     def report(self, event: Mapping[str, Any]) -> None:
         """Send a progress event."""
@@ -82,27 +80,17 @@ class _Attempt:
             # Ray ends a task's child processes before the worker. A script that waited for one returns here, and the
             # blow that is still to come would hit the next job.
             os._exit(1)
-        self._plain = outcome.as_plain()
-        if self._hands_on and outcome.ok and not outcome.opaque:
-            self._plain["near"] = _remember(self._uuid, value)
+        self._text = json.dumps(outcome.as_plain())
         line = _line(self._endpoint)
-        line.send("ended", self._uuid, self._number, self._plain)
+        line.send_text("ended", f'["{self._uuid}",{self._number},{self._text}]')
         line.flush()
 
     def write_down(self) -> None:
         """Leave the outcome on the share."""
-        self._folder.write_outcome(self._number, self._plain)
-
-
-def _remember(uuid: str, value: Any) -> bool:
-    """Remember what a node hands on, and tell whether it is small enough for that."""
-    text = json.dumps(value)
-    if len(text) > _MAX_NEAR_CHARS:
-        return False
-    _made[uuid] = text
-    while len(_made) > _MAX_NEAR:
-        _made.popitem(last=False)
-    return True
+        if self._home is None:
+            self._folder.write_outcome(self._number, self._text)
+        else:
+            leave_outcome(self._home, self._uuid, self._number, self._text)
 
 
 def _fed(shape: Sequence[Any], values: Sequence[Any], share: Path) -> Any:
@@ -112,23 +100,13 @@ def _fed(shape: Sequence[Any], values: Sequence[Any], share: Path) -> Any:
         return [_fed(each, values, share) for each in what]
     if kind == "ref":
         return values[what]
-    if kind == "near":
-        (nested,) = values
-        return json.loads(_made[what]) if what in _made else ray.get(nested[0])
     return JobFolder(share, what).kept_value() if kind == "kept" else what
 
 
 def _without_params(error: Exception) -> Outcome:
     """Return the outcome of an attempt that could not begin, since what it was to get is not there."""
     now = time.time()
-    lost = isinstance(error, ray.exceptions.RayError)
-    return Outcome(
-        ok=False,
-        started=now,
-        stopped=now,
-        error=RESULT_LOST if lost else str(error),
-        failure=str(FailureClass.NODE_LOST if lost else FailureClass.INTERNAL),
-    )
+    return Outcome(ok=False, started=now, stopped=now, error=str(error), failure=str(FailureClass.INTERNAL))
 
 
 def keep_value(value: Any, share: str, uuid: str) -> None:

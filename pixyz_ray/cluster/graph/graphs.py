@@ -111,6 +111,11 @@ class Graphs:
         """Let a node begin, all that it depends on having ended well; it may have been cancelled before."""
         if id in run.states:
             return
+        if id in run.ahead:
+            run.ahead.discard(id)
+            self._in_flight.add(id)
+            self._launch_next(run, id)
+            return
         if run.nodes[id].kind != "group":
             if not run.ready:
                 self._rotation.append(run)
@@ -138,6 +143,37 @@ class Graphs:
             live = self._jobs.live.get(id)
             job = live.record if live is not None else run.job(id)
             self._jobs.start(job, self._feed(run, id), wants_value=run.is_wanted(id))
+            self._launch_next(run, id)
+
+    def _launch_next(self, run: GraphRun, id: str) -> None:
+        """Give Ray the one task that comes after this one, too: it can begin as soon as this one has returned."""
+        live, node = self._jobs.live[id], run.next_of(id)
+        if node is None or live.reference is None or live.record.wait or node.id in run.begun or node.id in run.states:
+            return
+        feed = Feed(["ref", 0], [live.value]) if node.fed else Feed(None, [live.reference])
+        run.begun.add(node.id)
+        run.ahead.add(node.id)
+        known = self._jobs.live.get(node.id)
+        job = known.record if known is not None else run.job(node.id)
+        self._jobs.start(job, feed, wants_value=run.is_wanted(node.id))
+
+    def _take_back_next(self, run: GraphRun, id: str) -> None:
+        node = run.next_of(id)
+        if node is not None and node.id in run.ahead:
+            run.ahead.discard(node.id)
+            run.begun.discard(node.id)
+            self._jobs.take_back(self._jobs.live[node.id])
+
+    def is_ahead(self, uuid: str) -> bool:
+        """Tell whether a node was launched ahead of its turn, which has not come yet."""
+        run = self.runs.of(uuid)
+        return run is not None and uuid in run.ahead
+
+    def failed(self, uuid: str) -> None:
+        """Take back what was launched ahead, after an attempt that has failed."""
+        run = self.runs.of(uuid)
+        if run is not None:
+            self._take_back_next(run, uuid)
 
     def retake(self, run: GraphRun, id: str) -> None:
         """Let a node go on that had begun before a restart."""
@@ -152,10 +188,6 @@ class Graphs:
         node = run.nodes[id]
         if not node.fed or node.after is None:
             return None
-        value = run.values.get(node.after)
-        if value is not None and value.near and run.has_one_consumer(node.after):
-            # Ray is not made to wait for it: it is there in a moment, most likely in the very worker that runs this.
-            return Feed(["near", node.after], [[value.reference]])
         references: list[Any] = []
         return Feed(run.shape(node.after, references, self._stored), references)
 
@@ -205,7 +237,9 @@ class Graphs:
         well = job.state is JobState.SUCCESS
         value = None
         if well and run.is_wanted(job.uuid):
-            value = Value(live.value, near=live.near) if live.value is not None else Value(shape=_shape_of(job))
+            value = Value(live.value) if live.value is not None else Value(shape=_shape_of(job))
+        if not well:
+            self._take_back_next(run, job.uuid)
         run.end(job.uuid, job.state, value)
         self._in_flight.discard(job.uuid)
         for id in run.dependents(job.uuid):

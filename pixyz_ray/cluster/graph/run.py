@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixyz_ray.cluster.graph.nodes import NodeJobs
-from pixyz_ray.graphs import Graph
+from pixyz_ray.graphs import Graph, Node
 from pixyz_ray.jobs import Job, JobState
 
 
@@ -20,8 +20,6 @@ class Value:
     """Ray's object reference."""
     shape: Any = None
     """Where it is, when Ray does not hold it."""
-    near: bool = False
-    """Whether the worker that made it has it at hand."""
 
 
 class GraphRun:
@@ -40,6 +38,8 @@ class GraphRun:
         """States of the nodes that have ended."""
         self.begun: set[str] = set()
         """Nodes whose job was started, and which have not ended."""
+        self.ahead: set[str] = set()
+        """Those of them that were launched ahead of their turn: what they depend on has not ended yet."""
         self.ready: deque[str] = deque()
         """Tasks that may begin, in order."""
         self.values: dict[str, Value] = {}
@@ -86,9 +86,11 @@ class GraphRun:
         """Tell whether another node gets what this one returns."""
         return id in self._wanted
 
-    def has_one_consumer(self, id: str) -> bool:
-        """Tell whether just one node gets what this one returns."""
-        return self._consumers.get(id) == 1 and id not in self.group_of
+    def next_of(self, id: str) -> Node | None:
+        """Return the one task that comes after this one; None when there are several, or none."""
+        after = self._dependents.get(id, ())
+        node = self.nodes[after[0]] if len(after) == 1 else None
+        return None if node is None or node.kind == "group" else node
 
     def scope(self, id: str) -> Any:
         """Return the number of the fail_fast composition that a task belongs to, or None."""
@@ -123,6 +125,7 @@ class GraphRun:
         node = self.nodes[id]
         self.states[id] = state
         self.begun.discard(id)
+        self.ahead.discard(id)
         if value is not None and id in self._wanted:
             self.values[id] = value
         if node.fed and node.after is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 from uuid import uuid4
@@ -100,7 +101,7 @@ def test_given_outputs_when_listed_and_packed_then_links_that_lead_out_are_left_
 def test_given_an_outcome_when_left_then_it_is_read_again_and_half_a_one_is_none(folder: JobFolder) -> None:
     """A worker that dies while it writes leaves nothing to believe."""
     assert folder.read_outcome(1) is None
-    folder.write_outcome(1, {"ok": True, "result": "é\ud800"})
+    folder.write_outcome(1, json.dumps({"ok": True, "result": "é\ud800"}))
     assert folder.read_outcome(1) == {"ok": True, "result": "é\ud800"}
     for broken in (b'{"ok": tr', b"[]", b"", b"\xff"):
         folder.marker(2).write_bytes(broken)
