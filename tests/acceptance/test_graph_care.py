@@ -17,7 +17,7 @@ from tests.rest_client import TERMINAL, RestClient
 from tests.waiting import wait_until
 
 MORE_THAN_RAY_GETS = 70
-"""Nodes; the tracker hands Ray 64 at a time on a small machine."""
+"""Nodes; the tracker hands Ray far fewer at a time on a small machine."""
 
 SCRIPT = (
     WAIT_AT_GATE
