@@ -26,7 +26,7 @@ def leave_outcome(home: JobFolder, uuid: str, attempt: int, outcome: str) -> Non
         outcome: JSON text without a line break.
     """
     line = f'{{"uuid": "{uuid}", "attempt": {attempt}, "outcome": {outcome}}}\n'.encode("ascii")
-    folder = f"{home.path}/outcomes"
+    folder = f"{home.name}/outcomes"
     name = f"{folder}/{_HOST}-{os.getpid()}.jsonl"
     try:
         file = os.open(name, _APPEND, 0o644)

@@ -127,7 +127,7 @@ def run(
     Raises:
         SystemExit: the process was told to end meanwhile; what the script did then says nothing about the job.
     """
-    folder = JobFolder(Path(spec.share), spec.uuid)
+    folder = JobFolder(share_of(spec.share), spec.uuid)
     started = time.time()
     home, path = _home_of(spec.share, spec.home or spec.uuid, spec.script)
     source = _script_as_accepted(str(path), spec.digest)
@@ -141,8 +141,8 @@ def run(
             folder.make(compute_only=bool(spec.config.get("compute_only")))
         told_to_end = stack.enter_context(watched_for_end())
         stack.enter_context(only_one(home.lock, spec.uuid))
-        stack.enter_context(captured_output(folder.log, spec.attempt))
-        stack.enter_context(clean_process(folder.path, path))
+        stack.enter_context(captured_output(f"{folder.name}/job.log", spec.attempt))
+        stack.enter_context(clean_process(folder.name, str(path)))
         report({"kind": "started", "pid": os.getpid(), "node": _HOSTNAME, "time": started})
         if backend is not None:
             stack.enter_context(use_backend(backend))
@@ -256,6 +256,12 @@ def _call_part(spec: RunSpec, script: _Script, folder: JobFolder, progress: Prog
     return results
 
 
+@lru_cache(maxsize=4)
+def share_of(name: str) -> Path:
+    """Return SHARE_PATH as a Path; it hardly ever changes."""
+    return Path(name)
+
+
 @lru_cache(maxsize=16)
 def _home_of(share: str, home: str, script: str) -> tuple[JobFolder, Path]:
     """Return the folder of the job that has the script, and the script's path; a worker often runs the same."""
@@ -304,9 +310,9 @@ def _context(spec: RunSpec, script: Path, folder: JobFolder, progress: Progress)
         **{
             **spec.config,
             "script": str(script),
-            "input_dir": None if compute_only else str(folder.inputs),
+            "input_dir": None if compute_only else f"{folder.name}/inputs",
             "input_file": _input(spec, folder),
-            "output_dir": None if compute_only else str(folder.outputs),
+            "output_dir": None if compute_only else f"{folder.name}/outputs",
             "progress": progress,
             "params": spec.params,
             "entrypoint": spec.entrypoint,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# What lies below `signal`, which makes an enum of every number and of every handler: 25 us of each call.
+import _signal
 import ctypes
 import faulthandler
 import fcntl
@@ -26,7 +28,7 @@ _streams: dict[int, TextIO] = {}
 
 
 @contextmanager
-def only_one(lock: Path, uuid: str) -> Iterator[None]:
+def only_one(lock: str | Path, uuid: str) -> Iterator[None]:
     """Hold the job's lock: an attempt that was given up for lost may still run, and must end before the next begins.
 
     The jobs of a graph share the file, and each locks a byte of its own: to make a file takes ten times as long.
@@ -59,7 +61,7 @@ def watched_for_end() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = signal.getsignal(signal.SIGTERM)
+    before = _signal.getsignal(signal.SIGTERM)
 
     def take(number: int, frame: FrameType | None) -> None:
         told.append(number)
@@ -67,15 +69,15 @@ def watched_for_end() -> Iterator[Callable[[], bool]]:
             before(number, frame)
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, take)
+    _signal.signal(signal.SIGTERM, take)
     try:
         yield lambda: bool(told)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        _signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
-def captured_output(log: Path, attempt: int) -> Iterator[None]:
+def captured_output(log: str, attempt: int) -> Iterator[None]:
     """Send file descriptors 1 and 2 to the job's log, so that C libraries and child processes are caught too."""
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     if attempt > 1:
@@ -129,11 +131,11 @@ def _flush(*streams: TextIO) -> None:
 
 
 @contextmanager
-def clean_process(folder: Path, script: Path) -> Iterator[None]:
+def clean_process(folder: str, script: str) -> Iterator[None]:
     """Give the script its own folder, arguments and environment, and put everything back for the next job."""
     environment, path, arguments, here = _environment(), list(sys.path), list(sys.argv), _current_folder()
     os.chdir(folder)
-    sys.argv = [str(script)]
+    sys.argv = [script]
     try:
         yield
     finally:

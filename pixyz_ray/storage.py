@@ -39,6 +39,11 @@ class JobFolder:
             raise PixyzSecurityViolation(f"{self.uuid!r} is not the id of a job")
 
     @cached_property
+    def name(self) -> str:
+        """The job's folder as text: to put a Path together takes longer than many a system call."""
+        return f"{self.share}/{self.uuid}"
+
+    @cached_property
     def path(self) -> Path:
         """The job's folder."""
         return self.share / self.uuid
@@ -89,7 +94,7 @@ class JobFolder:
 
     def is_given_up(self, attempt: int) -> bool:
         """Tell whether an attempt is being ended by force."""
-        return os.path.exists(f"{self.path}/.given-up-{attempt}")  # noqa: PTH110 - in the way of every job
+        return os.path.exists(f"{self.name}/.given-up-{attempt}")  # noqa: PTH110 - in the way of every job
 
     def _given_up(self, attempt: int) -> Path:
         return self.path / f".given-up-{attempt}"
@@ -117,7 +122,7 @@ class JobFolder:
 
     def make(self, *, compute_only: bool) -> None:
         """Make what a node of a graph needs when it runs; its script is in the folder of the job above it."""
-        folder = str(self.path)
+        folder = self.name
         for path in (folder,) if compute_only else (folder, f"{folder}/inputs", f"{folder}/outputs"):
             with suppress(FileExistsError):
                 os.mkdir(path)  # noqa: PTH102 - in the way of every node

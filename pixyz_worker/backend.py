@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pixyz_worker.outcome import Outcomes
 from pixyz_worker.pc import ProgramContext
-from pixyz_worker.result import Outcomes, ResultHandle
+from pixyz_worker.result import ResultHandle
 
 if TYPE_CHECKING:
     from pixyz_worker.plan import Plan

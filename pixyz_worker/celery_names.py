@@ -13,7 +13,8 @@ from typing import Any
 from pixyz_worker.backend import new_id
 from pixyz_worker.canvas import Canvas, Maker, chain, chord, chunks, group
 from pixyz_worker.exception import PixyzException, PixyzTimeout
-from pixyz_worker.result import TERMINAL_STATES, AsyncResult, GroupResult, allow_join_result, result_from_tuple
+from pixyz_worker.outcome import TERMINAL_STATES
+from pixyz_worker.result import AsyncResult, GroupResult, allow_join_result, result_from_tuple
 from pixyz_worker.tasks import pixyz_execute
 
 

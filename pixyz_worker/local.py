@@ -21,9 +21,10 @@ from pixyz_worker.loader import (
     script_folder,
     unload_script,
 )
+from pixyz_worker.outcome import TaskOutcome
 from pixyz_worker.pc import ProgramContext, copied
 from pixyz_worker.progress import Progress
-from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle, TaskOutcome, task_handles
+from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle, task_handles
 from pixyz_worker.values import NotJson, passed_on, task_record
 
 if TYPE_CHECKING:

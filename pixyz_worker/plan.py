@@ -13,7 +13,8 @@ from typing import Any
 from pixyz_worker.backend import TaskCall, current_backend, new_id
 from pixyz_worker.canvas import UNSET, Canvas, Chain, Chord, Chunks, Group, Signature
 from pixyz_worker.exception import PixyzException
-from pixyz_worker.result import AsyncResult, GroupResult, Outcomes, ResultHandle
+from pixyz_worker.outcome import Outcomes
+from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,9 +16,10 @@ from pixyz_ray.storage import JobFolder
 from pixyz_worker.cause import error_of
 from pixyz_worker.exception import PixyzException, PixyzFileNotFound
 from pixyz_worker.generated import is_generated
+from pixyz_worker.outcome import TaskOutcome
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.plan import Plan, linked
-from pixyz_worker.result import AsyncResult, ResultHandle, TaskOutcome
+from pixyz_worker.result import AsyncResult, ResultHandle
 from pixyz_worker.wire import plan_as_plain
 
 
@@ -36,7 +37,7 @@ class RayBackend:
     def __init__(self, parent: str, home: str, share: Path) -> None:
         self._parent = parent
         self._share = share
-        self._scripts = JobFolder(share, home).script
+        self._home = home
         self._started = 0
         self._ends: set[str] = set()
         self.ends: Container[str] = self._ends
@@ -89,9 +90,12 @@ class RayBackend:
             return TaskOutcome(state=state, error=gone)
         return TaskOutcome(state=state, result=value)
 
+    def _scripts(self) -> Path:
+        return JobFolder(self._share, self._home).script
+
     def _script_name(self, context: ProgramContext) -> str:
         script = Path(context.get("script") or "")
-        if script.parent != self._scripts:
+        if script.parent != self._scripts():
             if not is_generated(script):
                 raise PixyzException(
                     f"{script} is not this job's script; its tasks are entrypoints of the script that was sent"
@@ -101,7 +105,7 @@ class RayBackend:
 
     def _add_script(self, script: Path) -> None:
         """Put a script made of a function beside the job's own; its name tells its content."""
-        target = self._scripts / script.name
+        target = self._scripts() / script.name
         if not target.exists():
             part = target.with_name(f"{target.name}.{os.getpid()}.part")
             part.write_bytes(script.read_bytes())

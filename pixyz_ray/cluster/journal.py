@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ _LAZY_DELAY_S = 0.05
 _RETRY_DELAY_S = 0.5
 _QUICK_S = 0.001
 _MIN_INTERVAL_S = 0.002
+_PATIENT_S = 0.01
 
 
 class Journal:
@@ -31,7 +33,7 @@ class Journal:
         self._changed: dict[str, Job] = {}
         self._soon: dict[str, Job] = {}
         self._then: list[tuple[Job, Callable[[], None]]] = []
-        self._flushing = False
+        self._due = math.inf
         self._flushed = 0.0
         self._graphs: list[Graph] = []
         self._ended_graphs: list[str] = []
@@ -60,12 +62,18 @@ class Journal:
         """
         await self._gather(self._unsynced, self._sync)
 
-    def change(self, job: Job, then: Callable[[], None]) -> None:
-        """Write a job's change, however long the store does not take it, and only then do what follows."""
+    def change(self, job: Job, then: Callable[[], None], *, patient: bool = False) -> None:
+        """Write a job's change, however long the store does not take it, and only then do what follows.
+
+        Args:
+            job: the changed job.
+            then: what follows.
+            patient: whether nobody waits for it, so that it can go with others.
+        """
         self._soon.pop(job.uuid, None)
         self._changed[job.uuid] = job
         self._then.append((job, then))
-        self._flush_soon()
+        self._flush_soon(_PATIENT_S if patient else 0.0)
 
     def change_soon(self, job: Job) -> None:
         """Write a change that may be lost, such as the start of a run, a little later: a quick job has ended then."""
@@ -84,7 +92,7 @@ class Journal:
 
     def flush(self) -> None:
         """Commit what has gathered, now."""
-        self._flushing = False
+        self._due = math.inf
         self._flushed = asyncio.get_running_loop().time()
         changed, graphs, ended, waiting = self._changed, self._graphs, self._ended_graphs, self._uncommitted
         self._changed, self._graphs, self._ended_graphs, self._uncommitted = {}, [], [], []
@@ -110,12 +118,18 @@ class Journal:
         self._flush_soon()
         await future
 
-    def _flush_soon(self) -> None:
+    def _flush_soon(self, patience_s: float = 0.0) -> None:
         """Commit in the next turn of the loop; in a flood, what comes in a few milliseconds goes together."""
-        if not self._flushing:
-            self._flushing = True
-            loop = asyncio.get_running_loop()
-            loop.call_at(max(loop.time(), self._flushed + _MIN_INTERVAL_S), self.flush)
+        loop = asyncio.get_running_loop()
+        due = max(loop.time() + patience_s, self._flushed + _MIN_INTERVAL_S)
+        if due < self._due:
+            self._due = due
+            loop.call_at(due, self._flush_when_due, due)
+
+    def _flush_when_due(self, due: float) -> None:
+        # Another flush may have come between, or one that was due earlier.
+        if due == self._due:
+            self.flush()
 
     def _gather(self, waiting: list[asyncio.Future[None]], work: Callable[[], None]) -> asyncio.Future[None]:
         """Do some work once for all who want it in this turn of the event loop."""

@@ -31,6 +31,7 @@ from pixyz_worker.exception import InternalError
 
 _log = logging.getLogger(__name__)
 _RECENT = 2000
+_HANDOVER_S = 0.0015
 
 
 class Followers(Protocol):
@@ -45,6 +46,12 @@ class Followers(Protocol):
     def members(self, group: Job) -> list[Job]:
         """Return the jobs of a group's members."""
 
+    def started(self, uuid: str) -> None:
+        """Take note that a job has begun to run."""
+
+    def hands_over(self, uuid: str) -> bool:
+        """Tell whether Ray has been given what comes after a job."""
+
     def failed(self, uuid: str) -> None:
         """Take note that an attempt of a job has failed, whether there will be another or not."""
 
@@ -54,11 +61,8 @@ class Followers(Protocol):
     def feed_again(self, uuid: str) -> Feed | None:
         """Return what a node's params are made of, without what may be lost."""
 
-    def awaited(self, live: LiveJob) -> bool:
-        """Show how far the graph is that a job has begun to wait for; tell whether it goes on."""
-
-    def awaited_in_vain(self, live: LiveJob) -> None:
-        """Show the tasks of a graph that had ended before a job began to wait for it."""
+    def wait_for(self, live: LiveJob, job: Job) -> None:
+        """Let a job last until the one that it awaits has ended."""
 
 
 class Lifecycle:
@@ -230,7 +234,12 @@ class Lifecycle:
         """Take what a worker says of the end of an attempt."""
         live = self.live.get(uuid)
         # Of an attempt that is being ended only Ray's answer counts: before it, the process is still there.
-        if live is not None and live.stopped_for is None:
+        if live is None or live.stopped_for is not None:
+            return
+        if self.followers.hands_over(uuid):
+            # Ray goes on by itself; while it does, both need the processor, and nothing here is urgent.
+            asyncio.get_running_loop().call_later(_HANDOVER_S, self.take_outcome, live, attempt, outcome)
+        else:
             self.take_outcome(live, attempt, outcome)
 
     def take_event(self, uuid: str, attempt: int, event: Mapping[str, Any]) -> None:
@@ -251,6 +260,7 @@ class Lifecycle:
         self.journal.change_soon(live.record)
         loop = asyncio.get_running_loop()
         live.overdue = loop.call_later(self._limit(job), self._overdue, live, len(job.attempts))
+        self.followers.started(job.uuid)
 
     def _limit(self, job: Job) -> float:
         return min(job.time_limit, self.settings.time_limit_of(self.settings.queue_table[job.queue]))
@@ -286,14 +296,14 @@ class Lifecycle:
             assert failure is not None
             self._failed(live, job, failure, str(outcome["error"]))
         else:
-            self.wait_for(live, replace(job, awaits=outcome["awaits"], result=None))
+            self.followers.wait_for(live, replace(job, awaits=outcome["awaits"], result=None))
 
     def _failed(self, live: LiveJob, job: Job, failure: FailureClass, error: str) -> None:
         """End a job whose attempt failed, or begin its next attempt."""
         self.followers.failed(job.uuid)
         queue = after_failure(self.settings.queue_table, job.queue, failure, job.failures)
         if queue is None or job.interruptions > MAX_INTERRUPTIONS:
-            self.settle(live, job.become(JobState.FAILURE, error=error))
+            self.settle(live, job.become(JobState.FAILURE, error=error, stopped=job.attempts[-1].stopped))
             return
         live.settling = True
         live.start_over()
@@ -307,7 +317,8 @@ class Lifecycle:
         """Write a job's end, then show it: a client must never see an end that a restart could take back."""
         live.settling = True
         self.followers.ended(live, job)
-        self.journal.change(job, lambda: self._show_end(live, job, then))
+        unseen = job.graph is not None and then is None and job.uuid not in self._on_end and not live.is_watched
+        self.journal.change(job, lambda: self._show_end(live, job, then), patient=unseen)
 
     def _show_end(self, live: LiveJob, job: Job, then: Callable[[], None] | None) -> None:
         self.change(live, job)
@@ -342,69 +353,6 @@ class Lifecycle:
         if old is not None:
             self.counts[old] = max(0, self.counts.get(old, 0) - number)
         self.counts[new] = self.counts.get(new, 0) + number
-
-    # --- Waiting for another job -------------------------------------------------------------------------------------
-
-    def wait_for(self, live: LiveJob, job: Job) -> None:
-        """Let a job last until the one that it awaits has ended; no worker is held meanwhile."""
-        live.settling = True
-        live.reference = live.value = None
-        if job.state is not JobState.RUNNING:
-            job = job.become(JobState.RUNNING)
-
-        def wait() -> None:
-            self.change(live, job)
-            live.settling = False
-            self.watch_awaited(live)
-
-        self.journal.change(job, wait)
-
-    def watch_awaited(self, live: LiveJob) -> None:
-        """Hear of the end of the job that this one awaits, or of the end of its patience."""
-        job = live.record
-        assert job.awaits is not None
-        if job.wait_timeout is not None:
-            left = max(0.0, (job.attempts[-1].stopped or time.time()) + job.wait_timeout - time.time())
-            live.overdue = asyncio.get_running_loop().call_later(left, self._waited_too_long, live)
-        goes_on = self.followers.awaited(live)
-
-        def ended(awaited: Job) -> None:
-            if not goes_on:
-                self.followers.awaited_in_vain(live)
-            self._awaited_ended(live, awaited)
-
-        try:
-            self.on_end(job.awaits, ended)
-        except UnknownJob:
-            self._end_waiting(live, f"The awaited job {job.awaits} is not known any more.", FailureClass.INTERNAL)
-
-    def _awaited_ended(self, live: LiveJob, awaited: Job) -> None:
-        if live.settling or live.record.state.terminal:
-            return
-        if awaited.state is JobState.SUCCESS and not awaited.opaque:
-            result = self.result_of(awaited)
-            job = live.with_ended_steps().become(JobState.SUCCESS, error=None, result=result)
-            self.settle(live, job)
-        elif awaited.state is JobState.SUCCESS:
-            kind = (awaited.result or {}).get("type")
-            self._end_waiting(live, f"The result is not JSON: it is of type {kind}.", FailureClass.USER_ERROR)
-        else:
-            error = f"Task {awaited.uuid} ({awaited.name}) ended with {awaited.state}.\n{awaited.error or ''}".rstrip()
-            self._end_waiting(live, error, FailureClass.DEPENDENCY_FAILED)
-
-    def _waited_too_long(self, live: LiveJob) -> None:
-        seconds = live.record.wait_timeout
-        text = (
-            f"PixyzTimeout: The graph did not end within the {seconds:g} s that @pixyz_schedule(timeout=...) gives it."
-        )
-        self._end_waiting(live, text, FailureClass.TIMEOUT)
-
-    def _end_waiting(self, live: LiveJob, error: str, failure: FailureClass) -> None:
-        if not (live.settling or live.record.state.terminal):
-            job = live.job
-            if job.attempts:
-                job = job.with_attempt({"failure": failure})
-            self.settle(live, job.become(JobState.FAILURE, error=error))
 
     # --- After a restart ---------------------------------------------------------------------------------------------
 

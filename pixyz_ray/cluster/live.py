@@ -130,6 +130,11 @@ class LiveJob:
         self.publish()
 
     @property
+    def is_watched(self) -> bool:
+        """Whether somebody is told of every change."""
+        return bool(self._watchers)
+
+    @property
     def has_nothing_to_begin_with(self) -> bool:
         """Whether what Ray says of its attempt may be true of one before it, whose result it was to get."""
         waited = self.feed is not None and bool(self.feed.references)
@@ -151,7 +156,7 @@ class LiveJob:
             return self.job.with_attempt(ended, **changes)
         job = self.record
         attempts = (*job.attempts[:-1], replace(job.attempts[-1], **ended))
-        return job.become(state, error=outcome.get("error"), attempts=attempts, **changes)
+        return job.become(state, error=outcome.get("error"), stopped=ended["stopped"], attempts=attempts, **changes)
 
     def closed(self, failure: FailureClass) -> Job:
         """Return the record with its running attempt, if there is one, ended now."""

@@ -18,7 +18,7 @@ from pixyz_ray.cluster.event_line import EventLine
 from pixyz_ray.jobs import FailureClass
 from pixyz_ray.node_outcomes import leave_outcome
 from pixyz_ray.outcome import Outcome
-from pixyz_ray.runner import RunSpec, run
+from pixyz_ray.runner import RunSpec, run, share_of
 from pixyz_ray.storage import JobFolder
 from pixyz_worker.exception import PixyzFileNotFound
 
@@ -59,7 +59,7 @@ class _Attempt:
     """What is told of one attempt while it runs and when it ends."""
 
     def __init__(self, spec: RunSpec, endpoint: Endpoint) -> None:
-        self.share = Path(spec.share)
+        self.share = share_of(spec.share)
         self._uuid = spec.uuid
         self._number = spec.attempt
         self._endpoint = endpoint

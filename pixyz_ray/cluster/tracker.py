@@ -207,6 +207,6 @@ class Tracker:
         Recovery(self._jobs, self._graphs).recover()
         for live in list(self._jobs.live.values()):
             if live.record.awaits is not None:
-                self._jobs.watch_awaited(live)
+                self._graphs.awaiting.watch(live)
             elif live.record.graph is None:
                 self._jobs.begin(self._jobs.take_up(live))

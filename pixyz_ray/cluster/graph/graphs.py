@@ -12,16 +12,16 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pixyz_ray.cluster.graph.awaiting import Awaiting
 from pixyz_ray.cluster.graph.intake import Intake
 from pixyz_ray.cluster.graph.lookup import GraphLookup
 from pixyz_ray.cluster.graph.run import GraphRun, Value
 from pixyz_ray.cluster.graph.runs import GraphRuns
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import Feed, LiveJob
-from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.storage import JobFolder
 from pixyz_worker.cause import not_run as not_run_text
@@ -43,6 +43,7 @@ class Graphs:
         self._jobs = jobs
         self.runs = GraphRuns()
         self.lookup = GraphLookup(jobs, self.runs)
+        self.awaiting = Awaiting(jobs, self.runs)
         self.intake = Intake(jobs.store, self.runs, jobs.settings)
         self._rotation: deque[GraphRun] = deque()
         self._in_flight: set[str] = set()
@@ -86,7 +87,7 @@ class Graphs:
 
         def begin(live: LiveJob) -> None:
             self._begin(run)
-            self._jobs.watch_awaited(live)
+            self.awaiting.watch(live)
 
         with self.runs.coming_in(run):
             job = job.become(JobState.RUNNING, started=time.time(), awaits=run.graph.uuid)
@@ -114,7 +115,6 @@ class Graphs:
         if id in run.ahead:
             run.ahead.discard(id)
             self._in_flight.add(id)
-            self._launch_next(run, id)
             return
         if run.nodes[id].kind != "group":
             if not run.ready:
@@ -143,12 +143,18 @@ class Graphs:
             live = self._jobs.live.get(id)
             job = live.record if live is not None else run.job(id)
             self._jobs.start(job, self._feed(run, id), wants_value=run.is_wanted(id))
-            self._launch_next(run, id)
 
-    def _launch_next(self, run: GraphRun, id: str) -> None:
-        """Give Ray the one task that comes after this one, too: it can begin as soon as this one has returned."""
-        live, node = self._jobs.live[id], run.next_of(id)
-        if node is None or live.reference is None or live.record.wait or node.id in run.begun or node.id in run.states:
+    def started(self, uuid: str) -> None:
+        """Give Ray the one task that comes after one that has started: it can begin as soon as that has returned.
+
+        Not sooner: what the tracker does while Ray hands over from one task to the next makes both wait.
+        """
+        run = self.runs.of(uuid)
+        node = run.next_of(uuid) if run is not None else None
+        if run is None or node is None or node.id in run.begun or node.id in run.states:
+            return
+        live = self._jobs.live[uuid]
+        if live.reference is None or live.record.wait:
             return
         feed = Feed(["ref", 0], [live.value]) if node.fed else Feed(None, [live.reference])
         run.begun.add(node.id)
@@ -168,6 +174,12 @@ class Graphs:
         """Tell whether a node was launched ahead of its turn, which has not come yet."""
         run = self.runs.of(uuid)
         return run is not None and uuid in run.ahead
+
+    def hands_over(self, uuid: str) -> bool:
+        """Tell whether Ray has been given what comes after a job."""
+        run = self.runs.of(uuid)
+        node = run.next_of(uuid) if run is not None else None
+        return run is not None and node is not None and node.id in run.ahead
 
     def failed(self, uuid: str) -> None:
         """Take back what was launched ahead, after an attempt that has failed."""
@@ -253,7 +265,7 @@ class Graphs:
             self._member_ended(run, group, job)
         if well and job.opaque and live.value is not None:
             asyncio.get_running_loop().call_later(_KEEP_AFTER_S, self._keep, run, job.uuid)
-        self._tell_parent(run, job)
+        self.awaiting.tell(run, job)
         if run.over:
             self.end(run)
 
@@ -294,26 +306,6 @@ class Graphs:
         run.failed_scopes[scope] = job.uuid
         rest = [id for id in run.in_scope(scope) if id not in run.dependents(job.uuid)]
         self._jobs.begin(self.cancel(rest, not_wanted(job.uuid)))
-
-    def _tell_parent(self, run: GraphRun, job: Job) -> None:
-        """Show the end of a task as a step of the job that waits for the graph."""
-        parent = self._jobs.live.get(run.parent_id)
-        if parent is None or parent.record.awaits != run.graph.uuid or job.kind == "group":
-            return
-        _show_step(parent, job.uuid, job.state)
-
-    def awaited(self, live: LiveJob) -> bool:
-        """Show how far the graph is that a job has begun to wait for; tell whether it goes on."""
-        run = self.runs.get(live.record.awaits or "")
-        if run is not None:
-            _show_steps(live, run.graph, run.states)
-        return run is not None
-
-    def awaited_in_vain(self, live: LiveJob) -> None:
-        """Show the tasks of a graph that had ended before a job began to wait for it."""
-        assert live.record.awaits is not None
-        graph = self._jobs.store.graph(live.record.awaits)
-        _show_steps(live, graph, {id: self._jobs.find(id).state for id in graph.nodes})
 
     def end(self, run: GraphRun) -> None:
         """Take note that a graph has ended."""
@@ -357,6 +349,10 @@ class Graphs:
         """Return the job of a node whose turn has not come, or None."""
         return self.runs.waiting(uuid)
 
+    def wait_for(self, live: LiveJob, job: Job) -> None:
+        """Let a job last until the one that it awaits has ended."""
+        self.awaiting.wait_for(live, job)
+
     def members(self, group: Job) -> list[Job]:
         """Return the jobs of a group's members."""
         return self.lookup.members(group)
@@ -365,14 +361,3 @@ class Graphs:
 def _shape_of(job: Job) -> list[Any]:
     """Return the shape of a value that the record, or the share, has."""
     return ["kept", job.uuid] if job.opaque else ["value", job.value]
-
-
-def _show_steps(parent: LiveJob, graph: Graph, states: Mapping[str, JobState]) -> None:
-    parent.take_event({"kind": "total", "total": graph.tasks})
-    for id, state in states.items():
-        if graph.nodes[id].kind != "group" and state.terminal:
-            _show_step(parent, id, state)
-
-
-def _show_step(parent: LiveJob, id: str, state: JobState) -> None:
-    parent.take_event({"kind": "step", "time": time.time(), "info": f"Task {id}: {state}"})

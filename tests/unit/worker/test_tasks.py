@@ -12,9 +12,10 @@ import pytest
 from pixyz_worker.backend import current_backend, use_backend
 from pixyz_worker.exception import InvalidScript, PixyzException, PixyzExitFault, PixyzTimeout
 from pixyz_worker.local import LocalBackend, LocalPixyzTask
+from pixyz_worker.outcome import TaskOutcome
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.plan import Plan, TaskNode, handles_of
-from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle, TaskOutcome
+from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle
 from pixyz_worker.tasks import pixyz_execute, subtask_async
 
 BODY = """

@@ -1,0 +1,122 @@
+"""Awaiting: a job whose script has returned a handle lasts until what the handle stands for has ended.
+
+The script's process is over by then. The tracker waits for it, which costs nothing and outlives a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from pixyz_ray.cluster.errors import UnknownJob
+from pixyz_ray.cluster.graph.run import GraphRun
+from pixyz_ray.cluster.graph.runs import GraphRuns
+from pixyz_ray.cluster.lifecycle import Lifecycle
+from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.graphs import Graph
+from pixyz_ray.jobs import FailureClass, Job, JobState
+
+
+class Awaiting:
+    """Jobs that wait for others.
+
+    Args:
+        jobs: where they live.
+        runs: the graphs that have not ended.
+    """
+
+    def __init__(self, jobs: Lifecycle, runs: GraphRuns) -> None:
+        self._jobs = jobs
+        self._runs = runs
+
+    def wait_for(self, live: LiveJob, job: Job) -> None:
+        """Write down that a job awaits another, then wait."""
+        live.settling = True
+        live.reference = live.value = None
+        if job.state is not JobState.RUNNING:
+            job = job.become(JobState.RUNNING)
+
+        def wait() -> None:
+            self._jobs.change(live, job)
+            live.settling = False
+            self.watch(live)
+
+        self._jobs.journal.change(job, wait)
+
+    def watch(self, live: LiveJob) -> None:
+        """Hear of the end of the job that this one awaits, or of the end of its patience."""
+        job = live.record
+        assert job.awaits is not None
+        if job.wait_timeout is not None:
+            left = max(0.0, (job.attempts[-1].stopped or time.time()) + job.wait_timeout - time.time())
+            live.overdue = asyncio.get_running_loop().call_later(left, self._waited_too_long, live)
+        run = self._runs.get(job.awaits)
+        if run is not None:
+            _show_steps(live, run.graph, run.states)
+
+        def ended(awaited: Job) -> None:
+            if run is None:
+                self._show_past(live)
+            self._ended(live, awaited)
+
+        try:
+            self._jobs.on_end(job.awaits, ended)
+        except UnknownJob:
+            self._fail(live, f"The awaited job {job.awaits} is not known any more.", FailureClass.INTERNAL)
+
+    def tell(self, run: GraphRun, job: Job) -> None:
+        """Show the end of a task as a step of the job that waits for its graph."""
+        parent = self._jobs.live.get(run.parent_id)
+        if parent is not None and parent.record.awaits == run.graph.uuid and job.kind != "group":
+            _show_step(parent, job.uuid, job.state)
+
+    def _show_past(self, live: LiveJob) -> None:
+        """Show the tasks of a graph that had ended before the job began to wait for it."""
+        assert live.record.awaits is not None
+        graph = self._jobs.store.graph(live.record.awaits)
+        _show_steps(live, graph, {id: self._jobs.find(id).state for id in graph.nodes})
+
+    def _ended(self, live: LiveJob, awaited: Job) -> None:
+        if live.settling or live.record.state.terminal:
+            return
+        if awaited.state is not JobState.SUCCESS:
+            error = f"Task {awaited.uuid} ({awaited.name}) ended with {awaited.state}.\n{awaited.error or ''}".rstrip()
+            self._fail(live, error, FailureClass.DEPENDENCY_FAILED)
+        elif opaque := self._first_opaque(awaited):
+            kind = (opaque.result or {}).get("type")
+            sentence = f"The result is not JSON: that of task {opaque.uuid} is of type {kind}."
+            self._fail(live, sentence, FailureClass.USER_ERROR)
+        else:
+            result = self._jobs.result_of(awaited)
+            self._jobs.settle(live, live.with_ended_steps().become(JobState.SUCCESS, error=None, result=result))
+
+    def _first_opaque(self, job: Job) -> Job | None:
+        """Return the first job whose result makes this one's and is not JSON."""
+        if job.kind != "group":
+            return job if job.opaque else None
+        found = (self._first_opaque(member) for member in self._jobs.followers.members(job))
+        return next((member for member in found if member is not None), None)
+
+    def _waited_too_long(self, live: LiveJob) -> None:
+        seconds = live.record.wait_timeout
+        text = f"The graph did not end within the {seconds:g} s that @pixyz_schedule(timeout=...) gives it."
+        self._fail(live, f"PixyzTimeout: {text}", FailureClass.TIMEOUT)
+
+    def _fail(self, live: LiveJob, error: str, failure: FailureClass) -> None:
+        if not (live.settling or live.record.state.terminal):
+            job = live.job
+            if job.attempts:
+                job = job.with_attempt({"failure": failure})
+            self._jobs.settle(live, job.become(JobState.FAILURE, error=error))
+
+
+def _show_steps(parent: LiveJob, graph: Graph, states: Mapping[str, JobState]) -> None:
+    parent.take_event({"kind": "total", "total": graph.tasks})
+    for id, state in states.items():
+        if graph.nodes[id].kind != "group" and state.terminal:
+            _show_step(parent, id, state)
+
+
+def _show_step(parent: LiveJob, id: str, state: JobState) -> None:
+    parent.take_event({"kind": "step", "time": time.time(), "info": f"Task {id}: {state}"})
