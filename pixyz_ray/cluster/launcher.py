@@ -19,7 +19,7 @@ from pixyz_ray.queues import Queue, ray_options
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
 
-_KILL_PATIENCE_S = 60.0
+_KILL_PATIENCE_S = 10.0
 _MIN_WINDOW = 16
 _WINDOW_PER_CPU = 4
 
@@ -66,7 +66,7 @@ class Launcher:
 
         Only by force: asking first and then forcing hangs on a loop that never gives up the interpreter.
         """
-        if reference is None:
+        if reference is None or _is_over(reference):
             return
         JobFolder(self._settings.share_path, job.uuid).give_up(len(job.attempts))
         if job.attempts and job.attempts[-1].pid is not None:
@@ -121,6 +121,12 @@ class Launcher:
 
     def _options(self, queue: Queue) -> dict[str, Any]:
         return ray_options(queue, cluster_has_gpus=self._has_gpus)
+
+
+def _is_over(reference: Any) -> bool:
+    """Tell whether a task has ended by itself: its worker may be at another one already."""
+    over, _ = ray.wait([reference], timeout=0, fetch_local=False)
+    return bool(over)
 
 
 def _cluster_resource(name: str) -> float:

@@ -275,6 +275,8 @@ def test_given_a_member_that_always_crashes_when_run_then_its_graph_fails(rest: 
     """And says which one it was."""
     root = rest.end(start(rest, "with_crash", params={"tries": str(tmp_path / "tries"), "times": 9}))
     (node,) = [node for node in rest.get(f"/jobs/{root['uuid']}/graph")["nodes"] if node["entrypoint"] == "crash"]
+    attempts = rest.details(node["id"])["attempts"]
+    assert [(each["queue"], each["failure"]) for each in attempts] == [("cpu", "crash"), ("gpuhigh", "crash")], attempts
     assert (root["status"], node["state"], node["retry"]) == ("FAILURE", "FAILURE", 1)
     assert f"Not run, because task {node['id']} (crash) failed: The job's process ended abruptly" in root["error"]
 

@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from pixyz_ray.client import Client
+from pixyz_ray.node_outcomes import find_outcome
+from pixyz_ray.storage import JobFolder
 from pixyz_worker import ProgramContext, chain, chord, pixyz_execute
 from tests.integration.graph_cases import CASES, FEW, NOT_AWAITED, SCRIPT
 from tests.platforms import TestPlatform
@@ -122,8 +124,8 @@ class Graphs:
         found = self.platform.processes("ray::TrackerActor")
         found[0].send_signal(signal.SIGSTOP)
         (self.folder / "unheard").touch()
-        outcome = self.platform.home / "share" / self.nodes["unheard"][0] / "outcome-1.json"
-        wait_until(outcome.is_file, "the task has left its outcome")
+        home = JobFolder(self.platform.home / "share", self.roots["unheard"])
+        wait_until(lambda: find_outcome(home, self.nodes["unheard"][0], 1), "the task has left its outcome")
 
 
 @pytest.fixture
