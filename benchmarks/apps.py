@@ -30,11 +30,17 @@ def no_op() -> float:
     return time.time()
 
 
+def _note(notes: str, figure: float) -> None:
+    with Path(notes).open("a") as file:
+        file.write(f"{figure}\n")
+
+
 @ray.remote(max_retries=0)
-def _step(params: Any) -> Any:
+def _step(params: float, notes: str) -> float:
     now = time.time()
-    gaps = [*params["gaps"], now - params["end"]] if params["end"] else []
-    return {"gaps": gaps, "end": time.time()}
+    if params:
+        _note(notes, now - params)
+    return time.time()
 
 
 @ray.remote(max_retries=0)
@@ -55,8 +61,9 @@ def _make(megabytes: int) -> Any:
 
 
 @ray.remote(max_retries=0)
-def _hand_on(params: Any) -> Any:
-    params[0]
+def _hand_on(params: Any, notes: str) -> Any:
+    status = Path("/proc/self/status").read_text()
+    _note(notes, 1024 * float(status.partition("RssAnon:")[2].split()[0]))
     return params
 
 
@@ -65,31 +72,31 @@ def _add_up(params: Any) -> float:
     return float(params.sum())
 
 
-def chain(n: int) -> list[float]:
-    """Return the seconds between the tasks of a chain, which is submitted whole, each with a reference to the last."""
-    value: Any = {"gaps": [], "end": 0}
+def chain(n: int, notes: str) -> float:
+    """Run a chain, submitted whole, each task with a reference to the last; each notes how long it took to begin."""
+    value: Any = 0
     for _ in range(n):
-        value = _step.remote(value)
-    gaps: list[float] = ray.get(value)["gaps"]
-    return gaps
+        value = _step.remote(value, notes)
+    end: float = ray.get(value)
+    return end
 
 
-def group(n: int) -> int:
+def group(n: int, notes: str) -> int:
     """Run so many tasks, submitted in a loop."""
     return len(ray.get([_noop.remote(number) for number in range(n)]))
 
 
-def chord(n: int) -> int:
+def chord(n: int, notes: str) -> int:
     """Run so many tasks, and one that gets all their results."""
     count: int = ray.get(_count.remote(*[_noop.remote(number) for number in range(n)]))
     return count
 
 
-def array(n: int) -> float:
-    """Pass an array of so many MiB through a chain of five."""
+def array(n: int, notes: str) -> float:
+    """Pass an array of so many MiB through a chain of five; those in the middle note their private memory."""
     value = _make.remote(n)
     for _ in range(3):
-        value = _hand_on.remote(value)
+        value = _hand_on.remote(value, notes)
     total: float = ray.get(_add_up.remote(value))
     return total
 

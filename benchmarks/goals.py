@@ -80,7 +80,12 @@ GOALS: tuple[Goal, ...] = (
     Goal(key="group-memory", figure="graphs", title="tracker's memory for each of its tasks", limit=5, unit="KiB"),
     Goal(key="chord-whole", figure="graphs", title="large chord, POST → SUCCESS", limit=None),
     Goal(key="array-time", figure="graphs", title="large array through a chain of 5, POST → SUCCESS", limit=None),
-    Goal(key="array-memory", figure="graphs", title="the same: highest memory above that before", limit=None),
+    Goal(
+        key="array-memory",
+        figure="graphs",
+        title="the same: memory of a task that hands it on",
+        limit=None,
+    ),
     Goal(key="get-job", figure="reads", title="`GET /jobs/{id}` p50, to `GET /`", limit=1.5),
     Goal(key="get-running-job", figure="reads", title="the same of a job that runs", limit=1.5),
     Goal(key="list-jobs", figure="reads", title="`GET /jobs?limit=100` p50, to `GET /`", limit=None),

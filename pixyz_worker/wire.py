@@ -54,11 +54,23 @@ class _Calls:
         self._script_name = script_name
         self.table: list[dict[str, Any]] = []
         self._numbers: dict[str, int] = {}
+        self._seen: dict[Any, int] = {}
         self._scopes: dict[str, int] = {}
 
     def add(self, call: TaskCall) -> tuple[int, Any]:
         """The number of a call, and its params."""
         _check(call.params, "params")
+        # A large group has one context and the same options ten thousand times over.
+        same = (id(call.context), *sorted(call.options.items(), key=lambda option: option[0]))
+        try:
+            number = self._seen.get(same)
+        except TypeError:  # an option that cannot be hashed
+            return self._number(call), call.params
+        if number is None:
+            number = self._seen[same] = self._number(call)
+        return number, call.params
+
+    def _number(self, call: TaskCall) -> int:
         entry: dict[str, Any] = {
             "script": self._script_name(call.context),
             "context": _known(call.context, _CONTEXT),
@@ -71,7 +83,7 @@ class _Calls:
         if key not in self._numbers:
             self._numbers[key] = len(self.table)
             self.table.append(entry)
-        return self._numbers[key], call.params
+        return self._numbers[key]
 
 
 def _known(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import statistics
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
 
-from benchmarks.figures.startup import family, pss
+from benchmarks.figures.startup import family
 from benchmarks.goals import Result, compare
 from benchmarks.load import Connection, Form, Refused
 from benchmarks.sides import Sides, in_turn
 
-_SCRIPT = b"""import time
+_SCRIPT = """import time
 from pixyz_worker.script import *
+
+
+def note(text):
+    with open("@NOTES@", "a") as file:
+        file.write(f"{text}\\n")
 
 
 def noop(pc, params):
@@ -24,8 +30,9 @@ def noop(pc, params):
 
 def step(pc, params):
     now = time.time()
-    gaps = [*params["gaps"], now - params["end"]] if params["end"] else []
-    return {"gaps": gaps, "end": time.time()}
+    if params:
+        note(now - params)
+    return time.time()
 
 
 def count(pc, params):
@@ -39,7 +46,8 @@ def make(pc, params):
 
 
 def hand_on(pc, params):
-    params[0]
+    with open("/proc/self/status") as file:
+        note(1024 * float(file.read().partition("RssAnon:")[2].split()[0]))
     return params
 
 
@@ -48,16 +56,17 @@ def add_up(pc, params):
 
 
 def composed(kind, n, pc):
-    def task(name, *params):
-        return pixyz_execute.s(*params, pc=pc.clone(entrypoint=name, raw=True, compute_only=True))
+    def task(name):
+        context = pc.clone(entrypoint=name, raw=True, compute_only=True)
+        return lambda *params: pixyz_execute.s(*params, pc=context)
 
     if kind == "chain":
-        return chain(task("step", {"gaps": [], "end": 0}), *[task("step") for _ in range(n - 1)])
+        return chain(task("step")(0), *[task("step")() for _ in range(n - 1)])
     if kind == "group":
-        return group(task("noop", number) for number in range(n))
+        return group(map(task("noop"), range(n)))
     if kind == "chord":
-        return chord([task("noop", number) for number in range(n)], task("count"))
-    return chain(task("make", n), *[task("hand_on") for _ in range(3)], task("add_up"))
+        return chord(map(task("noop"), range(n)), task("count")())
+    return chain(task("make")(n), *[task("hand_on")() for _ in range(3)], task("add_up")())
 
 
 @pixyz_schedule(wait=True)
@@ -70,10 +79,12 @@ _LOOK_EVERY_S = 0.02
 
 def graphs(sides: Sides) -> list[Result]:
     """Chains, groups, chords and a large array, in turn with bare Ray tasks that do the same."""
+    notes = sides.folder / "notes"
     with sides.ours.connect() as ours, sides.bare.connect() as bare:
         for kind in ("chain", "group", "chord"):
-            _run(ours, kind, 200)
-            bare.get(f"/{kind}s/200")
+            _run(sides, ours, kind, 200)
+            _run_bare(sides, bare, kind, 200)
+        notes.unlink()
         return [
             *_chain(sides, ours, bare),
             *_group(sides, ours, bare),
@@ -87,8 +98,8 @@ def _chain(sides: Sides, ours: Connection, bare: Connection) -> list[Result]:
     steps = sides.scale.chain
     values = in_turn(
         sides.scale.blocks,
-        lambda: statistics.median(_run(ours, "chain", steps)["gaps"]),
-        lambda: statistics.median(bare.get_json(f"/chains/{steps}")),
+        lambda: statistics.median(_noted(sides, lambda: _run(sides, ours, "chain", steps))),
+        lambda: statistics.median(_noted(sides, lambda: _run_bare(sides, bare, "chain", steps))),
     )
     return [
         compare("chain-step", *values, "{:.2f} ms", _MS),
@@ -104,65 +115,78 @@ def _group(sides: Sides, ours: Connection, bare: Connection) -> list[Result]:
     def ours_rate() -> float:
         with _Peak(_tracker(sides), lambda process: process.memory_info().rss) as peak:
             began = time.perf_counter()
-            _run(ours, "group", n)
+            _run(sides, ours, "group", n)
             rate = n / (time.perf_counter() - began)
         growth.append(peak.growth / n / 1024)
         return rate
 
-    rates = in_turn(sides.scale.group_blocks, ours_rate, lambda: n / _seconds(bare, "group", n))
+    rates = in_turn(sides.scale.group_blocks, ours_rate, lambda: n / _seconds(sides, bare, "group", n))
     # The first has filled what stays filled, such as the list of the jobs that ended last.
     memory = Result(key="group-memory", ours=f"{statistics.median(growth):.2f} KiB", values=tuple(growth))
     return [compare("group", *rates, "{:.0f} /s"), memory]
 
 
 def _array(sides: Sides, ours: Connection, bare: Connection) -> list[Result]:
-    """An array that goes through five tasks: time, and the highest memory of all processes of a side."""
+    """An array that goes through five tasks: time, and the private memory of the processes that hand it on."""
     size = sides.scale.array_mb
-    peaks: list[list[float]] = [[], []]
+    private: list[list[float]] = [[], []]
 
-    def ours_seconds() -> float:
-        processes = family(sides.ours.running.session, sides.ours.running.pid)
-        with _Peak(processes, _pss_of) as peak:
-            began = time.perf_counter()
-            _run(ours, "array", size)
-            seconds = time.perf_counter() - began
-        peaks[0].append(peak.growth)
-        return seconds
+    def seconds(run: Callable[[], object], kept: list[float]) -> float:
+        began = time.perf_counter()
+        kept.append(max(_noted(sides, run)))
+        return time.perf_counter() - began
 
-    def bare_seconds() -> float:
-        with _Peak(family(sides.bare.session, None), _pss_of) as peak:
-            seconds = _seconds(bare, "array", size)
-        peaks[1].append(peak.growth)
-        return seconds
-
-    ours_seconds(), bare_seconds()
-    peaks[0].clear(), peaks[1].clear()
-    values = in_turn(sides.scale.group_blocks, ours_seconds, bare_seconds)
+    sides_ = (
+        lambda: seconds(lambda: _run(sides, ours, "array", size), private[0]),
+        lambda: seconds(lambda: _run_bare(sides, bare, "array", size), private[1]),
+    )
+    # The first takes the store's memory from the system.
+    for one in sides_:
+        one()
+    for kept in private:
+        kept.clear()
+    values = in_turn(sides.scale.group_blocks, *sides_)
     return [
         compare("array-time", *values, "{:.2f} s"),
-        compare("array-memory", *peaks, "{:.0f} MB", 1e-6),
+        compare("array-memory", *private, "{:.0f} MB", 1e-6),
     ]
+
+
+def _noted(sides: Sides, run: Callable[[], object]) -> list[float]:
+    """Return the figures that tasks have noted while they ran."""
+    notes = sides.folder / "notes"
+    notes.unlink(missing_ok=True)
+    run()
+    return [float(line) for line in notes.read_text().split()]
 
 
 def _timed(sides: Sides, ours: Connection, bare: Connection, kind: str, n: int, form: str) -> list[Result]:
     def ours_seconds() -> float:
         began = time.perf_counter()
-        _run(ours, kind, n)
+        _run(sides, ours, kind, n)
         return time.perf_counter() - began
 
-    values = in_turn(sides.scale.group_blocks, ours_seconds, lambda: _seconds(bare, kind, n))
+    values = in_turn(sides.scale.group_blocks, ours_seconds, lambda: _seconds(sides, bare, kind, n))
     return [compare(f"{kind}-whole", *values, form)]
 
 
-def _seconds(bare: Connection, kind: str, n: int) -> float:
+def _seconds(sides: Sides, bare: Connection, kind: str, n: int) -> float:
     began = time.perf_counter()
-    bare.get(f"/{kind}s/{n}")
+    _run_bare(sides, bare, kind, n)
     return time.perf_counter() - began
 
 
-def _run(connection: Connection, kind: str, n: int) -> Any:
+def _run_bare(sides: Sides, bare: Connection, kind: str, n: int) -> None:
+    """Have the bare app do the same."""
+    bare.get(f"/{kind}s/{n}?notes={sides.folder / 'notes'}")
+
+
+def _run(sides: Sides, connection: Connection, kind: str, n: int) -> Any:
     """Run one graph to its end and return its result."""
-    form = Form(script=_SCRIPT, fields={"params": f'{{"kind": "{kind}", "n": {n}}}'})
+    form = Form(
+        script=_SCRIPT.replace("@NOTES@", str(sides.folder / "notes")).encode(),
+        fields={"params": f'{{"kind": "{kind}", "n": {n}}}'},
+    )
     uuid = connection.post("/jobs", form)["uuid"]
     while True:
         state = connection.get_json(f"/jobs/{uuid}")
@@ -176,10 +200,6 @@ def _run(connection: Connection, kind: str, n: int) -> Any:
 def _tracker(sides: Sides) -> set[psutil.Process]:
     found = family(sides.ours.running.session, sides.ours.running.pid)
     return {process for process in found if "TrackerActor" in " ".join(process.cmdline())}
-
-
-def _pss_of(process: psutil.Process) -> float:
-    return pss({process})
 
 
 class _Peak:
