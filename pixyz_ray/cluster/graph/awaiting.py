@@ -75,7 +75,9 @@ class Awaiting:
         """Show the tasks of a graph that had ended before the job began to wait for it."""
         assert live.record.awaits is not None
         graph = self._jobs.store.graph(live.record.awaits)
-        _show_steps(live, graph, {id: self._jobs.find(id).state for id in graph.nodes})
+        # From the store: the end that was waited for is there, and with it all that came before it.
+        known = self._jobs.store.get_many([*graph.nodes])
+        _show_steps(live, graph, {id: known[id].state for id in graph.nodes if id in known})
 
     def _ended(self, live: LiveJob, awaited: Job) -> None:
         if live.settling or live.record.state.terminal:
