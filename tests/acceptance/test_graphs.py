@@ -51,7 +51,14 @@ def processes(gate: Path) -> list[int]:
 
 def gone(pids: list[int]) -> bool:
     """Tell whether processes are over."""
-    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+    return not any(_runs(pid) for pid in pids)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 # --- Every node is a job ---------------------------------------------------------------------------------------------
