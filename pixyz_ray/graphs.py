@@ -55,11 +55,6 @@ class Graph:
     """What it was made of, as it is kept: `calls`, `nodes`, `end`, `parents`, and `number`."""
 
     @staticmethod
-    def of(plain: Mapping[str, Any], uuid: str, parent_id: str, root_id: str) -> Graph:
-        """Return a graph that was checked when it was accepted."""
-        return Graph(uuid, parent_id, root_id, plain)
-
-    @staticmethod
     def checked(plain: Any, parent_id: str, root_id: str) -> Graph:
         """Return the graph that somebody sent.
 

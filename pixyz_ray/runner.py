@@ -114,7 +114,7 @@ def run(
     spec: RunSpec,
     report: ProgressSink,
     backend: Backend | None = None,
-    tell: Callable[[Outcome, Any], None] = lambda _outcome, _value: None,
+    tell: Callable[[Outcome], None] = lambda _outcome: None,
 ) -> tuple[Outcome, Any]:
     """Run one attempt to its end; return how it ended, and what the node after it gets.
 
@@ -122,7 +122,7 @@ def run(
         spec: what to run.
         report: takes `{"kind": "started", ...}` and the progress events; must not raise.
         backend: where tasks that the script starts are to run; in this process when None.
-        tell: takes the same as soon as it is known: what is left then is to put the process in order.
+        tell: takes the outcome as soon as it is known: what is left then is to put the process in order.
 
     Raises:
         SystemExit: the process was told to end meanwhile; what the script did then says nothing about the job.
@@ -133,7 +133,7 @@ def run(
     source = _script_as_accepted(str(path), spec.digest)
     if source is None:
         failed = Outcome(ok=False, started=started, stopped=time.time(), error=_NO_SCRIPT, failure="internal")
-        tell(failed, None)
+        tell(failed)
         return failed, None
     progress = Progress(report)
     with ExitStack() as stack:
@@ -152,9 +152,8 @@ def run(
         if told_to_end():
             raise SystemExit("the worker was told to end while the script ran: the attempt has no outcome")
         outcome = _outcome(answer, started, progress)
-        value = _handed_on(spec, outcome, answer.value)
-        tell(outcome, value)
-    return outcome, value
+        tell(outcome)
+    return outcome, _handed_on(spec, outcome, answer.value)
 
 
 def _outcome(answer: _Answer, started: float, progress: Progress) -> Outcome:

@@ -204,7 +204,7 @@ class JobStore:
     def _read_graphs(self, which: ColumnElement[bool]) -> list[Graph]:
         query = select(_graphs.c.uuid, _graphs.c.parent, _graphs.c.root, _graphs.c.record)
         rows = self._read(query.where(which).order_by(_graphs.c.seq))
-        return [Graph.of(json.loads(row.record), row.uuid, row.parent, row.root) for row in rows]
+        return [Graph(row.uuid, row.parent, row.root, json.loads(row.record)) for row in rows]
 
     def page(self, *, state: JobState | None, limit: int, after: str | None) -> list[dict[str, Any]]:
         """Return JobStates of the REST contract, newest first.

@@ -85,7 +85,7 @@ def make_graph_job(uuid: str, request: Request) -> tuple[Job, Mapping[str, bytes
     scripts = {request.script_name: request.script, **request.more_scripts}
     job = Job(
         uuid=uuid,
-        name=_alias(request, "graph") if request.name else "graph",
+        name=_alias(request, "graph"),
         process="custom",
         script=request.script_name,
         script_digest=hashlib.sha256(request.script).hexdigest(),

@@ -151,8 +151,7 @@ def _spec(live: LiveJob, share: str) -> Mapping[str, Any]:
         "wait_timeout": job.wait_timeout,
     }
     if job.graph is not None:
-        spec |= {"home": job.home, "name": job.name, "requested": job.requested}
-        spec |= {"hands_on": live.wants_value}
+        spec |= {"home": job.home, "name": job.name, "requested": job.requested, "hands_on": live.wants_value}
     if job.calls:
         spec["calls"] = job.calls
     return spec

@@ -150,11 +150,9 @@ class Lifecycle:
             raise EngineNotReady(str(error)) from error
         return answer
 
-    def start(self, job: Job, feed: Feed | None, *, wants_value: bool) -> None:
+    def start(self, uuid: str, feed: Feed | None, *, wants_value: bool) -> None:
         """Start the job of a node; nothing is written yet, since its graph is."""
-        live = self.live.get(job.uuid)
-        if live is None:
-            live = self.live[job.uuid] = LiveJob(job)
+        live = self.find_live(uuid)
         live.feed, live.wants_value = feed, wants_value
         self.launch(live)
 
@@ -222,13 +220,14 @@ class Lifecycle:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:
             failure, sentence = classify(error)
-            if failure is FailureClass.CRASH and (live.has_nothing_to_begin_with or self._hit_by_mistake(live)):
+            if failure is FailureClass.CRASH and self._is_anothers(live):
                 failure = FailureClass.NODE_LOST
             outcome = {"ok": False, "failure": str(failure), "error": sentence, "stopped": time.time()}
         self.take_outcome(live, attempt, outcome)
 
-    def _hit_by_mistake(self, live: LiveJob) -> bool:
-        return self.launcher.hit_by_mistake(live.record)
+    def _is_anothers(self, live: LiveJob) -> bool:
+        """Tell whether a crash may be that of the node before, or a blow that was meant for the job before."""
+        return live.has_nothing_to_begin_with or self.launcher.hit_by_mistake(live.record)
 
     def take_word(self, uuid: str, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Take what a worker says of the end of an attempt."""

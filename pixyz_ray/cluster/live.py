@@ -152,11 +152,11 @@ class LiveJob:
         if outcome.get("steps") is not None:
             changes["steps"] = tuple(StepRecord(info=info, duration=seconds) for info, seconds in outcome["steps"])
             changes["total"] = outcome.get("total")
+        job = self.job
+        changes["attempts"] = (*job.attempts[:-1], replace(job.attempts[-1], **ended))
         if state is None:
-            return self.job.with_attempt(ended, **changes)
-        job = self.record
-        attempts = (*job.attempts[:-1], replace(job.attempts[-1], **ended))
-        return job.become(state, error=outcome.get("error"), stopped=ended["stopped"], attempts=attempts, **changes)
+            return replace(job, **changes)
+        return job.become(state, error=outcome.get("error"), stopped=ended["stopped"], **changes)
 
     def closed(self, failure: FailureClass) -> Job:
         """Return the record with its running attempt, if there is one, ended now."""

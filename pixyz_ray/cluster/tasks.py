@@ -41,18 +41,23 @@ def run_script(order: str, *values: Any) -> Any:
     attempt = _Attempt(run_spec, Endpoint(*endpoint))
     if any(isinstance(value, NotMade) for value in values):
         # Submitted ahead of its turn, which has not come: the tracker knows why.
-        return (NotMade(), NotMade()) if run_spec.hands_on else NotMade()
+        return _answer(run_spec, NotMade())
     if shape is not None:
         try:
             run_spec = replace(run_spec, params=_fed(shape, values, attempt.share))
         except PixyzFileNotFound as error:
-            attempt.tell(_without_params(error), None)
-            return (NotMade(), NotMade()) if run_spec.hands_on else NotMade()
+            attempt.tell(_without_params(error))
+            return _answer(run_spec, NotMade())
     backend = RayBackend(run_spec.uuid, run_spec.home or run_spec.uuid, attempt.share)
     outcome, value = run(run_spec, attempt.report, backend, attempt.tell)
     attempt.write_down()
-    over = None if outcome.ok and not outcome.awaits else NotMade()
-    return (over, over or value) if run_spec.hands_on else over
+    return _answer(run_spec, value if outcome.ok and not outcome.awaits else NotMade())
+
+
+def _answer(spec: RunSpec, value: Any) -> Any:
+    """Return what Ray is answered: that the task is over, and beside it the value if somebody wants that."""
+    over = value if isinstance(value, NotMade) else None
+    return (over, value) if spec.hands_on else over
 
 
 class _Attempt:
@@ -74,7 +79,7 @@ class _Attempt:
         if event["kind"] != "stop" or self._stepped:
             _line(self._endpoint).send("event", self._uuid, self._number, {"time": time.time(), **event})
 
-    def tell(self, outcome: Outcome, value: Any) -> None:
+    def tell(self, outcome: Outcome) -> None:
         """Send the outcome."""
         if self._folder.is_given_up(self._number):
             # Ray ends a task's child processes before the worker. A script that waited for one returns here, and the

@@ -24,24 +24,6 @@ from tests.waiting import wait_until
 BACK_WITHIN_S = 40.0
 
 
-@pytest.fixture(scope="module")
-def platform() -> Iterator[TestPlatform]:
-    """A platform to be killed."""
-    platform = TestPlatform(CONCURRENT_TASKS="2")
-    try:
-        platform.up()
-        yield platform
-    finally:
-        platform.close()
-
-
-@pytest.fixture
-def rest(platform: TestPlatform) -> Iterator[RestClient]:
-    """A client of it."""
-    with platform.client() as client:
-        yield client
-
-
 @dataclass
 class Graphs:
     """Graphs of every kind, at the moment of the kill."""

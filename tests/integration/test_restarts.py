@@ -14,11 +14,11 @@ import httpx
 import pytest
 from httpx_sse import EventSource
 
+from tests.integration.conftest import CPUS
 from tests.platforms import TestPlatform
 from tests.rest_client import TERMINAL, RestClient
 from tests.waiting import wait_until
 
-CPUS = 2
 BACK_WITHIN_S = 40.0
 
 GATED = """
@@ -55,24 +55,6 @@ DONE = (
     "def main(pc, params):\n    open(pc.get_output_dir('a.txt'), 'w').write('A' * 1000)\n    return {'done': [1, 2]}\n"
 )
 FAILS = "def main(pc, params):\n    raise ValueError('as it should')\n"
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[TestPlatform]:
-    """A platform of two CPUs, to be killed."""
-    platform = TestPlatform(CONCURRENT_TASKS=str(CPUS))
-    try:
-        platform.up()
-        yield platform
-    finally:
-        platform.close()
-
-
-@pytest.fixture
-def rest(platform: TestPlatform) -> Iterator[RestClient]:
-    """A client of it."""
-    with platform.client() as client:
-        yield client
 
 
 class Follower(threading.Thread):

@@ -139,10 +139,7 @@ class Graphs:
             if id in run.states or id in run.begun:
                 continue
             self._in_flight.add(id)
-            run.begun.add(id)
-            live = self._jobs.live.get(id)
-            job = live.record if live is not None else run.job(id)
-            self._jobs.start(job, self._feed(run, id), wants_value=run.is_wanted(id))
+            self._start(run, id, self._feed(run, id))
 
     def started(self, uuid: str) -> None:
         """Give Ray the one task that comes after one that has started: it can begin as soon as that has returned.
@@ -156,19 +153,18 @@ class Graphs:
         live = self._jobs.live[uuid]
         if live.reference is None or live.record.wait:
             return
-        feed = Feed(["ref", 0], [live.value]) if node.fed else Feed(None, [live.reference])
-        run.begun.add(node.id)
         run.ahead.add(node.id)
-        known = self._jobs.live.get(node.id)
-        job = known.record if known is not None else run.job(node.id)
-        self._jobs.start(job, feed, wants_value=run.is_wanted(node.id))
+        self._start(run, node.id, Feed(["ref", 0], [live.value]) if node.fed else Feed(None, [live.reference]))
+
+    def _start(self, run: GraphRun, id: str, feed: Feed | None) -> None:
+        run.begun.add(id)
+        self._jobs.start(id, feed, wants_value=run.is_wanted(id))
 
     def _take_back_next(self, run: GraphRun, id: str) -> None:
-        node = run.next_of(id)
-        if node is not None and node.id in run.ahead:
-            run.ahead.discard(node.id)
-            run.begun.discard(node.id)
-            self._jobs.take_back(self._jobs.live[node.id])
+        if (ahead := run.next_ahead(id)) is not None:
+            run.ahead.discard(ahead)
+            run.begun.discard(ahead)
+            self._jobs.take_back(self._jobs.live[ahead])
 
     def is_ahead(self, uuid: str) -> bool:
         """Tell whether a node was launched ahead of its turn, which has not come yet."""
@@ -178,8 +174,7 @@ class Graphs:
     def hands_over(self, uuid: str) -> bool:
         """Tell whether Ray has been given what comes after a job."""
         run = self.runs.of(uuid)
-        node = run.next_of(uuid) if run is not None else None
-        return run is not None and node is not None and node.id in run.ahead
+        return run is not None and run.next_ahead(uuid) is not None
 
     def failed(self, uuid: str) -> None:
         """Take back what was launched ahead, after an attempt that has failed."""

@@ -60,7 +60,7 @@ class Intake:
         if len(parent.attempts) < 2:
             return None
         earlier = [graph for graph in self._store.graphs_of(parent.uuid) if graph.number == number]
-        if not earlier or earlier[-1].digest != Graph.of(json.loads(text), "", parent.uuid, "").digest:
+        if not earlier or earlier[-1].digest != Graph("", parent.uuid, "", json.loads(text)).digest:
             return None
         self.taken_up_by(parent).add(earlier[-1].uuid)
         return [*earlier[-1].nodes]

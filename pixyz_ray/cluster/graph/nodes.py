@@ -15,6 +15,7 @@ from pixyz_ray.storage import JobFolder, plain_name
 from pixyz_ray.submission import effective_config, inspected
 from pixyz_worker.exception import InvalidBackendParameter, InvalidScript, PixyzException
 from pixyz_worker.loader import ScriptInfo
+from pixyz_worker.plan import FAIL_FAST
 
 
 class NodeJobs:
@@ -44,7 +45,7 @@ class NodeJobs:
                 raise
             self.problem = str(error)
             self._templates = [self._blank(str(call["context"].get("entrypoint", "main"))) for call in graph.calls]
-        self.scopes = [call["options"].get("fail_fast") for call in graph.calls]
+        self.scopes = [call["options"].get(FAIL_FAST) for call in graph.calls]
         """Number of the fail_fast composition that a call belongs to, or None."""
 
     def job(self, node: Node) -> Job:

@@ -92,6 +92,11 @@ class GraphRun:
         node = self.nodes[after[0]] if len(after) == 1 else None
         return None if node is None or node.kind == "group" else node
 
+    def next_ahead(self, id: str) -> str | None:
+        """Return the task that comes after this one when it was launched ahead of its turn."""
+        node = self.next_of(id)
+        return node.id if node is not None and node.id in self.ahead else None
+
     def scope(self, id: str) -> Any:
         """Return the number of the fail_fast composition that a task belongs to, or None."""
         calls = self.nodes[id].calls

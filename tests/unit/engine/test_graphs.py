@@ -203,7 +203,7 @@ def test_given_a_plan_when_made_again_then_only_its_ids_differ(canvas: Canvas) -
     one, two = graph_of(canvas), graph_of(canvas)
     assert one.digest == two.digest
     assert not one.nodes.keys() & two.nodes.keys()
-    assert one.digest == Graph.of(json.loads(one.text), one.uuid, ROOT, ROOT).digest
+    assert one.digest == Graph(one.uuid, ROOT, ROOT, json.loads(one.text)).digest
 
 
 @pytest.mark.parametrize(
