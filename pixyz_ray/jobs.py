@@ -9,6 +9,7 @@ A terminal state is final: `Job.become` refuses to leave it, and it is the only 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from pixyz_ray.failure import FailureClass
+from pixyz_ray.policy import DEFAULT, Policy
 from pixyz_worker.exception import InternalError
 from pixyz_worker.values import task_record
 
@@ -56,20 +59,6 @@ LEGAL: Mapping[JobState, frozenset[JobState]] = {
 }
 
 
-class FailureClass(StrEnum):
-    """Why an attempt failed; decides whether it is tried again (see `queues.after_failure`)."""
-
-    USER_ERROR = "user_error"
-    TIMEOUT = "timeout"
-    OUT_OF_MEMORY = "out_of_memory"
-    CRASH = "crash"
-    EXIT = "exit"
-    NODE_LOST = "node_lost"
-    DEPENDENCY_FAILED = "dependency_failed"
-    CANCELLED = "cancelled"
-    INTERNAL = "internal"
-
-
 class IllegalTransition(InternalError):
     """A state change that the table does not allow, such as leaving a terminal state."""
 
@@ -92,6 +81,20 @@ class Attempt:
     """Process id of the worker on that machine."""
     failure: FailureClass | None = None
     """Why it failed; None for a success or while it runs."""
+    error: str | None = None
+    """A sentence: what happened, and what to do."""
+    log: str | None = None
+    """Last lines that it printed, if it failed."""
+    signal: int | None = None
+    """Number of the signal that killed its process."""
+    exit_code: int | None = None
+    """Code that its process left with before its end."""
+    peak_rss: int | None = None
+    """Most memory, in bytes, that its processes had in use at a time, shared pages counted in each."""
+    peak_uss: int | None = None
+    """The same without what they share with others."""
+    cpu_time: float | None = None
+    """Seconds of processor time that they took."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +133,14 @@ class Job:
     """Queue that it runs on now; a retry may move it."""
     time_limit: float = 3600.0
     """Seconds that one attempt may take."""
+    policy: Policy = DEFAULT
+    """How it is treated among others: priority, seats, retries, limits."""
+    submitter: str = "local"
+    """Whose token sent it."""
+    pinned: bool = False
+    """Whether it is kept whatever its age."""
+    not_before: float | None = None
+    """When its next attempt may begin, in seconds since the epoch; None for at once."""
     wait: bool = False
     """Whether the entrypoint returns a handle whose result is the job's result."""
     wait_timeout: float | None = None
@@ -192,14 +203,21 @@ class Job:
         return max(0, len(self.attempts) - 1)
 
     @property
-    def failures(self) -> int:
-        """Number of attempts that failed by themselves."""
-        return sum(one.failure not in (None, FailureClass.NODE_LOST) for one in self.attempts)
+    def waits(self) -> str | None:
+        """What it waits for its turn with, as JSON: queue, submitter, priority, seats, not_before; None if it does not.
+
+        A node of a graph has its turn from its graph.
+        """
+        waiting = self.state is JobState.RETRY or (self.state is JobState.PENDING and not self.attempts)
+        if not waiting or self.graph is not None or self.kind != "task" or self.awaits is not None:
+            return None
+        policy = self.policy
+        return json.dumps([self.queue, self.submitter, policy.priority, policy.pools, self.not_before])
 
     @property
-    def interruptions(self) -> int:
-        """Number of runs that were cut short; an attempt that was still queued then was no run."""
-        return sum(one.failure is FailureClass.NODE_LOST and one.started is not None for one in self.attempts)
+    def keep(self) -> bool | float | None:
+        """How long it is kept after its end: True for ever, seconds, or None for the operator's delay."""
+        return True if self.pinned else self.policy.keep
 
     def become(self, state: JobState, **changes: Any) -> Job:
         """Return this job in another state.
@@ -253,6 +271,16 @@ class Job:
             "kind": self.kind,
             "graph": self.graph,
             "notes": list(self.notes),
+            "priority": self.policy.priority,
+            "submitter": self.submitter,
+            "pools": dict(self.policy.pools),
+            "retries": self.policy.retries,
+            "retry_on": None if self.policy.retry_on is None else list(self.policy.retry_on),
+            "isolation": self.policy.isolation,
+            "memory_limit": self.policy.memory_limit,
+            "keep": self.policy.keep,
+            "pinned": self.pinned,
+            "waiting": None,
         }
 
     def as_record(self) -> dict[str, Any]:
@@ -304,4 +332,11 @@ def _attempt_view(attempt: Attempt) -> dict[str, Any]:
         "started": iso_time(attempt.started),
         "stopped": iso_time(attempt.stopped),
         "failure": str(attempt.failure) if attempt.failure else None,
+        "error": attempt.error,
+        "log": attempt.log,
+        "signal": attempt.signal,
+        "exit_code": attempt.exit_code,
+        "peak_rss": attempt.peak_rss,
+        "peak_uss": attempt.peak_uss,
+        "cpu_time": attempt.cpu_time,
     }

@@ -31,6 +31,16 @@ class Outcome:
     """Whether what the script returned is no JSON; `result` then only describes it."""
     awaits: str | None = None
     """Job whose end is this one's: the script returned its handle and is to be waited for."""
+    log: str | None = None
+    """Last lines that a failed attempt printed."""
+    sentence: str | None = None
+    """What happened and what to do, for an attempt that failed; the error itself where it is a sentence."""
+    peak_rss: int | None = None
+    """Most bytes of memory that its processes had in use at a time."""
+    peak_uss: int | None = None
+    """The same without what they share with others."""
+    cpu_time: float | None = None
+    """Seconds of processor time."""
     total: int | None = None
     """Steps announced."""
     steps: list[tuple[str, float]] = field(default_factory=list)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pixyz_ray.jobs import FailureClass
 from pixyz_worker.exception import InvalidBackendParameter
 
 
@@ -29,7 +28,25 @@ class Queue:
     retry_queue: str | None = None
     """Where an attempt that crashed, ran out of memory or out of time goes, once; None ends the job."""
     long: bool = False
-    """Whether PIXYZ_RETRY_TIME_LIMIT rules here instead of PIXYZ_TIME_LIMIT."""
+    """Whether PIXYZ_RETRY_TIME_LIMIT rules here instead of PIXYZ_TIME_LIMIT, and MAX_MEMORY_USAGE_GPUHIGH."""
+    concurrency: int | None = None
+    """Most jobs that run on it at a time, over all machines; None for as many as there is room for."""
+    memory_limit: int | None = None
+    """Bytes that one attempt's processes may take; None for MAX_MEMORY_USAGE."""
+
+    def problem(self, queues: Mapping[str, Queue]) -> str | None:
+        """Return why a queue that an operator has set cannot work among the others, or None."""
+        for name in ("concurrency", "memory_limit"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                return f"{name} must be a whole number above 0, or null, not {value!r}."
+        for name in ("num_cpus", "num_gpus"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not value >= 0:
+                return f"{name} must be a number from 0 on, not {value!r}."
+        if self.retry_queue is not None and self.retry_queue not in queues:
+            return f"its retry_queue {self.retry_queue!r} is none of {', '.join(queues)}."
+        return None
 
 
 DEFAULT_QUEUES: Mapping[str, Queue] = {
@@ -44,11 +61,6 @@ DEFAULT_QUEUES: Mapping[str, Queue] = {
     )
 }
 
-MAX_INTERRUPTIONS = 5
-"""Runs of one job that may be cut short by a restart of the platform before it is given up."""
-
-_MOVES_ON = frozenset({FailureClass.CRASH, FailureClass.OUT_OF_MEMORY, FailureClass.TIMEOUT})
-
 
 def find_queue(queues: Mapping[str, Queue], name: str) -> Queue:
     """Return the queue of that name.
@@ -61,22 +73,6 @@ def find_queue(queues: Mapping[str, Queue], name: str) -> Queue:
     except KeyError:
         known = ", ".join(queues)
         raise InvalidBackendParameter(f"There is no queue {name!r}. Use one of: {known}.") from None
-
-
-def after_failure(queues: Mapping[str, Queue], queue: str, failure: FailureClass, failures_so_far: int) -> str | None:
-    """Return the queue of the next attempt, or None when the job ends here.
-
-    Args:
-        queues: the table in force.
-        queue: where the attempt ran.
-        failure: why it failed.
-        failures_so_far: attempts that failed by themselves, this one included (not those cut short by a restart).
-    """
-    if failure is FailureClass.NODE_LOST:
-        return queue
-    if failure not in _MOVES_ON or failures_so_far > 1:
-        return None
-    return queues[queue].retry_queue
 
 
 def ray_options(queue: Queue, *, cluster_has_gpus: bool) -> dict[str, Any]:

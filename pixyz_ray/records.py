@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from pixyz_ray.jobs import Attempt, FailureClass, Job, JobState, StepRecord
+from pixyz_ray import policy
+from pixyz_ray.failure import FailureClass
+from pixyz_ray.jobs import Attempt, Job, JobState, StepRecord
 
-_RECORD_FIELDS = tuple(field.name for field in fields(Job) if field.name not in {"result", "steps", "attempts"})
+_BY_HAND = {"result", "steps", "attempts", "policy"}
+_RECORD_FIELDS = tuple(field.name for field in fields(Job) if field.name not in _BY_HAND)
 _ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
 
 
 _NEVER = object()
-_LEFT_OUT = {field.name: field.default for field in fields(Job) if field.default in (None, False, "task", ())}
+_LEFT_OUT = {field.name: field.default for field in fields(Job) if field.default in (None, False, "task", "local", ())}
 """Values that a record does without, to stay small."""
 
 
@@ -20,7 +23,9 @@ def encode_job(job: Job) -> dict[str, Any]:
     """Return a job as plain values for JSON or msgpack, without its result."""
     record = {name: value for name in _RECORD_FIELDS if (value := getattr(job, name)) != _LEFT_OUT.get(name, _NEVER)}
     record["steps"] = [(step.info, step.duration) for step in job.steps]
-    record["attempts"] = [{name: getattr(attempt, name) for name in _ATTEMPT_FIELDS} for attempt in job.attempts]
+    record["attempts"] = [_plain_attempt(attempt) for attempt in job.attempts]
+    if job.policy is not policy.DEFAULT:
+        record["policy"] = policy.as_plain(job.policy)
     return record
 
 
@@ -32,7 +37,12 @@ def decode_job(record: dict[str, Any], result: Any = None) -> Job:
         values[name] = tuple(record.get(name, ()))
     steps = tuple(StepRecord(info=info, duration=duration) for info, duration in record.get("steps", ()))
     attempts = tuple(_attempt(attempt) for attempt in record.get("attempts", ()))
-    return Job(**values, steps=steps, attempts=attempts, result=result)
+    asked = policy.from_plain(record.get("policy", {}))
+    return Job(**values, steps=steps, attempts=attempts, result=result, policy=asked)
+
+
+def _plain_attempt(attempt: Attempt) -> dict[str, Any]:
+    return {name: value for name in _ATTEMPT_FIELDS if (value := getattr(attempt, name)) is not None}
 
 
 def _attempt(values: dict[str, Any]) -> Attempt:

@@ -19,9 +19,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from pixyz_worker.exception import PixyzException
+from pixyz_ray.process_state import ProcessState
 
+ATTEMPT_MARK = "PIXYZ_ATTEMPT"
+"""Variable that every process which a script starts carries: `uuid/attempt`."""
 _LOCK_PATIENCE_S = 30.0
+_STANDARD = (0, 1, 2)
 _LAST_PLACE = (1 << 62) - 1
 _C = ctypes.CDLL(None)
 _streams: dict[int, TextIO] = {}
@@ -37,14 +40,14 @@ def only_one(lock: str | Path, uuid: str) -> Iterator[None]:
     place = int(uuid.replace("-", ""), 16) & _LAST_PLACE
     try:
         deadline = time.monotonic() + _LOCK_PATIENCE_S
-        while True:
+        while time.monotonic() < deadline:
             try:
                 # A POSIX lock, unlike flock, does not pass to children that the script forks.
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
                 break
             except OSError:
-                if time.monotonic() > deadline:
-                    raise PixyzException("Another attempt of this job still runs and does not end.") from None
+                # Its watchdog ends it within seconds. One on a machine that is cut off may never let go; what it still
+                # writes goes into a folder that is not the job's any more.
                 time.sleep(0.05)
         yield
     finally:
@@ -81,21 +84,25 @@ def captured_output(log: str, attempt: int) -> Iterator[None]:
     """Send file descriptors 1 and 2 to the job's log, so that C libraries and child processes are caught too."""
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     if attempt > 1:
-        os.write(target, f"--- attempt {attempt} ---\n".encode())
+        with suppress(OSError):
+            os.write(target, f"--- attempt {attempt} ---\n".encode())
     _flush(sys.stdout, sys.stderr)
-    saved = os.dup(1), os.dup(2)
+    saved = [os.dup(number) for number in _STANDARD]
     streams = sys.stdout, sys.stderr
     os.dup2(target, 1)
     os.dup2(target, 2)
-    os.close(target)
     sys.stdout, sys.stderr = _stream(1), _stream(2)
-    faulthandler.enable(file=2)
+    # Not through descriptor 2, which a script may close: what it says of a crash is all that is known of it. The other
+    # threads are the platform's own: what they did would only hide, at the log's end, what the script did.
+    faulthandler.enable(file=target, all_threads=False)
     try:
         yield
     finally:
         flush_output()
+        faulthandler.disable()
+        os.close(target)
         sys.stdout, sys.stderr = streams
-        for number, original in zip((1, 2), saved, strict=True):
+        for number, original in zip(_STANDARD, saved, strict=True):
             os.dup2(original, number)
             os.close(original)
 
@@ -131,13 +138,22 @@ def _flush(*streams: TextIO) -> None:
 
 
 @contextmanager
-def clean_process(folder: str, script: str) -> Iterator[None]:
-    """Give the script its own folder, arguments and environment, and put everything back for the next job."""
+def clean_process(folder: str, script: str, mark: str) -> Iterator[Callable[[], None]]:
+    """Give the script its own folder, arguments and environment, and put everything back for the next job.
+
+    What it hands out puts back at once what the platform needs too, as soon as the script has been called.
+
+    Args:
+        folder: the current folder while it runs.
+        script: what it finds as its own path.
+        mark: the attempt, by which the processes that it starts are known.
+    """
+    os.environ[ATTEMPT_MARK] = mark
     environment, path, arguments, here = _environment(), list(sys.path), list(sys.argv), _current_folder()
     os.chdir(folder)
     sys.argv = [script]
     try:
-        yield
+        yield ProcessState().put_back
     finally:
         os.chdir(here)
         sys.path[:] = path

@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pixyz_ray.home import home
@@ -27,10 +27,25 @@ from pixyz_ray.queues import DEFAULT_QUEUES, Queue
 from pixyz_worker.exception import InvalidBackendParameter
 
 CONFIG_NAME = "pixyz-scheduler.conf"
+OPERATOR = "operator"
+"""Whose the token of GOD_PASSWORD_SHA256 is."""
+LOCAL = "local"
+"""Whose this machine's own token is."""
 
 
 def _processes_folder() -> Path:
     return Path(__file__).resolve().parent.parent / "processes"
+
+
+class Token(BaseModel):
+    """Somebody who may send jobs, beside the operator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str = Field(pattern=r"^[0-9a-fA-F]{64}$", description="SHA-256 (hex) of the token.")
+    share: float = Field(1.0, gt=0, description="Weight among submitters when there is not room for all.")
+    concurrency: int | None = Field(None, ge=1, description="Most of its jobs that run at a time.")
+    max_queued: int | None = Field(None, ge=1, description="Most of its jobs that may wait.")
 
 
 class Settings(BaseSettings):
@@ -55,17 +70,31 @@ class Settings(BaseSettings):
     disable_pixyz: bool = Field(False, description="Use the open kernel even where the Pixyz SDK is installed.")
     pixyz_time_limit: float = Field(2400, gt=0, description="Seconds that a run on cpu, gpu, zip or clean may take.")
     pixyz_retry_time_limit: float = Field(3600, gt=0, description="Seconds that a run on gpuhigh or control may take.")
-    cleanup_enabled: bool = Field(False, description="Whether old jobs are removed (not acted on yet).")
-    cleanup_delay: float = Field(
-        86400, gt=0, description="Age in seconds of an ended job to remove (not acted on yet)."
-    )
+    cleanup_enabled: bool = Field(False, description="Whether jobs that ended long ago are removed, files and record.")
+    cleanup_delay: float = Field(86400, gt=0, description="Seconds after its end that a job is kept.")
     max_tasks_before_shutdown: int = Field(0, ge=0, description="Tasks after which a worker is replaced; 0 is never.")
-    max_memory_usage: int = Field(0, ge=0, description="Memory limit of a task in bytes (not acted on yet).")
-    max_memory_usage_gpuhigh: int = Field(0, ge=0, description="The same on gpuhigh (not acted on yet).")
+    max_memory_usage: int = Field(
+        0, ge=0, description="Bytes that the processes of one attempt may take; 0 is no limit of its own."
+    )
+    max_memory_usage_gpuhigh: int = Field(0, ge=0, description="The same on gpuhigh and control.")
+    max_worker_growth: int = Field(
+        2 * 2**30, ge=0, description="New. Bytes by which a worker may have grown over its jobs before it is replaced."
+    )
+    max_log_bytes: int = Field(
+        64 * 2**20, ge=2**20, description="New. Size of a job's log; of a longer one the middle is left out."
+    )
+    max_result_bytes: int = Field(
+        32 * 2**20, ge=1024, description="New. Size of a job's result as JSON; what is larger belongs into a file."
+    )
+    max_queued_jobs: int = Field(200_000, ge=1, description="New. Jobs that may wait; more are answered with 429.")
+    priority_ageing: float = Field(
+        600, gt=0, description="New. Seconds of waiting that count as much as one level of priority."
+    )
     concurrent_tasks: int | None = Field(
         None, ge=1, description="CPUs offered to tasks on this machine; all of them when not given."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Verbosity.")
+    log_format: Literal["text", "json"] = Field("text", description="New. Form of the platform's own log lines.")
     debug: bool = Field(False, description="Answer internal errors with their traceback.")
     job_store_url: str = Field(
         default_factory=lambda: f"sqlite:///{home() / 'jobs.db'}",
@@ -76,7 +105,17 @@ class Settings(BaseSettings):
     queues: Mapping[str, Mapping[str, Any]] = Field(
         default_factory=dict,
         alias="PIXYZ_QUEUES",
-        description='New. JSON that changes or adds queues: {"gpu": {"num_gpus": 0.5, "labels": {"zone": "a"}}}.',
+        description='New. JSON that changes or adds queues: {"gpu": {"num_gpus": 0.5, "concurrency": 4}}.',
+    )
+    pools: Mapping[str, int] = Field(
+        default_factory=dict,
+        alias="PIXYZ_POOLS",
+        description='New. JSON with the seats of named pools, such as licences: {"catia": 3}.',
+    )
+    tokens: Mapping[str, Token] = Field(
+        default_factory=dict,
+        alias="PIXYZ_TOKENS",
+        description='New. JSON with more tokens: {"team": {"sha256": "...", "share": 2, "concurrency": 8}}.',
     )
 
     @field_validator("god_password_sha256")
@@ -85,6 +124,20 @@ class Settings(BaseSettings):
         if value is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", value.strip()):
             raise ValueError("must be the SHA-256 of your token: 64 hexadecimal digits")
         return value.strip().lower() if value else None
+
+    @field_validator("pools")
+    @classmethod
+    def _have_seats(cls, value: Mapping[str, int]) -> Mapping[str, int]:
+        if bad := [name for name, seats in value.items() if seats < 1]:
+            raise ValueError(f"pool {bad[0]!r} must have at least 1 seat")
+        return value
+
+    @field_validator("tokens")
+    @classmethod
+    def _are_others(cls, value: Mapping[str, Token]) -> Mapping[str, Token]:
+        if taken := {OPERATOR, LOCAL} & value.keys():
+            raise ValueError(f"{min(taken)!r} is the platform's own name; choose another")
+        return value
 
     @field_validator("share_path", "process_path")
     @classmethod
@@ -110,7 +163,7 @@ class Settings(BaseSettings):
         """The queues in force: the default table with the operator's changes.
 
         Raises:
-            InvalidBackendParameter: a change names something that a queue does not have.
+            InvalidBackendParameter: a change names something that a queue does not have, or has a value of no use.
         """
         table = dict(DEFAULT_QUEUES)
         known = {field.name for field in dataclass_fields(Queue)} - {"name"}
@@ -122,19 +175,27 @@ class Settings(BaseSettings):
                 )
             base = table.get(name) or Queue(name=name, purpose="set by the operator", num_cpus=1)
             table[name] = replace(base, **changes)
+        for queue in table.values():
+            if problem := queue.problem(table):
+                raise InvalidBackendParameter(f"PIXYZ_QUEUES: queue {queue.name!r}: {problem}")
         return table
 
     def time_limit_of(self, queue: Queue) -> float:
         """Return the longest time in seconds that one run on that queue may take."""
         return self.pixyz_retry_time_limit if queue.long else self.pixyz_time_limit
 
-    def accepts_token(self, token: str, local_token_sha256: str) -> bool:
-        """Tell whether a caller's token is the operator's or this machine's own, in constant time."""
+    def memory_limit_of(self, queue: Queue) -> int | None:
+        """Return the most bytes that one attempt on that queue may take; None for no limit."""
+        usual = self.max_memory_usage_gpuhigh if queue.long else self.max_memory_usage
+        return queue.memory_limit or usual or None
+
+    def submitter_of(self, token: str, local_token_sha256: str) -> str | None:
+        """Return whose a caller's token is, or None; each comparison takes the same time, right or wrong."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-        local = hmac.compare_digest(digest, local_token_sha256)
-        if self.god_password_sha256 is None:
-            return local
-        return hmac.compare_digest(digest, self.god_password_sha256) or local
+        known = {OPERATOR: self.god_password_sha256 or "", LOCAL: local_token_sha256}
+        known |= {name: one.sha256.lower() for name, one in self.tokens.items()}
+        found = [name for name, sha256 in known.items() if hmac.compare_digest(digest, sha256)]
+        return found[0] if found else None
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -189,6 +250,8 @@ _DEFAULTS_IN_WORDS = {
     "process_path": "the processes that come with it",
     "job_store_url": "`sqlite:///$PIXYZ_HOME/jobs.db`",
     "queues": "`{}`",
+    "pools": "`{}`",
+    "tokens": "`{}`",
     "concurrent_tasks": "all CPUs",
 }
 

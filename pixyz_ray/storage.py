@@ -22,7 +22,10 @@ from pixyz_worker.exception import PixyzFileNotFound, PixyzSecurityViolation
 from pixyz_worker.values import NotJson
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LATER_OUTPUTS = re.compile(r"\.outputs-([0-9]{1,6})")
 _MAX_NAME_BYTES = 200
+_TAIL_BYTES = 8192
+_TAIL_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,21 @@ class JobFolder:
         """Folder of the uploaded input."""
         return self.path / "inputs"
 
-    @cached_property
+    @property
     def outputs(self) -> Path:
-        """Folder that the script writes into."""
-        return self.path / "outputs"
+        """Folder of the outputs: those of the last attempt that has begun."""
+        return self.path / self.outputs_of(max([1, *self._attempts()]))
+
+    def outputs_of(self, attempt: int) -> str:
+        """Return the name of the folder that an attempt writes into.
+
+        Each has its own, so that one that was given up for lost, and still runs, cannot touch what comes after it.
+        """
+        return "outputs" if attempt == 1 else f".outputs-{attempt}"
+
+    def _attempts(self) -> Iterator[int]:
+        with suppress(OSError), os.scandir(self.name) as entries:
+            yield from (int(found[1]) for entry in entries if (found := _LATER_OUTPUTS.fullmatch(entry.name)))
 
     @cached_property
     def archives(self) -> Path:
@@ -87,18 +101,6 @@ class JobFolder:
         """Return the file that a worker leaves when an attempt has ended."""
         return self.path / f"outcome-{attempt}.json"
 
-    def give_up(self, attempt: int) -> None:
-        """Note that an attempt is being ended by force: its worker must not go on to another job."""
-        with suppress(OSError):
-            self._given_up(attempt).touch()
-
-    def is_given_up(self, attempt: int) -> bool:
-        """Tell whether an attempt is being ended by force."""
-        return os.path.exists(f"{self.name}/.given-up-{attempt}")  # noqa: PTH110 - in the way of every job
-
-    def _given_up(self, attempt: int) -> Path:
-        return self.path / f".given-up-{attempt}"
-
     def write_outcome(self, attempt: int, outcome: str) -> None:
         """Leave an attempt's outcome, given as JSON, beside its outputs; half of it, after a crash, is nothing."""
         self.marker(attempt).write_text(outcome, encoding="ascii")
@@ -113,7 +115,7 @@ class JobFolder:
 
     def stage(self, script: str, source: bytes) -> None:
         """Make all that a job's worker will find, and write its script; who reads it checks its digest."""
-        for folder in (self.path, self.script, self.inputs, self.outputs):
+        for folder in (self.path, self.script, self.inputs, self.path / self.outputs_of(1)):
             with suppress(FileExistsError):
                 folder.mkdir()
         (self.script / script).write_bytes(source)
@@ -165,17 +167,23 @@ class JobFolder:
                 "Run the graph again, or let the task write it to a file."
             ) from None
 
-    def clean_outputs(self, attempt: int) -> None:
-        """Make an empty outputs folder for an attempt; what an earlier one left is moved out of the way."""
-        if attempt == 1:
-            return
-        if self.outputs.exists():
-            self.outputs.rename(self.path / f"outputs-{attempt - 1}-{os.urandom(3).hex()}")
-        self.outputs.mkdir()
+    def new_outputs(self, attempt: int) -> None:
+        """Make the empty folder of an attempt after the first, whose own was made with the job."""
+        if attempt > 1:
+            (self.path / self.outputs_of(attempt)).mkdir(exist_ok=True)
+
+    def log_tail(self) -> str | None:
+        """Return the last lines of the log, or None when nothing was printed."""
+        with suppress(OSError), self.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read(_TAIL_BYTES).decode("utf-8", "replace").splitlines()
+            return "\n".join(lines[-_TAIL_LINES:]).strip() or None
+        return None
 
     def list_outputs(self) -> list[str]:
         """Return the outputs as sorted relative paths with forward slashes."""
-        return sorted(path.relative_to(self.outputs).as_posix() for path in self._output_files())
+        outputs = self.outputs
+        return sorted(path.relative_to(outputs).as_posix() for path in _files_of(outputs))
 
     def output(self, name: str) -> Path:
         """Return one output's path.
@@ -197,9 +205,10 @@ class JobFolder:
         draft = self.archives / f".outputs-{os.urandom(4).hex()}.zip"
         try:
             with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False) as archive:
-                for path in sorted(self._output_files()):
+                outputs = self.outputs
+                for path in sorted(_files_of(outputs)):
                     # A file's name may be no UTF-8; in the archive it must be.
-                    name = path.relative_to(self.outputs).as_posix().encode("utf-8", "backslashreplace").decode()
+                    name = path.relative_to(outputs).as_posix().encode("utf-8", "backslashreplace").decode()
                     archive.write(path, name)
             draft.replace(self.archive)
         finally:
@@ -210,14 +219,15 @@ class JobFolder:
         """Remove all files of the job; what is not there is no fault."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _output_files(self) -> Iterator[Path]:
-        root = self.outputs.resolve()
-        for folder, _, names in os.walk(self.outputs):
-            for name in names:
-                path = Path(folder) / name
-                # A link that a script made to a file elsewhere is not an output.
-                if path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
-                    yield path
+
+def _files_of(outputs: Path) -> Iterator[Path]:
+    root = outputs.resolve()
+    for folder, _, names in os.walk(outputs):
+        for name in names:
+            path = Path(folder) / name
+            # A link that a script made to a file elsewhere is not an output.
+            if path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
+                yield path
 
 
 def pickling_problem(value: Any) -> str | None:

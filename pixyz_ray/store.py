@@ -9,91 +9,52 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    ColumnElement,
-    Connection,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    Row,
-    Select,
-    String,
-    Table,
-    Text,
-    bindparam,
-    create_engine,
-    event,
-    func,
-    insert,
-    make_url,
-    select,
-    update,
-)
-from sqlalchemy import Engine as SqlEngine
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine.interfaces import Compiled
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, exists, func, make_url, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import TERMINAL, Job, JobState
-from pixyz_ray.records import decode_job, encode_job
-from pixyz_worker.exception import InternalError
+from pixyz_ray.records import decode_job
+from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, StoreUnusable, open_database
+from pixyz_ray.store_writer import Writer
 
-SCHEMA_VERSION = 2
+__all__ = ["EndedJobs", "JobStore", "StoreUnusable"]
 
-_metadata = MetaData()
-# SQLite numbers rows by itself only in a column that is exactly INTEGER PRIMARY KEY.
-_jobs = Table(
-    "jobs",
-    _metadata,
-    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("uuid", String(36), nullable=False, unique=True),
-    Column("state", String(16), nullable=False),
-    Column("requested", Float, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("progress", Integer),
-    Column("error", Text),
-    Column("record", Text, nullable=False),
-    Column("result", Text),
-)
-Index("jobs_by_state", _jobs.c.state, _jobs.c.seq)
-_graphs = Table(
-    "graphs",
-    _metadata,
-    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("uuid", String(36), nullable=False, unique=True),
-    Column("parent", String(36), nullable=False, index=True),
-    Column("root", String(36), nullable=False, index=True),
-    Column("ended", Boolean, nullable=False, index=True),
-    Column("record", Text, nullable=False),
-)
-_versions = Table("schema_version", _metadata, Column("version", Integer, primary_key=True))
-
-_ROW_COLUMNS = ("uuid", "state", "requested", "name", "progress", "error", "record", "result")
-_GRAPH_COLUMNS = ("uuid", "parent", "root", "ended", "record")
-_ADD_GRAPH = insert(_graphs)
-_END_GRAPH = update(_graphs).where(_graphs.c.uuid == bindparam("key")).values(ended=True)
 _MANY = 500
 """Ids in one query; databases bound the number of a statement's parameters."""
-_BY_UUID = select(_jobs.c.record, _jobs.c.result).where(_jobs.c.uuid == bindparam("key"))
-_SEQ_OF = select(_jobs.c.seq).where(_jobs.c.uuid == bindparam("key"))
-_LISTED = select(_jobs.c.uuid, _jobs.c.name, _jobs.c.state, _jobs.c.progress, _jobs.c.error)
+_BY_UUID = select(JOBS.c.record, JOBS.c.result).where(JOBS.c.uuid == bindparam("key"))
+_SEQ_OF = select(JOBS.c.seq).where(JOBS.c.uuid == bindparam("key"))
+_LISTED = select(JOBS.c.uuid, JOBS.c.name, JOBS.c.state, JOBS.c.progress, JOBS.c.error)
 _STATE_NAMES = ("uuid", "name", "status", "progress", "error")
 _STATE_SQL = "SELECT uuid, name, state, progress, error FROM jobs WHERE uuid = ?"
-_LIVE = select(_jobs.c.record, _jobs.c.result).where(_jobs.c.state.not_in([str(s) for s in TERMINAL]))
+_LIVE_STATES = [str(state) for state in JobState if state not in TERMINAL]
+_LIVE = select(JOBS.c.record, JOBS.c.result).where(JOBS.c.state.in_(_LIVE_STATES), JOBS.c.waits.is_(None))
+_WAITING = select(JOBS.c.seq, JOBS.c.uuid, JOBS.c.requested, JOBS.c.waits).where(WAITING).order_by(JOBS.c.seq)
+_PORTION = 5000
 
 
-class StoreUnusable(InternalError):
-    """The database cannot be opened or does not answer."""
+def _due(by: ColumnElement[bool], graph_lasts: ColumnElement[bool], order: ColumnElement[float]) -> Select[Any]:
+    """Return the query for jobs whose time has come, and whose graphs have ended and are as old."""
+    lasts = exists().where(GRAPHS.c.root == JOBS.c.uuid, or_(GRAPHS.c.ended.is_(False), graph_lasts))
+    return select(JOBS.c.uuid).where(AGEING, by, ~lasts).order_by(order).limit(bindparam("limit"))
+
+
+_DUE_BY_DELAY = _due(
+    JOBS.c.expires.is_(None) & (JOBS.c.stopped <= bindparam("time")),
+    GRAPHS.c.stopped > bindparam("time"),
+    JOBS.c.stopped,
+)
+_DUE_BY_ITSELF = _due(
+    JOBS.c.expires <= bindparam("time"),
+    GRAPHS.c.stopped + JOBS.c.expires - JOBS.c.stopped > bindparam("time"),
+    JOBS.c.expires,
+)
 
 
 class JobStore:
@@ -109,15 +70,16 @@ class JobStore:
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
         try:
-            self._engine = _make_engine(url)
-            _metadata.create_all(self._engine)
-            self._check_version()
+            self._engine = open_database(url)
             # Connections for good: the tracker is the only writer and a checkout costs as much as a query.
             self._connection: Connection = self._engine.connect()
             # A connection serves one thread at a time; graphs are prepared beside the event loop.
             self._reading = Lock()
-            self._writer = _Writer(self._engine)
+            self._writer = Writer(self._engine)
             self._log = self._open_log()
+            if self._log is not None:
+                with self._connection.begin():
+                    self._connection.exec_driver_sql(f"PRAGMA busy_timeout={IMPATIENT_MS}")
         except SQLAlchemyError as error:
             raise StoreUnusable(f"The job store {self._url!r} cannot be opened: {error}") from error
 
@@ -136,11 +98,7 @@ class JobStore:
             StoreUnusable: nothing of it was written.
         """
         try:
-            self._writer.write(
-                [_row(job) for job in jobs],
-                [_graph_row(graph) for graph in graphs],
-                [{"key": uuid} for uuid in ended_graphs],
-            )
+            self._writer.write(jobs, graphs, ended_graphs)
         except self._writer.errors as error:
             raise StoreUnusable(f"The job store did not take a change: {error}") from error
 
@@ -165,15 +123,63 @@ class JobStore:
         return _job(rows[0]) if rows else None
 
     def live(self) -> list[Job]:
-        """Return the jobs that have not ended, oldest first."""
-        return [_job(row) for row in self._read(_LIVE.order_by(_jobs.c.seq))]
+        """Return the jobs that have not ended and do not wait to be given to Ray, oldest first."""
+        return [_job(row) for row in self._read(_LIVE.order_by(JOBS.c.seq))]
+
+    def waiting(self) -> Iterator[tuple[str, float, str]]:
+        """Yield (id, when it was requested, `Job.waits`) of the jobs that wait to be given to Ray, oldest first."""
+        after = -1
+        while rows := self._read(_WAITING.where(JOBS.c.seq > after).limit(_PORTION)):
+            yield from ((row.uuid, row.requested, row.waits) for row in rows)
+            after = rows[-1].seq
+
+    def count_waiting(self) -> int:
+        """Return how many jobs wait to be given to Ray."""
+        return int(self._read(select(func.count()).where(WAITING))[0][0])
+
+    def expired(self, now: float, delay_s: float, limit: int) -> list[str]:
+        """Return jobs that may be removed: ended long enough ago, with all that they started, and not kept for longer.
+
+        Args:
+            now: seconds since the epoch.
+            delay_s: how long a job is kept that says nothing of it.
+            limit: how many at most.
+        """
+        found = [row.uuid for row in self._read(_DUE_BY_DELAY, {"time": now - delay_s, "limit": limit})]
+        if len(found) < limit:
+            found += [row.uuid for row in self._read(_DUE_BY_ITSELF, {"time": now, "limit": limit - len(found)})]
+        return found
+
+    def nodes_under(self, root: str) -> list[str]:
+        """Return the nodes of all graphs that a job started, itself or through what it started."""
+        rows = self._read(select(GRAPHS.c.record).where(GRAPHS.c.root == root))
+        return [node["id"] for row in rows for node in json.loads(row.record)["nodes"]]
+
+    def has_live_graphs(self, root: str) -> bool:
+        """Tell whether something lives that a job started, itself or through what it started."""
+        return bool(self._read(select(GRAPHS.c.seq).where(GRAPHS.c.root == root, GRAPHS.c.ended.is_(False)).limit(1)))
+
+    def forget(self, uuids: Sequence[str], root: str | None = None) -> dict[str, int]:
+        """Remove jobs, at most some hundreds, in one transaction; return how many there were in each state.
+
+        Args:
+            uuids: the jobs.
+            root: job whose graphs are removed too; last, since they tell which nodes are left to remove.
+
+        Raises:
+            StoreUnusable: nothing was removed.
+        """
+        try:
+            return dict(Counter(self._writer.forget(uuids, root)))
+        except self._writer.errors as error:
+            raise StoreUnusable(f"The job store did not take a change: {error}") from error
 
     def get_many(self, uuids: Sequence[str]) -> dict[str, Job]:
         """Return those jobs that are there, by id."""
         found: dict[str, Job] = {}
         for start in range(0, len(uuids), _MANY):
-            some = _jobs.c.uuid.in_(uuids[start : start + _MANY])
-            rows = self._read(select(_jobs.c.record, _jobs.c.result).where(some))
+            some = JOBS.c.uuid.in_(uuids[start : start + _MANY])
+            rows = self._read(select(JOBS.c.record, JOBS.c.result).where(some))
             found.update((job.uuid, job) for job in map(_job, rows))
         return found
 
@@ -181,29 +187,29 @@ class JobStore:
         """Return those ids that are a job's already."""
         found: list[str] = []
         for start in range(0, len(uuids), _MANY):
-            rows = self._read(select(_jobs.c.uuid).where(_jobs.c.uuid.in_(uuids[start : start + _MANY])))
+            rows = self._read(select(JOBS.c.uuid).where(JOBS.c.uuid.in_(uuids[start : start + _MANY])))
             found.extend(row.uuid for row in rows)
         return found
 
     def graph(self, uuid: str) -> Graph:
         """Return one graph."""
-        return self._read_graphs(_graphs.c.uuid == uuid)[0]
+        return self._read_graphs(GRAPHS.c.uuid == uuid)[0]
 
     def live_graphs(self) -> list[Graph]:
         """Return the graphs that have not ended, oldest first."""
-        return self._read_graphs(_graphs.c.ended.is_(False))
+        return self._read_graphs(GRAPHS.c.ended.is_(False))
 
     def graphs_of(self, parent: str) -> list[Graph]:
         """Return the graphs that a job's script started, oldest first."""
-        return self._read_graphs(_graphs.c.parent == parent)
+        return self._read_graphs(GRAPHS.c.parent == parent)
 
     def graphs_under(self, root: str) -> list[Graph]:
         """Return the graphs that a job started, itself or through what it started, oldest first."""
-        return self._read_graphs(_graphs.c.root == root)
+        return self._read_graphs(GRAPHS.c.root == root)
 
     def _read_graphs(self, which: ColumnElement[bool]) -> list[Graph]:
-        query = select(_graphs.c.uuid, _graphs.c.parent, _graphs.c.root, _graphs.c.record)
-        rows = self._read(query.where(which).order_by(_graphs.c.seq))
+        query = select(GRAPHS.c.uuid, GRAPHS.c.parent, GRAPHS.c.root, GRAPHS.c.record)
+        rows = self._read(query.where(which).order_by(GRAPHS.c.seq))
         return [Graph(row.uuid, row.parent, row.root, json.loads(row.record)) for row in rows]
 
     def page(self, *, state: JobState | None, limit: int, after: str | None) -> list[dict[str, Any]]:
@@ -214,19 +220,19 @@ class JobStore:
             limit: how many at most.
             after: only jobs older than this one; an unknown id gives an empty page.
         """
-        query = _LISTED.order_by(_jobs.c.seq.desc()).limit(limit)
+        query = _LISTED.order_by(JOBS.c.seq.desc()).limit(limit)
         if state is not None:
-            query = query.where(_jobs.c.state == str(state))
+            query = query.where(JOBS.c.state == str(state))
         if after is not None:
             found = self._read(_SEQ_OF, {"key": after})
             if not found:
                 return []
-            query = query.where(_jobs.c.seq < found[0].seq)
+            query = query.where(JOBS.c.seq < found[0].seq)
         return [dict(zip(_STATE_NAMES, row, strict=True)) for row in self._read(query)]
 
     def counts(self) -> dict[str, int]:
         """Return the number of jobs in each state."""
-        rows = self._read(select(_jobs.c.state, func.count()).group_by(_jobs.c.state))
+        rows = self._read(select(JOBS.c.state, func.count()).group_by(JOBS.c.state))
         return {str(state): int(count) for state, count in (tuple(row) for row in rows)}
 
     def _read(self, query: Select[Any], values: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
@@ -242,17 +248,6 @@ class JobStore:
         if self._url.get_backend_name() != "sqlite" or not self._url.database:
             return None
         return os.open(f"{self._url.database}-wal", os.O_RDWR)
-
-    def _check_version(self) -> None:
-        with self._engine.begin() as connection:
-            found = connection.execute(select(func.max(_versions.c.version))).scalar()
-            if found is None:
-                connection.execute(insert(_versions), {"version": SCHEMA_VERSION})
-            elif found > SCHEMA_VERSION:
-                raise StoreUnusable(
-                    f"The job store {self._url!r} was written by a newer version of the platform "
-                    f"(schema {found}, this one knows {SCHEMA_VERSION}). Upgrade, or use another store."
-                )
 
 
 class EndedJobs:
@@ -290,108 +285,6 @@ class EndedJobs:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-class _Writer:
-    """Writes rows on the driver's own connection, with statements that SQLAlchemy has compiled once.
-
-    Two writes stand in the way of every job. SQLAlchemy's own way takes 0.4 ms of each on a machine that was idle,
-    this one 0.15.
-    """
-
-    def __init__(self, engine: SqlEngine) -> None:
-        self._connection = engine.raw_connection()
-        self._put = _upsert(engine).compile(engine, column_keys=list(_ROW_COLUMNS))
-        self._add_graph = _ADD_GRAPH.compile(engine, column_keys=list(_GRAPH_COLUMNS))
-        self._end_graph = _END_GRAPH.compile(engine)
-        dbapi = engine.dialect.dbapi
-        assert dbapi is not None
-        self.errors: tuple[type[Exception], ...] = (dbapi.Error, ValueError, OverflowError)
-
-    def write(
-        self,
-        jobs: Sequence[Mapping[str, Any]],
-        graphs: Sequence[Mapping[str, Any]],
-        ended_graphs: Sequence[Mapping[str, Any]],
-    ) -> None:
-        """Write rows in one transaction."""
-        cursor = self._connection.cursor()
-        try:
-            for statement, rows in (
-                (self._add_graph, graphs),
-                (self._put, jobs),
-                (self._end_graph, ended_graphs),
-            ):
-                for row in rows:
-                    cursor.execute(statement.string, _arguments(statement, row))
-            self._connection.commit()
-        except BaseException:
-            self._connection.rollback()
-            raise
-        finally:
-            cursor.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-
-def _upsert(engine: SqlEngine) -> Any:
-    """Return the statement that adds a job or, where it is known, changes it."""
-    dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(_jobs)
-    changed = {name: statement.excluded[name] for name in _ROW_COLUMNS if name != "uuid"}
-    return statement.on_conflict_do_update(index_elements=["uuid"], set_=changed)
-
-
-def _arguments(statement: Compiled, row: Mapping[str, Any]) -> Any:
-    """Return a row as the driver wants it: by place or by name."""
-    fixed = {name: value for name, value in statement.params.items() if name not in row and value is not None}
-    row = {**fixed, **row} if fixed else row
-    places = getattr(statement, "positiontup", None)
-    return row if places is None else tuple(row[name] for name in places)
-
-
-def _make_engine(url: str) -> SqlEngine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = create_engine(url, connect_args={"timeout": 10, "check_same_thread": False})
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        # NORMAL commits without waiting for the disk: `sync` waits, where that matters, while other work goes on.
-        # A short log is written again from its start sooner, and a commit into a file that does not grow is quicker.
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY", "wal_autocheckpoint=300"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    return engine
-
-
-def _row(job: Job) -> dict[str, Any]:
-    # JSON in ASCII: a script's text may hold half a character, which no database takes.
-    return {
-        "uuid": job.uuid,
-        "state": str(job.state),
-        "requested": job.requested,
-        "name": job.name,
-        "progress": job.progress,
-        "error": job.error,
-        "record": json.dumps(encode_job(job)),
-        "result": None if job.result is None else json.dumps(job.result),
-    }
-
-
-def _graph_row(graph: Graph) -> dict[str, Any]:
-    return {
-        "uuid": graph.uuid,
-        "parent": graph.parent_id,
-        "root": graph.root_id,
-        "ended": False,
-        "record": graph.text,
-    }
 
 
 def _job(row: Row[Any]) -> Job:

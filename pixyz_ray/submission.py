@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pixyz_ray.jobs import Job
+from pixyz_ray.policy import POLICY_KEYS, Policy, policy_of
 from pixyz_ray.queues import find_queue
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
@@ -25,6 +26,7 @@ DEFAULT_TIME_LIMIT_S = 3600.0
 """What the contract calls the server's default; a queue's own limit may be shorter."""
 
 _NOT_THE_CALLERS = frozenset({"script", "data", "shadow", "uuid"})
+_NOT_THE_SCRIPTS = POLICY_KEYS | {"entrypoint", "queue", "time_limit"}
 _MAX_ALIAS_CHARS = 200
 _MAX_DEPTH = 200
 _MAX_TIME_LIMIT_S = 30 * 86400.0
@@ -44,6 +46,8 @@ class Config:
     """Whether the handle that the entrypoint returns is waited for."""
     wait_timeout: float | None
     """Seconds for that; None for no limit of its own."""
+    policy: Policy
+    """How it is treated among others."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What goes on to the context: root_file, compute_only, raw, and whatever else the caller set."""
     notes: tuple[str, ...] = ()
@@ -68,6 +72,8 @@ class Request:
     """Alias."""
     config: str = ""
     """JSON text."""
+    submitter: str = "local"
+    """Whose token came with it."""
     graph: str = ""
     """JSON text of a plan; then there may be several scripts."""
     more_scripts: Mapping[str, bytes] = field(default_factory=dict)
@@ -93,6 +99,8 @@ def make_graph_job(uuid: str, request: Request) -> tuple[Job, Mapping[str, bytes
         input_file=request.input_file,
         queue="control",
         kind="graph",
+        submitter=request.submitter,
+        policy=policy_of(_asked_config(request.config), {}),
     )
     return job, scripts
 
@@ -136,6 +144,8 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
         wait=config.wait,
         wait_timeout=config.wait_timeout,
         notes=config.notes,
+        policy=config.policy,
+        submitter=request.submitter,
     )
     return job, source
 
@@ -165,7 +175,9 @@ def effective_config(asked: Mapping[str, Any], info: ScriptInfo, settings: Setti
     notes: tuple[str, ...] = ()
     if limit > max(ceiling, DEFAULT_TIME_LIMIT_S):
         notes = (f"The time limit of {limit:g} s was cut to the {ceiling:g} s that queue {queue} allows.",)
-    extra = {key: value for key, value in asked.items() if key not in {"entrypoint", "queue", "time_limit"}}
+    policy = policy_of(asked, schedule.options if schedule else {})
+    _check_seats(policy, settings)
+    extra = {key: value for key, value in asked.items() if key not in _NOT_THE_SCRIPTS}
     for flag in ("compute_only", "raw"):
         _typed(extra, flag, bool, False)
     _typed(extra, "root_file", str, None)
@@ -175,9 +187,20 @@ def effective_config(asked: Mapping[str, Any], info: ScriptInfo, settings: Setti
         time_limit=limit,
         wait=bool(schedule and schedule.wait),
         wait_timeout=schedule.timeout if schedule else None,
+        policy=policy,
         extra=extra,
         notes=notes,
     )
+
+
+def _check_seats(policy: Policy, settings: Settings) -> None:
+    """Refuse what would wait for ever: seats of a pool that does not exist, or more than it has."""
+    for name, seats in policy.pools:
+        if name not in settings.pools:
+            known = ", ".join(settings.pools) or "none; an operator sets them with PIXYZ_POOLS"
+            raise InvalidBackendParameter(f"There is no pool {name!r}. Pools: {known}.")
+        if seats > settings.pools[name]:
+            raise InvalidBackendParameter(f"Pool {name!r} has {settings.pools[name]} seats, and {seats} are asked for.")
 
 
 def process_names(settings: Settings) -> list[str]:

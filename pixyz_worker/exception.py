@@ -7,6 +7,7 @@
     |       +-- UnsupportedFormat       nothing installed here reads or writes this format
     +-- InvalidScript                   a script that does not parse or has no such entrypoint (line, column)
     +-- InternalError                   a fault of the platform itself
+    +-- LicenseUnavailable              no licence seat could be had
     +-- PixyzWebError                   an HTTP answer that says no (status_code, url)
     +-- PixyzFileNotFound               a file that should be there is not
     +-- PixyzSharedDirectoryNotFound    the task has no such folder, for example because it is compute_only
@@ -68,6 +69,10 @@ class InvalidScript(PixyzException):
 
 class InternalError(PixyzException):
     """A fault of the platform itself, not of the script nor of its input."""
+
+
+class LicenseUnavailable(PixyzException):
+    """No licence seat could be had; the same may succeed later."""
 
 
 class PixyzWebError(PixyzException):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from pixyz_worker.exception import InvalidBackendParameter, PixyzException
+from pixyz_worker.exception import InvalidBackendParameter, LicenseUnavailable
 
 _YES = frozenset({"1", "true", "yes", "on"})
 _DEFAULT_PORT = 27000
@@ -101,7 +101,7 @@ def _take_seat(sdk: Any, settings: LicenseSettings) -> None:
         sdk.core.configureLicenseServer(settings.host, settings.port, settings.flexlm)
     if settings.acquire_at_start and not sdk.core.checkLicense():
         where = f"{settings.host}:{settings.port}" if settings.host else "this machine"
-        raise PixyzException(f"no Pixyz licence could be had from {where}; see LICENSE_HOST and LICENSE_PORT")
+        raise LicenseUnavailable(f"no Pixyz licence could be had from {where}; see LICENSE_HOST and LICENSE_PORT")
 
 
 def is_on(name: str) -> bool:

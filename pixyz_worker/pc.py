@@ -14,7 +14,18 @@ from pixyz_worker.progress import Progress
 from pixyz_worker.result import ResultHandle, allow_join_result
 
 _LIVE = ("task", "progress")
-_OPTIONS = ("queue", "time_limit", "timeout", "priority", "task_id")
+_OPTIONS = (
+    "queue",
+    "time_limit",
+    "timeout",
+    "task_id",
+    "priority",
+    "pools",
+    "retries",
+    "retry_on",
+    "isolation",
+    "memory_limit",
+)
 
 
 class ProgramContext(dict[str, Any]):
@@ -127,6 +138,11 @@ class ProgramContext(dict[str, Any]):
         """End the last step."""
         self._progress().stop()
 
+    def cancelled(self) -> bool:
+        """Whether this run is being stopped: cancelled, or out of time. What is left of it is a moment to tidy up."""
+        task = self.get("task")
+        return bool(task is not None and getattr(task, "cancelled", bool)())
+
     def is_compute_only(self) -> bool:
         """Whether the task has no folders: it only computes."""
         return bool(self.get("compute_only"))
@@ -138,8 +154,8 @@ class ProgramContext(dict[str, Any]):
     def execute(self, params: Any = None, **kw: Any) -> ResultHandle:
         """Run this context's entrypoint as a new task, here or on the cluster, and return its handle.
 
-        `queue`, `time_limit`, `timeout`, `priority` and `task_id` are options of the task; all else goes
-        into its context.
+        `queue`, `time_limit`, `timeout`, `task_id`, `priority`, `pools`, `retries`, `retry_on`, `isolation` and
+        `memory_limit` are options of the task; all else goes into its context.
         """
         from pixyz_worker.tasks import pixyz_execute
 

@@ -14,7 +14,16 @@ from pixyz_worker.plan import FAIL_FAST, GatherNode, PartNode, Plan
 
 VERSION = 1
 _CONTEXT = ("entrypoint", "root_file", "compute_only", "raw", "data", "input_file")
-_OPTIONS = ("queue", "time_limit")
+_OPTIONS = (
+    "queue",
+    "time_limit",
+    "priority",
+    "pools",
+    "retries",
+    "retry_on",
+    "isolation",
+    "memory_limit",
+)
 
 
 def plan_as_plain(plan: Plan, script_name: Callable[[ProgramContext], str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from ray import serve
 
 from pixyz_ray.cluster.engine import Engine
+from pixyz_ray.logs import configure_logging
 from pixyz_ray.settings import Settings
 from pixyz_ray.version import VERSION
 from serve_app.auth import token_check
@@ -15,6 +16,7 @@ from serve_app.errors import add_error_handlers
 from serve_app.routes.backend import backend_router
 from serve_app.routes.jobs import jobs_router
 from serve_app.routes.processes import processes_router
+from serve_app.routes.queues import queues_router
 from serve_app.routes.service import service_router
 from serve_app.serve_fixes import keep_grpc_on_node_address
 
@@ -39,6 +41,7 @@ def build_app(engine: Engine, local_token_sha256: str) -> FastAPI:
         processes_router(engine),
         jobs_router(engine, check),
         backend_router(engine, check),
+        queues_router(engine, check),
     ):
         app.include_router(router)
     add_error_handlers(app, debug=engine.settings.debug)
@@ -51,6 +54,7 @@ def deployment(settings: Settings, local_token_sha256: str) -> Any:
     def builder() -> FastAPI:
         # Serve calls this in the replica's process, before it opens any port.
         keep_grpc_on_node_address()
+        configure_logging(settings.log_level, settings.log_format)
         return build_app(Engine(settings), local_token_sha256)
 
     # The replica takes no CPU from the jobs, and holds nothing that would be lost with it.

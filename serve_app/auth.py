@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Security
+from fastapi import Request, Security
 from fastapi.security import APIKeyHeader
 
 from pixyz_ray.settings import Settings
 from serve_app.errors import Unauthorized
 
 TokenCheck = Callable[..., Awaitable[None]]
-"""A dependency that lets a request pass or raises Unauthorized."""
+"""A dependency that lets a request pass and notes whose it is, as `request.state.submitter`, or raises Unauthorized."""
 
 TOKEN_HEADER = "x-api-key"
 
@@ -27,10 +27,12 @@ def token_check(settings: Settings, local_token_sha256: str) -> TokenCheck:
         local_token_sha256: digest (hex) of the token of the machine that the platform was started on.
     """
 
-    async def check(token: Annotated[str | None, Security(_HEADER)]) -> None:
+    async def check(request: Request, token: Annotated[str | None, Security(_HEADER)]) -> None:
         if token is None:
             raise Unauthorized("The header x-api-key is missing: send your token in it.")
-        if not settings.accepts_token(token, local_token_sha256):
+        submitter = settings.submitter_of(token, local_token_sha256)
+        if submitter is None:
             raise Unauthorized("The token in the header x-api-key is wrong.")
+        request.state.submitter = submitter
 
     return check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -11,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from pixyz_ray.admission import QueueFull
 from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob
 from pixyz_ray.store import StoreUnusable
 from pixyz_worker.exception import (
@@ -53,15 +55,24 @@ STATUS_OF: Mapping[type[Exception], int] = {
     PixyzFileNotFound: 404,
     UploadTooLarge: 413,
     TooEarly: 425,
+    QueueFull: 429,
     EngineNotReady: 503,
     StoreUnusable: 503,
 }
 _RETRY_AFTER_S = {425: "1", 429: "5", 503: "2"}
 
 
-def error_response(status: int, details: str) -> JsonAnswer:
-    """Return the contract's answer for an HTTP error."""
+def error_response(status: int, details: str, retry_after_s: float | None = None) -> JsonAnswer:
+    """Return the contract's answer for an HTTP error.
+
+    Args:
+        status: its code.
+        details: a sentence.
+        retry_after_s: seconds after which it may work; None for what is usual with this code.
+    """
     headers = {"Retry-After": _RETRY_AFTER_S[status]} if status in _RETRY_AFTER_S else {}
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
     if status == 401:
         headers["WWW-Authenticate"] = "ApiKey"
     message = HTTPStatus(status).phrase
@@ -80,7 +91,8 @@ def add_error_handlers(app: FastAPI, *, debug: bool) -> None:
     async def on_ours(_request: Request, error: Exception) -> JsonAnswer:
         for kind in type(error).__mro__:
             if kind in STATUS_OF:
-                return error_response(STATUS_OF[kind], str(error))
+                retry_after_s = error.retry_after_s if isinstance(error, QueueFull) else None
+                return error_response(STATUS_OF[kind], str(error), retry_after_s)
         return await on_fault(_request, error)
 
     async def on_http(_request: Request, error: Exception) -> JsonAnswer:

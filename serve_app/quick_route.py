@@ -30,7 +30,7 @@ def quick_route(check_token: TokenCheck) -> type[APIRoute]:
             wants_request = "request" in wanted
 
             async def handle(request: Request) -> Response:
-                await check_token(request.headers.get(TOKEN_HEADER))
+                await check_token(request, request.headers.get(TOKEN_HEADER))
                 arguments = {**request.path_params, "request": request} if wants_request else request.path_params
                 response: Response = await endpoint(**arguments)
                 return response

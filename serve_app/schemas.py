@@ -19,6 +19,22 @@ class JobState(BaseModel):
     error: str | None = Field(description="Python traceback of a failed script, or a sentence.")
 
 
+class Waiting(BaseModel):
+    """Why a job has not begun."""
+
+    position: int | None = Field(description="1 for the next of its queue; null before its time has come.")
+    reason: str = Field(description="What it waits for, in words.")
+    expected_start: str | None = Field(description="When it should begin, judged by those before it, in ISO 8601.")
+
+
+class ListedJob(JobState):
+    """A job of a list."""
+
+    waiting: Waiting | None = Field(
+        default=None, description="Only when asked with why=true, and for a job that has not begun."
+    )
+
+
 class TimeInfo(BaseModel):
     """When a job was accepted, began and ended, in ISO 8601."""
 
@@ -43,7 +59,14 @@ class Attempt(BaseModel):
     pid: int | None
     started: str | None
     stopped: str | None
-    failure: str | None
+    failure: str | None = Field(description="Class of its failure, such as user_error, timeout or out_of_memory.")
+    error: str | None = Field(description="What happened and what to do, as a sentence.")
+    log: str | None = Field(description="Last lines of the log.")
+    peak_rss: int | None = Field(description="Most memory of all its processes together, in bytes.")
+    peak_uss: int | None = Field(description="Most of it that was theirs alone, in bytes.")
+    cpu_time: float | None = Field(description="CPU time of all its processes, in seconds.")
+    signal: int | None = Field(description="Signal that ended its process.")
+    exit_code: int | None = Field(description="Code that its process left with.")
 
 
 class JobDetails(JobState):
@@ -63,6 +86,16 @@ class JobDetails(JobState):
     kind: Literal["task", "part", "group", "graph"]
     graph: str | None = Field(description="Graph that the job is a node of.")
     notes: list[str] = Field(description="What the platform did differently from what was asked.")
+    priority: int = Field(description="0 to 9; 9 goes first.")
+    submitter: str = Field(description="Name of the token that sent it.")
+    pools: dict[str, int] = Field(description="Seats that it holds while it runs, by pool.")
+    retries: int | None = Field(description="How often it may be tried again; null for what its queue says.")
+    retry_on: list[str] | None = Field(description="Classes of failure after which it is; null for the usual ones.")
+    isolation: Literal["warm", "fresh"] = Field(description="fresh: each attempt has a process of its own.")
+    memory_limit: int | None = Field(description="Bytes that an attempt may use; null for what its queue says.")
+    keep: bool | float | None = Field(description="true: never removed; a number: seconds after its end.")
+    pinned: bool = Field(description="Whether it is kept until the pin is taken away.")
+    waiting: Waiting | None = Field(description="Why it has not begun; null once it has.")
 
 
 class GraphNode(BaseModel):
@@ -119,7 +152,7 @@ class TaskMeta(BaseModel):
 class JobPage(BaseModel):
     """Jobs, newest first."""
 
-    jobs: list[JobState]
+    jobs: list[ListedJob]
     next: str | None = Field(description="Pass as `after` for the next page; null on the last.")
 
 
@@ -141,12 +174,75 @@ class OutputList(BaseModel):
     outputs: list[str]
 
 
+class Queue(BaseModel):
+    """How a queue stands."""
+
+    name: str
+    purpose: str
+    waiting: int
+    running: int
+    concurrency: int | None = Field(description="Jobs that may run at a time; null for as many as there is room for.")
+    places: int = Field(description="Jobs that are handed to Ray at most, begun or not.")
+    oldest_wait: float | None = Field(description="Seconds that the first has waited.")
+    mean_run: float | None = Field(description="Seconds that a run took lately, on average.")
+    started_last_minute: int
+
+
+class Pool(BaseModel):
+    """How a pool of seats stands."""
+
+    name: str
+    seats: int
+    held: int
+    waiting: int = Field(description="Jobs that wait for a seat.")
+
+
+class Submitter(BaseModel):
+    """How the jobs of one token stand."""
+
+    name: str
+    waiting: int
+    running: int
+    share: float = Field(description="Weight among those whose jobs wait.")
+
+
+class Cluster(BaseModel):
+    """What there is to run on."""
+
+    CPU: float
+    GPU: float
+    nodes: int
+
+
+class Queues(BaseModel):
+    """How queues, pools and submitters stand."""
+
+    queues: list[Queue]
+    pools: list[Pool]
+    submitters: list[Submitter]
+    queued: int = Field(description="Jobs that wait.")
+    max_queued: int = Field(description="Jobs that may wait; one more is refused with 429.")
+    cluster: Cluster
+
+
+class Life(BaseModel):
+    """That the process answers."""
+
+    status: Literal["ok"]
+    version: str
+    live: Literal[True]
+
+
 class Health(BaseModel):
     """Whether the platform can take jobs."""
 
-    status: Literal["ok", "starting"]
+    status: Literal["ok", "starting", "degraded"] = Field(
+        description="starting: the tracker does not answer yet. degraded: it does, but something else is missing."
+    )
     version: str
-    ready: bool
+    live: bool = Field(description="Whether the process answers.")
+    ready: bool = Field(description="Whether jobs can be taken.")
+    checks: dict[str, str] = Field(description="tracker, store, share: `ok`, or a sentence that says what is wrong.")
 
 
 class ErrorDetail(BaseModel):

@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pixyz_ray.cli.options import job_option, json_option, print_json, with_client
+from pixyz_ray.cli.options import job_option, json_option, print_json, table_option, with_client
 from pixyz_ray.cli.screen import Screen
+from pixyz_ray.cli.tables import ahead, show_table
 from pixyz_ray.cli.watch import exit_code, show_error, watch
 from pixyz_ray.version import VERSION
 
 if TYPE_CHECKING:
-    from pixyz_ray.client import Client
+    from pixyz_ray.client import Client, JobPage
+
+
+_WAITS = "PENDING"
+"""State of a job that waits for its turn."""
 
 
 @click.command("version", short_help="Show the versions of client and server.")
@@ -67,15 +72,43 @@ def doc_command(client: Client, name: str, text: bool) -> None:
 @click.option("--status", metavar="STATUS", help="Only jobs in this state, such as RUNNING.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most so many jobs.")
 @click.option("--after", metavar="ID", help="Continue after this job: the `next` of the answer before.")
+@click.option("--why", is_flag=True, help="Show jobs that wait (PENDING, unless --status): where they stand, and why.")
+@table_option
 @with_client
-def jobs_command(client: Client, status: str | None, limit: int | None, after: str | None) -> None:
-    """List the jobs of the platform, newest first, as JSON.
+def jobs_command(
+    client: Client, status: str | None, limit: int | None, after: str | None, why: bool, as_json: bool
+) -> None:
+    """List the jobs of the platform, newest first, as JSON; with --why, those that wait, as a table.
 
     \b
     Example:
       pixyz jobs --status FAILURE --limit 10
+      pixyz jobs --why
     """
-    print_json(client.jobs(status.upper() if status else None, limit, after))
+    status = status.upper() if status else _WAITS if why else None
+    page = client.jobs(status, limit, after, why=why)
+    if why and not as_json:
+        _show_waiting(page, str(status))
+    else:
+        print_json(page)
+
+
+def _show_waiting(page: JobPage, status: str) -> None:
+    """Print the jobs that wait, the next one first."""
+    waiting = [(job, why) for job in page["jobs"] if (why := job.get("waiting"))]
+    waiting.sort(key=lambda row: (row[1]["position"] is None, row[1]["position"]))
+    if not waiting:
+        click.echo("No job waits.")
+        return
+    show_table(
+        (">position", "job", "name", "starts", "waits for…"),
+        (
+            (why["position"], job["uuid"], job["name"], ahead(why["expected_start"]), why["reason"])
+            for job, why in waiting
+        ),
+    )
+    if page.get("next"):
+        click.echo(f"There are more: pixyz jobs --why --status {status} --after {page['next']}")
 
 
 @click.command("status", short_help="Show the state of a job.")
@@ -140,3 +173,31 @@ def cancel_command(client: Client, uuid: str) -> None:
       pixyz cancel -j ID
     """
     print_json(client.cancel(uuid))
+
+
+@click.command("pin", short_help="Keep a job from being removed.")
+@job_option
+@click.option("--off", is_flag=True, help="Take the pin away again.")
+@with_client
+def pin_command(client: Client, uuid: str, off: bool) -> None:
+    """Keep a job and its files however old they get, and show its state as JSON.
+
+    \b
+    Example:
+      pixyz pin -j ID
+      pixyz pin -j ID --off
+    """
+    print_json(client.pin(uuid, not off))
+
+
+@click.command("remove", short_help="Remove a job that has ended.")
+@job_option
+@with_client
+def remove_command(client: Client, uuid: str) -> None:
+    """Remove a job that has ended: its files, its record, and all that it started.
+
+    \b
+    Example:
+      pixyz remove -j ID
+    """
+    print_json(client.remove(uuid))

@@ -87,6 +87,11 @@ def json_option(function: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(function)
 
 
+def table_option(function: Command) -> Command:
+    """Add `-r` to a command that prints a table."""
+    return click.option("-r", "--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(function)
+
+
 def input_option(*, required: bool) -> Callable[[Command], Command]:
     """Add `-i`, the file that the script gets."""
     return click.option(

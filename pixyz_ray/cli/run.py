@@ -19,6 +19,7 @@ from pixyz_ray.cli.options import (
     with_client,
 )
 from pixyz_ray.cli.screen import Screen, bar
+from pixyz_ray.cli.treatment import treatment, treatment_options
 from pixyz_ray.cli.watch import exit_code, show_error, watch
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ _JOB_OPTIONS = (
     params_option,
     click.option("-e", "--entrypoint", metavar="NAME", help="Function of the script to call. Default: main."),
     limit_options,
+    treatment_options,
     click.option("-a", "--alias", metavar="NAME", help="Name of the job in lists."),
     click.option("--root-file", metavar="NAME", help="File to open inside an input archive (.zip, .tar.gz)."),
     click.option("--compute-only", is_flag=True, help="Run without input and output folders."),
@@ -157,7 +159,7 @@ def _order(options: Mapping[str, Any], **what: Any) -> Order:
         input_file=options["input_file"],
         params={} if options["params"] is None else options["params"],
         alias=options["alias"],
-        config={**config, "compute_only": options["compute_only"] or None},
+        config={**config, "compute_only": options["compute_only"] or None, **treatment(options)},
         **what,
     )
 
@@ -181,6 +183,7 @@ def exec_command(client: Client, script: Path, **options: Any) -> None:
     Example:
       pixyz exec -s scripts/tutorial/00_sleep.py -rw
       pixyz exec -s convert.py -i bolt.step -p '{"extension": "glb"}' -w
+      pixyz exec -s native.py -i part.CATPart --pool catia --memory-limit 8GiB --retries 2 --keep 7d
       id=$(pixyz exec -s long.py -b)
     """
     manner = _manner(options)

@@ -27,7 +27,8 @@ from pixyz_ray.client.api import Client, JobHandle
 from pixyz_ray.client.errors import InvalidClientConfig, JobFailed, PlatformUnreachable, ServerBusy
 from pixyz_ray.client.events import Event, LogEvent, StatusEvent, StepEvent
 from pixyz_ray.client.graph_view import GraphView
-from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage
+from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, QueuesInfo, WaitingInfo
+from pixyz_ray.client.submission import JobOptions
 
 if TYPE_CHECKING:
     from pixyz_worker.function import task
@@ -42,12 +43,15 @@ __all__ = [
     "JobFailed",
     "JobHandle",
     "JobInfo",
+    "JobOptions",
     "JobPage",
     "LogEvent",
     "PlatformUnreachable",
+    "QueuesInfo",
     "ServerBusy",
     "StatusEvent",
     "StepEvent",
+    "WaitingInfo",
     "find_address",
     "task",
 ]

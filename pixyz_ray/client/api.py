@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import codecs
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 from urllib.parse import quote
 
 import httpx
@@ -16,11 +15,12 @@ from pixyz_ray.client.connection import Connection
 from pixyz_ray.client.download import fetch
 from pixyz_ray.client.errors import JobFailed, ServerBusy, check_answer, unreachable
 from pixyz_ray.client.events import Event, StatusEvent, follow_events
-from pixyz_ray.client.form import Form, OnProgress, Upload
+from pixyz_ray.client.form import Form, OnProgress
 from pixyz_ray.client.graph_view import GraphFormat, GraphView
-from pixyz_ray.client.graphs import Submission, function_submission, graph_submission
+from pixyz_ray.client.graphs import graph_submission
 from pixyz_ray.client.patience import Patience, silence_limit
-from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage
+from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, QueuesInfo
+from pixyz_ray.client.submission import JobOptions, Submission, function_submission, job_submission, merged_config
 
 if TYPE_CHECKING:
     from pixyz_worker.canvas import Canvas
@@ -61,11 +61,20 @@ class Client(Connection):
         """Return the documentation of a pre-built process."""
         return cast(str, self._json(f"/processes/{quote(name, safe='')}")["doc"])
 
-    def jobs(self, status: str | None = None, limit: int | None = None, after: str | None = None) -> JobPage:
-        """Return jobs, newest first, and the id to give as `after` for the next page."""
-        query = {"status": status, "limit": limit, "after": after}
+    def jobs(
+        self, status: str | None = None, limit: int | None = None, after: str | None = None, *, why: bool = False
+    ) -> JobPage:
+        """Return jobs, newest first, and the id to give as `after` for the next page.
+
+        With `why`, those that have not begun say in `waiting` where they stand and what they wait for.
+        """
+        query = {"status": status, "limit": limit, "after": after, "why": "true" if why else None}
         params = {key: value for key, value in query.items() if value is not None}
         return cast(JobPage, self._json("/jobs", params=params))
+
+    def queues(self) -> QueuesInfo:
+        """Return how queues, pools of seats and submitters stand."""
+        return cast(QueuesInfo, self._json("/queues"))
 
     def job(self, uuid: str) -> JobHandle:
         """Return a handle of an existing job."""
@@ -82,6 +91,7 @@ class Client(Connection):
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
         on_upload: OnProgress | None = None,
+        **options: Unpack[JobOptions],
     ) -> JobHandle: ...
 
     @overload
@@ -94,6 +104,7 @@ class Client(Connection):
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
         on_upload: OnProgress | None = None,
+        **options: Unpack[JobOptions],
     ) -> JobHandle: ...
 
     def submit(
@@ -107,6 +118,7 @@ class Client(Connection):
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
         on_upload: OnProgress | None = None,
+        **options: Unpack[JobOptions],
     ) -> JobHandle:
         """Send a job, streaming its files from disk, and return its handle once the platform has accepted it.
 
@@ -119,8 +131,9 @@ class Client(Connection):
             name: alias of the job.
             config: entrypoint, queue, time_limit, root_file, compute_only, ...
             on_upload: called with the bytes sent and in all.
+            options: priority, retries, retry_on, memory_limit, pools, isolation, keep; the same as in `config`.
         """
-        given = {key: value for key, value in (config or {}).items() if value is not None}
+        given = merged_config(config, options)
         if callable(script):
             if process is not None or input_file is not None or params is not None:
                 raise TypeError(
@@ -129,19 +142,7 @@ class Client(Connection):
             return self._send(function_submission(script, args, kwargs or {}, given), name, on_upload)
         if args or kwargs:
             raise TypeError("submit() gives arguments to a function; a script takes params")
-        if (script is None) == (process is None):
-            raise TypeError("submit() takes either a script or the name of a process")
-        fields = {
-            "process": process or "custom",
-            "params": json.dumps({} if params is None else params),
-            "config": json.dumps(given),
-        }
-        files = []
-        if script is not None:
-            files.append(("script", Upload.of(script, "script.py")))
-        if input_file is not None:
-            files.append(("file", Upload.of(input_file, "input")))
-        return self._send(Submission(fields=fields, files=files), name, on_upload)
+        return self._send(job_submission(script, process, input_file, params, given), name, on_upload)
 
     def run(
         self,
@@ -187,6 +188,14 @@ class Client(Connection):
     def cancel(self, uuid: str) -> JobInfo:
         """Ask the platform to end a job, and return the job's state."""
         return cast(JobInfo, self._request("POST", _job(uuid, "/cancel")).json())
+
+    def remove(self, uuid: str) -> JobInfo:
+        """Remove a job that has ended: its files, its record, and all that it started."""
+        return cast(JobInfo, self._request("POST", _job(uuid, "/remove")).json())
+
+    def pin(self, uuid: str, pinned: bool = True) -> JobInfo:
+        """Keep a job and its files from being removed, or no longer, and return its state."""
+        return cast(JobInfo, self._request("PUT" if pinned else "DELETE", _job(uuid, "/pin")).json())
 
     def download(
         self,
@@ -344,6 +353,11 @@ class JobHandle:
     def cancel(self) -> JobInfo:
         """Ask the platform to end the job, and return its state."""
         self.info = self._client.cancel(self.id)
+        return self.info
+
+    def pin(self, pinned: bool = True) -> JobInfo:
+        """Keep the job and its files from being removed, or no longer, and return its state."""
+        self.info = self._client.pin(self.id, pinned)
         return self.info
 
     def outputs(self) -> list[str]:

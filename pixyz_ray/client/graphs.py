@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixyz_ray.client.form import Upload
+from pixyz_ray.client.submission import Submission
 from pixyz_worker.exception import InvalidBackendParameter
 
 if TYPE_CHECKING:
     from pixyz_worker.pc import ProgramContext
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Submission:
-    """What goes into the form of a submission."""
-
-    fields: Mapping[str, str]
-    """Fields of text."""
-    files: Sequence[tuple[str, Upload]]
-    """Field and file of each upload."""
 
 
 def graph_submission(canvas: Any, input_file: Path | None) -> Submission:
@@ -48,23 +38,6 @@ def graph_submission(canvas: Any, input_file: Path | None) -> Submission:
     if source is not None:
         files.append(("file", Upload.of(source, "input")))
     return Submission(fields={"graph": json.dumps(plain, separators=(",", ":"))}, files=files)
-
-
-def function_submission(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], config: Mapping[str, Any]
-) -> Submission:
-    """Return the form of one call of a function: the script made for it, and its arguments as params."""
-    from pixyz_worker.function import as_task
-
-    task = as_task(function)
-    script = task.script()
-    fields = {
-        "process": "custom",
-        "params": json.dumps(task.params(args, kwargs)),
-        "name": task.name,
-        "config": json.dumps({**config, "entrypoint": script.entrypoint, "compute_only": True}),
-    }
-    return Submission(fields=fields, files=[("script", Upload.of(script.path, "script.py"))])
 
 
 class _Scripts:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.cluster.tracker import Tracker
+from pixyz_ray.logs import configure_logging
 from pixyz_ray.settings import Settings
 
 _COLLECT_AFTER = 20_000
@@ -31,7 +31,7 @@ class TrackerActor:
     """
 
     def __init__(self, settings: Settings) -> None:
-        logging.basicConfig(level=settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         self._settings = settings
         self._opening = asyncio.Lock()
         self._tracker: Tracker | None = None
@@ -43,9 +43,9 @@ class TrackerActor:
         assert self._endpoint is not None
         return self._endpoint.host, self._endpoint.port, self._endpoint.secret
 
-    async def submit_graph(self, parent_id: str, plan: str, number: int) -> list[str]:
+    async def submit_graph(self, parent_id: str, plan: str, number: int, attempt: int) -> list[str]:
         """Start a graph for a running script; return the ids of its nodes."""
-        return await (await self._opened()).submit_graph(parent_id, plan, number)
+        return await (await self._opened()).submit_graph(parent_id, plan, number, attempt)
 
     async def outcomes(
         self, asker: str, uuids: Sequence[str], timeout_s: float | None, until_failure: bool

@@ -28,14 +28,16 @@ class RayBackend:
 
     Args:
         parent: job whose script runs here.
+        attempt: which run of it this is.
         home: job whose folder has that script.
         share: SHARE_PATH.
     """
 
     is_local = False
 
-    def __init__(self, parent: str, home: str, share: Path) -> None:
+    def __init__(self, parent: str, attempt: int, home: str, share: Path) -> None:
         self._parent = parent
+        self._attempt = attempt
         self._share = share
         self._home = home
         self._started = 0
@@ -45,7 +47,7 @@ class RayBackend:
     def submit_plan(self, plan: Plan) -> ResultHandle:
         """Start a graph, which goes on whatever becomes of this process; return the handle of its end."""
         plain = plan_as_plain(plan, self._script_name)
-        ids = _ask("submit_graph", self._parent, json.dumps(plain), self._started)
+        ids = _ask("submit_graph", self._parent, json.dumps(plain), self._started, self._attempt)
         self._started += 1
         # An earlier run of this script may have started it: then its nodes have the ids that they got there.
         now = dict(zip((node["id"] for node in plain["nodes"]), ids, strict=True))

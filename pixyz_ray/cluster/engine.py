@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import ray
 
+from pixyz_ray.admission import QueueFull
 from pixyz_ray.cluster.channel import Channel, Endpoint
 from pixyz_ray.cluster.errors import ConnectionLost, EngineNotReady, UnknownJob
 from pixyz_ray.cluster.events import JobEvents
@@ -41,6 +42,7 @@ T = TypeVar("T")
 _PATIENCE_S = 15.0
 _RETRY_DELAY_S = 0.1
 _PACKING_PATIENCE_S = 5.0
+_HEALTH_PATIENCE_S = 2.0
 
 
 class Engine:
@@ -82,7 +84,7 @@ class Engine:
         try:
             folder.stage(job.script, source)
             answer: dict[str, Any] = await asked
-        except StoreUnusable:
+        except (StoreUnusable, QueueFull):
             folder.remove()
             raise
         except OSError as error:
@@ -138,14 +140,27 @@ class Engine:
         answer: dict[str, Any] = await self._ask_of("graph", uuid)
         return answer
 
-    async def page(self, *, state: str | None, limit: int, after: str | None) -> list[dict[str, Any]]:
-        """Return JobStates, newest first."""
-        answer: list[dict[str, Any]] = await self._ask("page", state, limit, after)
+    async def page(
+        self, *, state: str | None, limit: int, after: str | None, why: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return JobStates, newest first; with `why`, what those wait for that have not begun."""
+        answer: list[dict[str, Any]] = await self._ask("page", state, limit, after, why)
         return answer
 
-    async def counts(self) -> dict[str, int]:
-        """Return how many jobs are in each state."""
-        answer: dict[str, int] = await self._ask("counts")
+    async def queues(self) -> dict[str, Any]:
+        """Return what waits and what runs, by queue, pool and submitter."""
+        answer: dict[str, Any] = await self._ask("queues")
+        return answer
+
+    async def meters(self) -> dict[str, Any]:
+        """Return what has been counted and timed, for metrics."""
+        answer: dict[str, Any] = await self._ask("meters")
+        return answer
+
+    async def pin(self, uuid: str, pinned: bool) -> dict[str, Any]:
+        """Keep a job whatever its age, or not; return its JobState."""
+        _check_id(uuid)
+        answer: dict[str, Any] = await self._ask("pin", uuid, pinned)
         return answer
 
     async def cancel(self, uuid: str) -> dict[str, Any]:
@@ -153,14 +168,23 @@ class Engine:
         answer: dict[str, Any] = await self._ask_of("cancel", uuid)
         return answer
 
-    async def ready(self) -> bool:
-        """Tell whether the tracker answers."""
+    async def health(self) -> dict[str, str]:
+        """Return how tracker, store and share are: `ok`, or what is wrong in a sentence."""
         try:
-            async with asyncio.timeout(2):
-                await (await self._connected()).call("counts")
+            async with asyncio.timeout(_HEALTH_PATIENCE_S):
+                answer: dict[str, str] = await (await self._connected()).call("health")
         except (EngineNotReady, TimeoutError):
-            return False
-        return True
+            return {"tracker": "The tracker does not answer: it is being started, or started again."}
+        return {"tracker": "ok", **answer}
+
+    async def remove(self, uuid: str) -> dict[str, Any]:
+        """Remove a job that has ended, with its files and all that it started; return the JobState that it had.
+
+        Raises:
+            InvalidBackendParameter: it has not ended, is pinned, or is part of another's graph.
+        """
+        answer: dict[str, Any] = await self._ask_of("remove", uuid)
+        return answer
 
     # --- Following ---------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pixyz_ray.admission import QueueFull
 from pixyz_ray.store import StoreUnusable
 from pixyz_worker import exception as sdk
 from pixyz_worker.exception import InternalError, PixyzException
@@ -21,12 +22,15 @@ class UnknownJob(PixyzException):
     """There is no job with that id."""
 
 
-_OURS: dict[str, type[PixyzException]] = {kind.__name__: kind for kind in (EngineNotReady, StoreUnusable, UnknownJob)}
+_OURS: dict[str, type[PixyzException]] = {
+    kind.__name__: kind for kind in (EngineNotReady, QueueFull, StoreUnusable, UnknownJob)
+}
 
 
 def encode_error(error: Exception) -> dict[str, Any]:
     """Return an error as plain values."""
-    return {"type": type(error).__name__, "message": str(error), "ours": isinstance(error, PixyzException)}
+    value = {"type": type(error).__name__, "message": str(error), "ours": isinstance(error, PixyzException)}
+    return {**value, "retry_after_s": error.retry_after_s} if isinstance(error, QueueFull) else value
 
 
 def decode_error(value: dict[str, Any]) -> PixyzException:
@@ -34,6 +38,8 @@ def decode_error(value: dict[str, Any]) -> PixyzException:
     name, message = value["type"], value["message"]
     if not value["ours"]:
         return InternalError(f"{name}: {message}")
+    if name == QueueFull.__name__:
+        return QueueFull(message, value["retry_after_s"])
     kind = _OURS.get(name) or getattr(sdk, name, None)
     if not (isinstance(kind, type) and issubclass(kind, PixyzException)):
         return InternalError(message)

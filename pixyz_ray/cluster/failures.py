@@ -1,42 +1,26 @@
-"""Ray's exceptions as failure classes, each with a sentence for the job's owner."""
+"""What Ray and a watchdog say of the death of an attempt's process, as a failure class and a sentence for its owner."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ray import exceptions as ray_errors
 
-from pixyz_ray.jobs import FailureClass
+from pixyz_ray import failure
+from pixyz_ray.failure import FailureClass
 from pixyz_worker.exception import PixyzException
 
 RESULT_LOST = "The result that the job was to get was lost with the machine that held it."
 """What is told of a node that had nothing to begin with."""
 
 _TABLE: tuple[tuple[type[Exception], FailureClass, str], ...] = (
-    (
-        ray_errors.OutOfMemoryError,
-        FailureClass.OUT_OF_MEMORY,
-        "The machine ran out of memory and the job's process was ended. "
-        "Use a smaller input, or a queue with more memory.",
-    ),
-    (
-        ray_errors.NodeDiedError,
-        FailureClass.NODE_LOST,
-        "The machine that ran the job was lost.",
-    ),
-    (
-        ray_errors.ObjectLostError,
-        FailureClass.NODE_LOST,
-        RESULT_LOST,
-    ),
-    (
-        ray_errors.WorkerCrashedError,
-        FailureClass.CRASH,
-        "The job's process ended abruptly: a crash in native code (see the end of the job's log), os._exit or a kill.",
-    ),
-    (
-        ray_errors.TaskCancelledError,
-        FailureClass.CANCELLED,
-        "The job was cancelled.",
-    ),
+    (ray_errors.OutOfMemoryError, FailureClass.OUT_OF_MEMORY, failure.memory_sentence(None, None)),
+    (ray_errors.NodeDiedError, FailureClass.NODE_LOST, failure.LOST),
+    (ray_errors.LocalRayletDiedError, FailureClass.NODE_LOST, failure.LOST),
+    (ray_errors.ObjectLostError, FailureClass.NODE_LOST, RESULT_LOST),
+    (ray_errors.WorkerCrashedError, FailureClass.CRASH, failure.signal_sentence(None)),
+    (ray_errors.TaskCancelledError, FailureClass.CANCELLED, failure.CANCELLED),
     (
         ray_errors.TaskUnschedulableError,
         FailureClass.INTERNAL,
@@ -47,9 +31,9 @@ _TABLE: tuple[tuple[type[Exception], FailureClass, str], ...] = (
 
 def classify(error: BaseException) -> tuple[FailureClass, str]:
     """Return the class of a failure that Ray reports, and a sentence that says what happened and what to do."""
-    for kind, failure, sentence in _TABLE:
+    for kind, found, sentence in _TABLE:
         if isinstance(error, kind):
-            return failure, sentence
+            return found, sentence
     # What the platform's own part of a task could not do: its sentence says it all.
     cause = getattr(error, "cause", None)
     if isinstance(cause, PixyzException):
@@ -57,9 +41,30 @@ def classify(error: BaseException) -> tuple[FailureClass, str]:
     return FailureClass.INTERNAL, f"The platform failed to run the job: {type(error).__name__}: {error}"
 
 
-def timeout_sentence(seconds: float) -> str:
-    """Return what to tell about a run that took longer than it may."""
-    return (
-        f"PixyzTimeout: The job was ended after its time limit of {seconds:g} s. "
-        "Give it more with the time_limit of the request or of @pixyz_schedule, within the queue's limit."
-    )
+def autopsy(
+    found: FailureClass, sentence: str, died: Mapping[str, Any] | None, memory_limit: int | None
+) -> dict[str, Any]:
+    """Return the outcome of an attempt whose process is gone.
+
+    Args:
+        found: what Ray took it for.
+        sentence: what to tell then.
+        died: what the watchdog saw, if there was one.
+        memory_limit: bytes that the attempt could take; None for any.
+    """
+    died = died or {}
+    number, code = died.get("signal"), died.get("exit_code")
+    if found is FailureClass.CRASH:
+        if died.get("reason") == "memory":
+            found, sentence = FailureClass.OUT_OF_MEMORY, failure.memory_sentence(memory_limit, died.get("peak_uss"))
+        elif died.get("oom_killer"):
+            found, sentence = FailureClass.OUT_OF_MEMORY, failure.memory_sentence(None, died.get("peak_uss"))
+        elif died.get("reason") == "stopped":
+            # Nobody here has asked for it: the watchdog could not reach us any more.
+            found, sentence = FailureClass.NODE_LOST, failure.LOST
+        elif number is not None:
+            sentence = failure.signal_sentence(number)
+        elif code is not None:
+            found, sentence = FailureClass.EXIT, failure.exit_sentence(code)
+    outcome = {"ok": False, "failure": str(found), "error": sentence, "signal": number, "exit_code": code}
+    return outcome | {name: died.get(name) for name in ("peak_rss", "peak_uss", "cpu_time")}

@@ -104,6 +104,8 @@ class Journal:
         except Exception as trouble:
             # Whatever it is: those who wait for this commit must hear of it.
             error = trouble
+            self._ended_graphs = ended + self._ended_graphs
+            self._flush_later()
         _settle(waiting, error)
         for job, follow in then:
             if error is None:

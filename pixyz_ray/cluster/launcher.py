@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -14,14 +14,15 @@ import ray
 from pixyz_ray.cluster import tasks
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.wear import NEVER
 from pixyz_ray.jobs import Job
 from pixyz_ray.queues import Queue, ray_options
+from pixyz_ray.retention import Removal, remove_jobs
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
 
 _KILL_PATIENCE_S = 10.0
-_MIN_WINDOW = 16
-_WINDOW_PER_CPU = 4
+_FRESH = {"env_vars": {"PIXYZ_ISOLATION": "fresh"}}
 
 
 class Launcher:
@@ -35,14 +36,15 @@ class Launcher:
     def __init__(self, settings: Settings, endpoint: Endpoint) -> None:
         self._settings = settings
         self._endpoint = (endpoint.host, endpoint.port, endpoint.secret)
-        self.window = max(_MIN_WINDOW, int(_WINDOW_PER_CPU * _cluster_resource("CPU")))
-        """Tasks of graphs that are handed to Ray at a time."""
-        self._has_gpus = _cluster_resource("GPU") > 0
-        recycle_after = settings.max_tasks_before_shutdown  # 0 is Ray's own word for never.
-        self._run = ray.remote(max_retries=0, max_calls=recycle_after)(tasks.run_script)
+        self._has_gpus = cluster_resources().get("GPU", 0.0) > 0
+        calls = settings.max_tasks_before_shutdown or NEVER
+        self._run = ray.remote(max_retries=0, max_calls=calls)(tasks.run_script)
+        # Workers of another environment are others: none of them has run a job before, nor runs one afterwards.
+        self._run_fresh = ray.remote(max_retries=0, max_calls=1, runtime_env=_FRESH)(tasks.run_script)
         self._pack = ray.remote(max_retries=2)(tasks.pack_outputs)
+        self._remove = ray.remote(max_retries=2)(remove_jobs)
         self._keep = ray.remote(max_retries=2)(tasks.keep_value)
-        self._by_queue: dict[tuple[str, int], Any] = {}
+        self._by_queue: dict[tuple[str, int, bool], Any] = {}
         self._killed: dict[tuple[str | None, int | None], float] = {}
 
     def launch(self, live: LiveJob) -> tuple[Any, Any]:
@@ -50,10 +52,21 @@ class Launcher:
         job, feed, wants_value = live.record, live.feed, live.wants_value
         # One text: Ray takes longer for each argument, and for each object in it.
         shape = feed.shape if feed else None
-        spec = json.dumps([_spec(live, str(self._settings.share_path)), self._endpoint, shape])
-        run = self._on_queue(job.queue, 2 if wants_value else 1)
+        spec = json.dumps([self._spec(live), self._endpoint, shape])
+        run = self._on_queue(job.queue, 2 if wants_value else 1, job.policy.isolation == "fresh")
         answer = run.remote(spec, *feed.references) if feed else run.remote(spec)
         return answer if wants_value else (answer, None)
+
+    def memory_limit(self, job: Job) -> int | None:
+        """Return the bytes that an attempt may take on the job's queue; None for any.
+
+        A retry gets what the queue gives where that is more than the job asked for.
+        """
+        queue = self._settings.memory_limit_of(self._settings.queue_table[job.queue])
+        asked = job.policy.memory_limit
+        if asked is None or queue is None:
+            return asked or queue
+        return max(asked, queue) if job.retry else min(asked, queue)
 
     def note_for(self, queue: Queue) -> str | None:
         """Return what to tell the job's owner about where it runs, or None."""
@@ -62,13 +75,12 @@ class Launcher:
         return None
 
     def kill(self, reference: Any, job: Job) -> None:
-        """Stop a job's task at once, with the processes that it started; one that has ended is left alone.
+        """Stop a job's task at once, where its watchdog did not; one that has ended is left alone.
 
         Only by force: asking first and then forcing hangs on a loop that never gives up the interpreter.
         """
         if reference is None or _is_over(reference):
             return
-        JobFolder(self._settings.share_path, job.uuid).give_up(len(job.attempts))
         if job.attempts and job.attempts[-1].pid is not None:
             now = time.monotonic()
             self._killed = {worker: at for worker, at in self._killed.items() if now - at < _KILL_PATIENCE_S}
@@ -96,9 +108,16 @@ class Launcher:
         options = self._options(self._settings.queue_table["zip"])
         await self._pack.options(**options).remote(str(self._settings.share_path), uuid)
 
+    async def remove(self, removals: Sequence[Removal]) -> Mapping[str, str | None]:
+        """Remove the files of jobs, on the clean queue; return for each None, or why something is still there."""
+        options = self._options(self._settings.queue_table["clean"])
+        answer = await self._remove.options(**options).remote(str(self._settings.share_path), list(removals))
+        troubles: Mapping[str, str | None] = answer
+        return troubles
+
     def warm_up(self) -> None:
         """Start the workers that the first jobs will find."""
-        count = int(_cluster_resource("CPU"))
+        count = int(cluster_resources().get("CPU", 0.0))
         ready = ray.remote(num_cpus=1, max_retries=0)(tasks.warm_up)
         references = [ready.remote() for _ in range(count)]
 
@@ -109,15 +128,42 @@ class Launcher:
 
         self._warming = asyncio.ensure_future(wait())
 
-    def _on_queue(self, name: str, returns: int) -> Any:
-        if (name, returns) not in self._by_queue:
-            self._by_queue[name, returns] = self._run.options(
+    def _on_queue(self, name: str, returns: int, fresh: bool) -> Any:
+        key = name, returns, fresh
+        if key not in self._by_queue:
+            self._by_queue[key] = (self._run_fresh if fresh else self._run).options(
                 # Ray's own record of a task would cost each job a tenth of its time; the job's record is ours.
                 enable_task_events=False,
                 num_returns=returns,
                 **self._options(self._settings.queue_table[name]),
             )
-        return self._by_queue[name, returns]
+        return self._by_queue[key]
+
+    def _spec(self, live: LiveJob) -> Mapping[str, Any]:
+        job, settings = live.record, self._settings
+        spec = {
+            "uuid": job.uuid,
+            "attempt": len(job.attempts),
+            "share": str(settings.share_path),
+            "script": job.script,
+            "digest": job.script_digest,
+            "entrypoint": job.entrypoint,
+            "params": job.params,
+            "input_file": job.input_file,
+            "config": dict(job.config),
+            "queue": job.queue,
+            "wait": job.wait,
+            "wait_timeout": job.wait_timeout,
+            "memory_limit": self.memory_limit(job) or 0,
+            "max_log_bytes": settings.max_log_bytes,
+            "max_result_bytes": settings.max_result_bytes,
+            "max_growth": settings.max_worker_growth,
+        }
+        if job.graph is not None:
+            spec |= {"home": job.home, "name": job.name, "requested": job.requested, "hands_on": live.wants_value}
+        if job.calls:
+            spec["calls"] = job.calls
+        return spec
 
     def _options(self, queue: Queue) -> dict[str, Any]:
         return ray_options(queue, cluster_has_gpus=self._has_gpus)
@@ -129,29 +175,7 @@ def _is_over(reference: Any) -> bool:
     return bool(over)
 
 
-def _cluster_resource(name: str) -> float:
+def cluster_resources() -> Mapping[str, float]:
+    """Return what the machines of the cluster have together."""
     resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return resources.get(name, 0.0)
-
-
-def _spec(live: LiveJob, share: str) -> Mapping[str, Any]:
-    job = live.record
-    spec = {
-        "uuid": job.uuid,
-        "attempt": len(job.attempts),
-        "share": share,
-        "script": job.script,
-        "digest": job.script_digest,
-        "entrypoint": job.entrypoint,
-        "params": job.params,
-        "input_file": job.input_file,
-        "config": dict(job.config),
-        "queue": job.queue,
-        "wait": job.wait,
-        "wait_timeout": job.wait_timeout,
-    }
-    if job.graph is not None:
-        spec |= {"home": job.home, "name": job.name, "requested": job.requested, "hands_on": live.wants_value}
-    if job.calls:
-        spec["calls"] = job.calls
-    return spec
+    return resources

@@ -1,6 +1,6 @@
-"""The life of a job, from the moment it is accepted to its end on disk: attempts, retries, time limits, cancelling.
+"""The life of a job, from the moment it is accepted to its end on disk: its turn, its attempts, retries, cancelling.
 
-accept -> journal -> Ray task -> events -> outcome -> journal -> watchers
+accept -> journal -> turn -> attempt -> outcome -> journal -> watchers
 """
 
 from __future__ import annotations
@@ -8,30 +8,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Protocol
 
-from pixyz_ray.cluster.answers import Answers
+from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob
-from pixyz_ray.cluster.failures import classify, timeout_sentence
 from pixyz_ray.cluster.journal import Journal
-from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import Feed, LiveJob
+from pixyz_ray.cluster.turns import Turns
+from pixyz_ray.failure import FailureClass, cut_short_sentence, timeout_sentence
 from pixyz_ray.graphs import Graph
-from pixyz_ray.jobs import Attempt, FailureClass, Job, JobState
-from pixyz_ray.node_outcomes import find_outcome
-from pixyz_ray.queues import MAX_INTERRUPTIONS, after_failure
+from pixyz_ray.jobs import Attempt, Job, JobState
+from pixyz_ray.meters import SUCCESS, Meters
+from pixyz_ray.retries import next_attempt, times_failed
 from pixyz_ray.settings import Settings
-from pixyz_ray.storage import JobFolder
 from pixyz_ray.store import JobStore, StoreUnusable
-from pixyz_worker.exception import InternalError
 
 _log = logging.getLogger(__name__)
 _RECENT = 2000
-_HANDOVER_S = 0.0015
+_SETTLING_S = 0.005
 
 
 class Followers(Protocol):
@@ -42,6 +39,9 @@ class Followers(Protocol):
 
     def waiting(self, uuid: str) -> Job | None:
         """Return the job of a node whose turn has not come, or None."""
+
+    def begin_node(self, uuid: str) -> bool:
+        """Begin a node whose turn has come; False for what is none, or has begun before and is tried again."""
 
     def members(self, group: Job) -> list[Job]:
         """Return the jobs of a group's members."""
@@ -73,7 +73,6 @@ class Lifecycle:
         store: where jobs are written down.
     """
 
-    launcher: Launcher
     followers: Followers
 
     def __init__(self, settings: Settings, store: JobStore) -> None:
@@ -81,10 +80,13 @@ class Lifecycle:
         self.store = store
         self.journal = Journal(store)
         self.counts = store.counts()
+        self.meters = Meters()
         self.live: dict[str, LiveJob] = {}
+        self.turns = Turns(settings, self._begin_turn)
+        self.attempts = Attempts(self, settings)
         self._recent: OrderedDict[str, Job] = OrderedDict()
+        self._pinning: Counter[str] = Counter()
         self._on_end: dict[str, list[Callable[[Job], None]]] = {}
-        self.answers = Answers(self.begin)
         self._working: set[asyncio.Task[None]] = set()
 
     def find(self, uuid: str) -> Job:
@@ -131,9 +133,18 @@ class Lifecycle:
     async def accept(
         self, job: Job, graph: Graph | None = None, begin: Callable[[LiveJob], None] | None = None
     ) -> dict[str, Any]:
-        """Write a job down, then launch it; one that stands for a graph is begun by whoever knows graphs."""
+        """Write a job down, then let it wait for its turn; one that stands for a graph is begun by who knows graphs.
+
+        Raises:
+            QueueFull: too many are waiting; nothing of it is kept.
+            EngineNotReady: the store does not take it.
+        """
         if job.uuid in self.live or job.uuid in self._recent:
             return self.find(job.uuid).as_state()
+        answer = job.as_state()
+        if job.state is JobState.SENT:
+            self._check_room(job)
+            job = job.become(JobState.PENDING)
         live = self.live[job.uuid] = LiveJob(job)
         try:
             await self.journal.add(job, graph)
@@ -141,8 +152,7 @@ class Lifecycle:
             del self.live[job.uuid]
             raise
         self.count(None, job.state)
-        answer = job.as_state()
-        (begin or self.launch)(live)
+        (begin or self._wait)(live)
         # The job is accepted once the disk has it; Ray finds a worker for it meanwhile.
         try:
             await self.journal.synced()
@@ -150,57 +160,48 @@ class Lifecycle:
             raise EngineNotReady(str(error)) from error
         return answer
 
+    def _check_room(self, job: Job) -> None:
+        try:
+            self.turns.check_room(job.submitter)
+        except Exception:
+            self.meters.rejected()
+            raise
+
+    def _wait(self, live: LiveJob) -> None:
+        """Let a job wait for its turn, which may come at once."""
+        self.turns.wait(live.record)
+        self.turns.pump()
+        # Thousands may wait: the store has them, and here they need no more than their place in line.
+        if live.reference is None and not live.record.attempts and not live.is_watched:
+            self.live.pop(live.record.uuid, None)
+
+    def _begin_turn(self, uuid: str) -> None:
+        """Begin the job whose turn has come."""
+        if self.followers.begin_node(uuid):
+            return
+        live = self.live.get(uuid)
+        if live is not None:
+            self.attempts.launch(live)
+            return
+        try:
+            self.begin(self.take_up(self.find_live(uuid)))
+        except (UnknownJob, StoreUnusable):
+            _log.exception("job %s cannot be begun", uuid)
+            self.turns.release(uuid)
+
     def start(self, uuid: str, feed: Feed | None, *, wants_value: bool) -> None:
         """Start the job of a node; nothing is written yet, since its graph is."""
         live = self.find_live(uuid)
         live.feed, live.wants_value = feed, wants_value
-        self.launch(live)
+        self.attempts.launch(live)
 
-    def launch(self, live: LiveJob) -> None:
-        """Begin the next attempt."""
+    def has_started(self, live: LiveJob) -> None:
+        """Take note that an attempt has begun."""
         job = live.record
-        queue = self.settings.queue_table[job.queue]
-        changes: dict[str, Any] = {}
-        if not job.attempts or job.attempts[-1].stopped is not None:
-            changes["attempts"] = (*job.attempts, Attempt(number=len(job.attempts) + 1, queue=job.queue))
-        if note := self.launcher.note_for(queue):
-            changes["notes"] = tuple(dict.fromkeys((*job.notes, note)))
-        live.settling = False
-        pending = job.state is JobState.PENDING
-        job = replace(job, **changes) if pending else job.become(JobState.PENDING, **changes)
-        self.change(live, job)
-        number = len(job.attempts)
-        try:
-            live.reference, live.value = self.launcher.launch(live)
-        except Exception as error:
-            _log.exception("job %s cannot be given to Ray", job.uuid)
-            sentence = f"The platform could not give the job to Ray: {type(error).__name__}: {error}"
-            outcome = {"ok": False, "failure": str(FailureClass.INTERNAL), "error": sentence}
-            asyncio.get_running_loop().call_soon(self.take_outcome, live, number, outcome)
-            return
-        self.answers.expect(live.reference, partial(self._answered, live, number))
-
-    def _answered(self, live: LiveJob, attempt: int, reference: Any) -> None:
-        if not self._is_current(live, attempt):
-            return
-        if self.followers.is_ahead(live.record.uuid):
-            # It may have had nothing to begin with: the word of the one before it is still to come.
-            self.answers.expect(reference, partial(self._answered, live, attempt))
-        else:
-            self.begin(self._ray_answered(live, attempt, reference))
-
-    def take_back(self, live: LiveJob) -> None:
-        """Take back a job that was launched ahead of its turn."""
-        self.answers.forget(live.reference)
-        self.launcher.withdraw(live.reference)
-        job = live.record
-        live.start_over()
-        live.feed = None
-        if job.state is JobState.PENDING:
-            self.change(live, replace(job, attempts=job.attempts[:-1]))
-        else:
-            lost = job.with_attempt({"stopped": time.time(), "failure": FailureClass.NODE_LOST})
-            self.change(live, lost.become(JobState.RETRY, started=None, total=None, steps=()))
+        if job.retry == 0 and job.started is not None:
+            self.meters.started(job.queue, job.started - job.requested)
+        self.journal.change_soon(job)
+        self.followers.started(job.uuid)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something go on by itself; the loop alone would keep only a weak reference to it."""
@@ -208,113 +209,71 @@ class Lifecycle:
         self._working.add(task)
         task.add_done_callback(self._working.discard)
 
-    # --- Running -----------------------------------------------------------------------------------------------------
-
-    async def _ray_answered(self, live: LiveJob, attempt: int, reference: Any) -> None:
-        """Take Ray's answer, whatever it is, where the worker's own word has not come."""
-        try:
-            await reference
-            # The worker's word got lost, but it is on disk: it was written down before Ray was answered.
-            outcome = await asyncio.to_thread(self._left_outcome, live.record, attempt)
-            if outcome is None:
-                raise InternalError("its outcome is not on the share; is the share the same on all machines?")
-        except Exception as error:
-            failure, sentence = classify(error)
-            if failure is FailureClass.CRASH and self._is_anothers(live):
-                failure = FailureClass.NODE_LOST
-            outcome = {"ok": False, "failure": str(failure), "error": sentence, "stopped": time.time()}
-        self.take_outcome(live, attempt, outcome)
-
-    def _is_anothers(self, live: LiveJob) -> bool:
-        """Tell whether a crash may be that of the node before, or a blow that was meant for the job before."""
-        return live.has_nothing_to_begin_with or self.launcher.hit_by_mistake(live.record)
-
-    def take_word(self, uuid: str, attempt: int, outcome: Mapping[str, Any]) -> None:
-        """Take what a worker says of the end of an attempt."""
-        live = self.live.get(uuid)
-        # Of an attempt that is being ended only Ray's answer counts: before it, the process is still there.
-        if live is None or live.stopped_for is not None:
-            return
-        if self.followers.hands_over(uuid):
-            # Ray goes on by itself; while it does, both need the processor, and nothing here is urgent.
-            asyncio.get_running_loop().call_later(_HANDOVER_S, self.take_outcome, live, attempt, outcome)
-        else:
-            self.take_outcome(live, attempt, outcome)
-
-    def take_event(self, uuid: str, attempt: int, event: Mapping[str, Any]) -> None:
-        """Take over what a worker tells of a running attempt."""
-        live = self.live.get(uuid)
-        if live is None or not self._is_current(live, attempt):
-            return
-        if event.get("kind") == "started":
-            self._started(live, event)
-        else:
-            live.take_event(event)
-
-    def _started(self, live: LiveJob, event: Mapping[str, Any]) -> None:
-        attempt = {"started": event["time"], "node": event["node"], "pid": event["pid"]}
-        job = live.record
-        attempts = (*job.attempts[:-1], replace(job.attempts[-1], **attempt))
-        self.change(live, job.become(JobState.RUNNING, started=event["time"], attempts=attempts))
-        self.journal.change_soon(live.record)
-        loop = asyncio.get_running_loop()
-        live.overdue = loop.call_later(self._limit(job), self._overdue, live, len(job.attempts))
-        self.followers.started(job.uuid)
-
-    def _limit(self, job: Job) -> float:
-        return min(job.time_limit, self.settings.time_limit_of(self.settings.queue_table[job.queue]))
-
-    def _overdue(self, live: LiveJob, attempt: int) -> None:
-        """End an attempt that ran into its time limit; Ray's answer then leads to `take_outcome`."""
-        if self._is_current(live, attempt):
-            live.stopped_for = FailureClass.TIMEOUT
-            self.launcher.kill(live.reference, live.record)
-
-    def _is_current(self, live: LiveJob, attempt: int) -> bool:
-        """Tell whether that attempt can still be settled."""
-        job = live.record
-        return not live.settling and not job.state.terminal and job.awaits is None and attempt == len(job.attempts)
-
-    # --- Ending ------------------------------------------------------------------------------------------------------
+    # --- An attempt has ended ----------------------------------------------------------------------------------------
 
     def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Settle an attempt. Only the first word about the current attempt counts."""
-        if not self._is_current(live, attempt):
+        if not live.is_running(attempt):
             return
         if live.stopped_for is FailureClass.TIMEOUT:
-            error = timeout_sentence(self._limit(live.record))
-            outcome = {**outcome, "ok": False, "failure": "timeout", "error": error, "result": None}
-        live.cancel_timer()
-        self.answers.forget(live.reference)
+            error = timeout_sentence(self.attempts.limit(live.record))
+            # The signal that ended it was ours, and says nothing.
+            ours = {"ok": False, "failure": "timeout", "error": error, "sentence": error, "result": None}
+            outcome = {**outcome, **ours, "signal": None, "exit_code": None}
+        self.attempts.close(live, attempt)
+        self.turns.release(live.record.uuid)
         if outcome["ok"] and not outcome.get("awaits"):
+            self._measure(live.with_outcome(outcome))
             self.settle(live, live.with_outcome(outcome, JobState.SUCCESS))
-            return
-        job = live.with_outcome(outcome)
-        if not outcome["ok"]:
-            failure = job.attempts[-1].failure
-            assert failure is not None
-            self._failed(live, job, failure, str(outcome["error"]))
-        else:
+        elif outcome["ok"]:
+            job = live.with_outcome(outcome)
             self.followers.wait_for(live, replace(job, awaits=outcome["awaits"], result=None))
+        else:
+            self._failed(live, live.with_outcome(outcome), str(outcome["error"]))
+        self.turns.pump()
 
-    def _failed(self, live: LiveJob, job: Job, failure: FailureClass, error: str) -> None:
-        """End a job whose attempt failed, or begin its next attempt."""
+    def _measure(self, job: Job) -> None:
+        last = job.attempts[-1]
+        outcome = SUCCESS if last.failure is None else str(last.failure)
+        if last.failure is not None:
+            self.meters.attempt_failed(last.queue, outcome)
+        if last.started is not None and last.stopped is not None:
+            self.meters.ended(last.queue, outcome, last.stopped - last.started)
+
+    def _failed(self, live: LiveJob, job: Job, error: str) -> None:
+        """End a job whose attempt failed, or let it wait for its next attempt."""
+        failure = job.attempts[-1].failure
+        assert failure is not None
+        self._measure(job)
         self.followers.failed(job.uuid)
-        queue = after_failure(self.settings.queue_table, job.queue, failure, job.failures)
-        if queue is None or job.interruptions > MAX_INTERRUPTIONS:
+        again = next_attempt(job, self.settings.queue_table)
+        if again is None:
+            if failure is FailureClass.NODE_LOST:
+                error = f"{error}\n{cut_short_sentence(times_failed(job, failure))}"
             self.settle(live, job.become(JobState.FAILURE, error=error, stopped=job.attempts[-1].stopped))
             return
+        self.meters.retried(job.attempts[-1].queue, str(failure))
         live.settling = True
         live.start_over()
         if failure is FailureClass.NODE_LOST and live.feed is not None:
             live.feed = self.followers.feed_again(job.uuid)
-        again = replace(job.become(JobState.RETRY, queue=queue, started=None), total=None, steps=())
-        self.change(live, again)
-        self.journal.change(again, lambda: self.launch(live))
+        not_before = time.time() + again.delay_s if again.delay_s else None
+        job = replace(
+            job.become(JobState.RETRY, queue=again.queue, started=None), total=None, steps=(), not_before=not_before
+        )
+        self.change(live, job)
+        self.journal.change(job, lambda: self._wait_again(live))
+
+    def _wait_again(self, live: LiveJob) -> None:
+        live.settling = False
+        if not live.record.state.terminal:
+            self.turns.wait(live.record)
+            self.turns.pump()
 
     def settle(self, live: LiveJob, job: Job, then: Callable[[], None] | None = None) -> None:
         """Write a job's end, then show it: a client must never see an end that a restart could take back."""
         live.settling = True
+        self.turns.withdraw(job.uuid)
         self.followers.ended(live, job)
         unseen = job.graph is not None and then is None and job.uuid not in self._on_end and not live.is_watched
         self.journal.change(job, lambda: self._show_end(live, job, then), patient=unseen)
@@ -332,15 +291,54 @@ class Lifecycle:
 
     async def cancel(self, live: LiveJob, error: str) -> None:
         """Cancel a job; one that has ended, or is just ending, stays as it is."""
-        if live.settling or live.record.state.terminal:
+        # What is just being written, such as that it is tried again, may still be followed by this.
+        while live.settling and not live.record.state.terminal:
+            await asyncio.sleep(_SETTLING_S)
+        if live.record.state.terminal:
             return
         # On disk before anything is killed: a cancelled job must not come back after a restart.
         written = asyncio.get_running_loop().create_future()
-        job = live.closed(FailureClass.CANCELLED).become(JobState.REVOKED, error=error)
+        usage = self.attempts.used(live)
+        job = live.closed(FailureClass.CANCELLED, error=error, **usage).become(JobState.REVOKED, error=error)
         self.settle(live, job, lambda: written.set_result(None))
         await written
-        self.answers.forget(live.reference)
-        self.launcher.kill(live.reference, live.record)
+        self.attempts.end_cancelled(live)
+
+    async def pin(self, uuid: str, pinned: bool) -> dict[str, Any]:
+        """Keep a job whatever its age, or not; return its JobState."""
+        self._pinning[uuid] += 1
+        try:
+            live = self.find_live(uuid)
+            while live.settling and not live.record.state.terminal:
+                await asyncio.sleep(_SETTLING_S)
+            job = replace(self.find(uuid), pinned=pinned)
+            if uuid in self.live:
+                live.record = job
+            if uuid in self._recent:
+                self._recent[uuid] = job
+            written = asyncio.get_running_loop().create_future()
+            self.journal.change(job, lambda: written.set_result(None))
+            await written
+        finally:
+            self._pinning[uuid] -= 1
+            self._pinning += Counter()
+        return job.as_state()
+
+    def is_needed(self, uuid: str) -> bool:
+        """Tell whether a job cannot be removed now, whatever the store says of it."""
+        return uuid in self.live or uuid in self._pinning
+
+    def forget(self, uuids: Sequence[str], states: Mapping[str, int]) -> None:
+        """Forget jobs that were removed, so many of each state."""
+        for uuid in uuids:
+            self._recent.pop(uuid, None)
+        for state, number in states.items():
+            self.counts[state] = max(0, self.counts.get(state, 0) - number)
+
+    def is_over(self, uuid: str) -> None:
+        """Take note that nothing of a cancelled job runs any more: what it held is free."""
+        self.turns.release(uuid)
+        self.turns.pump()
 
     def change(self, live: LiveJob, job: Job) -> None:
         """Show a changed job."""
@@ -353,23 +351,37 @@ class Lifecycle:
             self.counts[old] = max(0, self.counts.get(old, 0) - number)
         self.counts[new] = self.counts.get(new, 0) + number
 
+    # --- Asked by attempts -------------------------------------------------------------------------------------------
+
+    def is_ahead(self, uuid: str) -> bool:
+        """Tell whether a job was launched ahead of its turn, which has not come yet."""
+        return self.followers.is_ahead(uuid)
+
+    def hands_over(self, uuid: str) -> bool:
+        """Tell whether Ray has been given what comes after a job."""
+        return self.followers.hands_over(uuid)
+
     # --- After a restart ---------------------------------------------------------------------------------------------
 
     async def take_up(self, live: LiveJob) -> None:
-        """Take up a job that a restart has cut short: what a worker left decides, else it is run again."""
+        """Take up a job where it was left: what a worker has left of it decides, else it is run (again)."""
         job = live.record
-        attempt = len(job.attempts)
-        if not attempt or job.state is JobState.RETRY:
-            self.launch(live)
+        if job.state is JobState.RETRY:
+            self.attempts.launch(live)
             return
-        outcome = await asyncio.to_thread(self._left_outcome, job, attempt)
-        if outcome is None:
-            _log.info("job %s: attempt %d was cut short by a restart", job.uuid, attempt)
-            error = f"The platform was restarted {MAX_INTERRUPTIONS + 1} times while the job ran; it was given up."
-            outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
-        self.take_outcome(live, attempt, outcome)
-
-    def _left_outcome(self, job: Job, attempt: int) -> dict[str, Any] | None:
-        """Return what a worker left of an attempt on the share."""
-        folder = JobFolder(self.settings.share_path, job.home or job.uuid)
-        return folder.read_outcome(attempt) if job.home is None else find_outcome(folder, job.uuid, attempt)
+        attempt = max(1, len(job.attempts))
+        outcome = await asyncio.to_thread(self.attempts.left_outcome, job, attempt)
+        if live.settling or live.record.state.terminal:
+            self.turns.release(job.uuid)
+        elif outcome is None and not job.attempts:
+            self.attempts.launch(live)
+        else:
+            if not job.attempts:
+                # It had run before anything of that was written down.
+                self.change(live, replace(job, attempts=(Attempt(number=1, queue=job.queue),)))
+            elif outcome is None:
+                _log.info("job %s: attempt %d was cut short by a restart", job.uuid, attempt)
+                error = "The platform was restarted while the attempt ran."
+                outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
+            assert outcome is not None
+            self.take_outcome(live, attempt, outcome)

@@ -10,12 +10,14 @@ from functools import partial
 from typing import Any
 
 from pixyz_ray.cluster.channel import Peer
-from pixyz_ray.jobs import FailureClass, Job, JobState, StepRecord
+from pixyz_ray.failure import FailureClass
+from pixyz_ray.jobs import Job, JobState, StepRecord
 
 MAX_STEPS = 10_000
 """Steps that are told while a job runs; if a script begins more, the later ones are told when it has ended."""
 
 _PUBLISH_EVERY_S = 0.01
+_TOLD = ("log", "signal", "exit_code", "peak_rss", "peak_uss", "cpu_time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,11 @@ class LiveJob:
         """Whether somebody is told of every change."""
         return bool(self._watchers)
 
+    def is_running(self, attempt: int) -> bool:
+        """Tell whether that attempt can still be settled."""
+        job = self.record
+        return not self.settling and not job.state.terminal and job.awaits is None and attempt == len(job.attempts)
+
     @property
     def has_nothing_to_begin_with(self) -> bool:
         """Whether what Ray says of its attempt may be true of one before it, whose result it was to get."""
@@ -147,6 +154,9 @@ class LiveJob:
             "failure": FailureClass(outcome["failure"]) if outcome.get("failure") else None,
         }
         changes: dict[str, Any] = {"result": outcome.get("result"), "opaque": bool(outcome.get("opaque"))}
+        ended |= {name: outcome[name] for name in _TOLD if outcome.get(name) is not None}
+        if ended["failure"] is not None:
+            ended["error"] = outcome.get("sentence") or outcome.get("error")
         if outcome.get("started"):
             ended["started"] = changes["started"] = outcome["started"]
         if outcome.get("steps") is not None:
@@ -158,10 +168,11 @@ class LiveJob:
             return replace(job, **changes)
         return job.become(state, error=outcome.get("error"), stopped=ended["stopped"], **changes)
 
-    def closed(self, failure: FailureClass) -> Job:
+    def closed(self, failure: FailureClass, **changes: Any) -> Job:
         """Return the record with its running attempt, if there is one, ended now."""
         job = self.job
-        return job.with_attempt({"stopped": time.time(), "failure": failure}) if job.attempts else job
+        running = bool(job.attempts) and job.attempts[-1].stopped is None
+        return job.with_attempt({"stopped": time.time(), "failure": failure, **changes}) if running else job
 
     def with_ended_steps(self) -> Job:
         """Return the record with no step still running."""

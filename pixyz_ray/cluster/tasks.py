@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,10 +14,12 @@ from typing import Any
 from pixyz_ray.cluster.backend import RayBackend
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.event_line import EventLine
-from pixyz_ray.jobs import FailureClass
+from pixyz_ray.cluster.wear import Wear, retire
+from pixyz_ray.failure import FailureClass
 from pixyz_ray.node_outcomes import leave_outcome
 from pixyz_ray.outcome import Outcome
-from pixyz_ray.runner import RunSpec, run, share_of
+from pixyz_ray.run_spec import RunSpec
+from pixyz_ray.runner import run, share_of
 from pixyz_ray.storage import JobFolder
 from pixyz_worker.exception import PixyzFileNotFound
 
@@ -37,8 +38,9 @@ def run_script(order: str, *values: Any) -> Any:
         values: what the Feed's references point to; without a shape, they only have to be there.
     """
     spec, endpoint, shape = json.loads(order)
-    run_spec = RunSpec(**spec)
+    run_spec = RunSpec(**spec, endpoint=tuple(endpoint))
     attempt = _Attempt(run_spec, Endpoint(*endpoint))
+    wear = Wear(run_spec.max_growth)
     if any(isinstance(value, NotMade) for value in values):
         # Submitted ahead of its turn, which has not come: the tracker knows why.
         return _answer(run_spec, NotMade())
@@ -48,9 +50,14 @@ def run_script(order: str, *values: Any) -> Any:
         except PixyzFileNotFound as error:
             attempt.tell(_without_params(error))
             return _answer(run_spec, NotMade())
-    backend = RayBackend(run_spec.uuid, run_spec.home or run_spec.uuid, attempt.share)
-    outcome, value = run(run_spec, attempt.report, backend, attempt.tell)
-    attempt.write_down()
+    backend = RayBackend(run_spec.uuid, run_spec.attempt, run_spec.home or run_spec.uuid, attempt.share)
+    try:
+        outcome, value = run(run_spec, attempt.report, backend, attempt.tell)
+        attempt.write_down()
+    finally:
+        # Above all when that went wrong, as it does where a script has left the process hardly a file to open.
+        if wear.is_too_much():
+            retire()
     return _answer(run_spec, value if outcome.ok and not outcome.awaits else NotMade())
 
 
@@ -69,9 +76,11 @@ class _Attempt:
         self._number = spec.attempt
         self._endpoint = endpoint
         self._folder = JobFolder(self.share, spec.uuid)
+        self._max_result = spec.max_result_bytes
         self._stepped = False
         self._home = JobFolder(self.share, spec.home) if spec.home else None
         self._text = "{}"
+        _line(endpoint)
 
     def report(self, event: Mapping[str, Any]) -> None:
         """Send a progress event."""
@@ -79,16 +88,16 @@ class _Attempt:
         if event["kind"] != "stop" or self._stepped:
             _line(self._endpoint).send("event", self._uuid, self._number, {"time": time.time(), **event})
 
-    def tell(self, outcome: Outcome) -> None:
-        """Send the outcome."""
-        if self._folder.is_given_up(self._number):
-            # Ray ends a task's child processes before the worker. A script that waited for one returns here, and the
-            # blow that is still to come would hit the next job.
-            os._exit(1)
+    def tell(self, outcome: Outcome) -> Outcome:
+        """Send the outcome; return what was sent, which is another where the result is too large to be kept."""
         self._text = json.dumps(outcome.as_plain())
+        if self._max_result and len(self._text) > self._max_result and outcome.result is not None:
+            outcome = _too_large(outcome, self._max_result)
+            self._text = json.dumps(outcome.as_plain())
         line = _line(self._endpoint)
         line.send_text("ended", f'["{self._uuid}",{self._number},{self._text}]')
         line.flush()
+        return outcome
 
     def write_down(self) -> None:
         """Leave the outcome on the share."""
@@ -108,10 +117,22 @@ def _fed(shape: Sequence[Any], values: Sequence[Any], share: Path) -> Any:
     return JobFolder(share, what).kept_value() if kind == "kept" else what
 
 
+def _too_large(outcome: Outcome, limit: int) -> Outcome:
+    """Return the outcome of a script whose result would burden everybody else."""
+    sentence = (
+        f"The result is larger than the {limit} bytes of JSON that are kept of one (MAX_RESULT_BYTES). "
+        "Write it to a file below pc.get_output_dir(), and return its name."
+    )
+    return replace(
+        outcome, ok=False, result=None, error=sentence, sentence=sentence, failure=str(FailureClass.USER_ERROR)
+    )
+
+
 def _without_params(error: Exception) -> Outcome:
     """Return the outcome of an attempt that could not begin, since what it was to get is not there."""
     now = time.time()
-    return Outcome(ok=False, started=now, stopped=now, error=str(error), failure=str(FailureClass.INTERNAL))
+    internal = str(FailureClass.INTERNAL)
+    return Outcome(ok=False, started=now, stopped=now, error=str(error), sentence=str(error), failure=internal)
 
 
 def keep_value(value: Any, share: str, uuid: str) -> None:

@@ -8,25 +8,25 @@ rule), it is started again by Ray, and `_recover` runs again what had not ended.
 from __future__ import annotations
 
 import asyncio
-import math
+import json
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import chain, islice
 from typing import Any
 
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
+from pixyz_ray.cluster.cleaner import Cleaner
 from pixyz_ray.cluster.errors import UnknownJob
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.recovery import Recovery
-from pixyz_ray.cluster.launcher import Launcher
+from pixyz_ray.cluster.launcher import Launcher, cluster_resources
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.overview import Overview
+from pixyz_ray.cluster.turns import REFRESH_EVERY_S
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.records import decode_job
 from pixyz_ray.settings import Settings
 from pixyz_ray.store import JobStore
-
-_MAX_PAGE = 1000
 
 
 class Tracker:
@@ -36,18 +36,22 @@ class Tracker:
         settings: the platform's settings.
     """
 
+    _cleaner: Cleaner
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._jobs = Lifecycle(settings, JobStore(settings.job_store_url))
         self._graphs = Graphs(self._jobs)
         self._jobs.followers = self._graphs
+        self._attempts = self._jobs.attempts
+        self._overview = Overview(self._jobs, self._graphs)
         self._packing: dict[str, asyncio.Future[None]] = {}
 
     # --- Scripts' face -----------------------------------------------------------------------------------------------
 
-    async def submit_graph(self, parent_id: str, plan: str, number: int) -> list[str]:
+    async def submit_graph(self, parent_id: str, plan: str, number: int, attempt: int) -> list[str]:
         """Start a graph for a running script; return the ids of its nodes."""
-        return await self._graphs.submit(parent_id, plan, number)
+        return await self._graphs.submit(parent_id, plan, number, attempt)
 
     async def outcomes(
         self, asker: str, uuids: Sequence[str], timeout_s: float | None, until_failure: bool
@@ -61,8 +65,10 @@ class Tracker:
             until_failure: whether the failure of one ends the waiting.
         """
         if timeout_s != 0:
-            self._graphs.let_others(asker)
+            # Who waits for others does not stand in their way.
+            self._jobs.turns.rest(asker)
             await self._all_ended(uuids, timeout_s, until_failure)
+            self._jobs.turns.resume(asker)
         return [self._outcome(uuid) for uuid in uuids]
 
     async def _all_ended(self, uuids: Sequence[str], timeout_s: float | None, until_failure: bool) -> None:
@@ -113,18 +119,41 @@ class Tracker:
                 "graph": self._graph,
                 "page": self._page,
                 "cancel": self._cancel,
+                "pin": self._pin,
+                "remove": self._remove,
                 "watch": self._watch,
                 "unwatch": self._unwatch,
                 "pack": self._pack,
-                "counts": self._count,
+                "queues": self._queues,
+                "meters": self._meters,
+                "health": self._health,
+                "guard": self._attempts.guards.take_guard,
             },
-            {"event": self._jobs.take_event, "ended": self._jobs.take_word},
+            {
+                "event": self._attempts.take_event,
+                "ended": self._attempts.take_word,
+                "usage": self._attempts.guards.take_usage,
+                "alive": self._attempts.guards.take_alive,
+                "died": self._attempts.guards.take_died,
+            },
         )
         endpoint = await server.listen(host)
-        self._jobs.launcher = Launcher(self._settings, endpoint)
+        jobs, launcher = self._jobs, Launcher(self._settings, endpoint)
+        self._attempts.launcher = launcher
+        self._cleaner = Cleaner(self._settings, jobs.store, launcher, jobs.is_needed, jobs.forget)
+        self._jobs.turns.take_capacity(await asyncio.to_thread(cluster_resources))
         self._recover()
-        self._jobs.launcher.warm_up()
+        launcher.warm_up()
+        for work in (self._attempts.look(), self._watch_capacity(), self._cleaner.run()):
+            jobs.begin(work)
         return endpoint
+
+    async def _watch_capacity(self) -> None:
+        """Follow the cluster as it grows and shrinks, for good."""
+        while True:
+            await asyncio.sleep(REFRESH_EVERY_S)
+            with suppress(Exception):
+                self._jobs.turns.take_capacity(await asyncio.to_thread(cluster_resources))
 
     async def _submit(self, _peer: Peer, _number: int, record: dict[str, Any], again: bool) -> dict[str, Any]:
         # Sent again since no answer came: the tracker that had accepted it may be gone.
@@ -143,36 +172,34 @@ class Tracker:
         return self._jobs.find(uuid).as_state()
 
     async def _details(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
-        job = self._jobs.find(uuid)
-        if job.kind == "group" and job.state is JobState.SUCCESS:
-            return {**job.as_details(), "result": self._jobs.result_of(job)}
-        return job.as_details()
+        return self._overview.details(uuid)
 
     async def _task_meta(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
-        job = self._jobs.find(uuid)
-        result = self._jobs.result_of(job) if job.state is JobState.SUCCESS else None
-        return {**job.as_task_meta(self._graphs.lookup.children(uuid)), "result": result}
+        return self._overview.task_meta(uuid)
 
     async def _page(
-        self, _peer: Peer, _number: int, state: str | None, limit: int, after: str | None
+        self, _peer: Peer, _number: int, state: str | None, limit: int, after: str | None, why: bool
     ) -> list[dict[str, Any]]:
-        limit = min(limit, _MAX_PAGE)
-        wanted = None if state is None else JobState(state)
-        if wanted is not None and not wanted.terminal:
-            return self._live_page(wanted, limit, after)
-        page = self._jobs.store.page(state=wanted, limit=limit, after=after)
-        # How a live job stands is known here and not in the store.
-        return [self._jobs.live[row["uuid"]].job.as_state() if row["uuid"] in self._jobs.live else row for row in page]
+        return self._overview.page(state, limit, after, why)
 
-    def _live_page(self, state: JobState, limit: int, after: str | None) -> list[dict[str, Any]]:
-        before = math.inf if after is None else self._jobs.find(after).requested
-        live = (live.record for live in reversed(self._jobs.live.values()))
-        waiting = self._graphs.lookup.all_waiting() if state is JobState.PENDING else ()
-        found = (job for job in chain(waiting, live) if job.state is state and job.requested < before)
-        return [job.as_state() for job in islice(found, limit)]
+    async def _queues(self, _peer: Peer, _number: int) -> dict[str, Any]:
+        return self._overview.queues()
 
-    async def _count(self, _peer: Peer, _number: int) -> dict[str, int]:
-        return dict(self._jobs.counts)
+    async def _meters(self, _peer: Peer, _number: int) -> dict[str, Any]:
+        return self._overview.meters()
+
+    async def _health(self, _peer: Peer, _number: int) -> dict[str, str]:
+        return await self._overview.health()
+
+    async def _remove(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
+        state = self._jobs.find(uuid).as_state()
+        await self._cleaner.remove_now(uuid)
+        return state
+
+    async def _pin(self, _peer: Peer, _number: int, uuid: str, pinned: bool) -> dict[str, Any]:
+        if self._cleaner.is_removing(uuid):
+            raise UnknownJob(f"There is no job {uuid} any more: it is just being removed.")
+        return await self._jobs.pin(uuid, pinned)
 
     async def _watch(self, peer: Peer, number: int, uuid: str) -> None:
         self._jobs.find_live(uuid).watch(peer, number)
@@ -186,7 +213,7 @@ class Tracker:
         self._jobs.find(uuid)
         packing = self._packing.get(uuid)
         if packing is None:
-            packing = self._packing[uuid] = asyncio.ensure_future(self._jobs.launcher.pack(uuid))
+            packing = self._packing[uuid] = asyncio.ensure_future(self._attempts.launcher.pack(uuid))
             packing.add_done_callback(lambda _: self._packing.pop(uuid, None))
         await asyncio.shield(packing)
 
@@ -202,11 +229,15 @@ class Tracker:
 
     def _recover(self) -> None:
         """Take up every job that had not ended: what a worker left decides, else it is run again."""
-        for job in self._jobs.store.live():
-            self._jobs.live[job.uuid] = LiveJob(job)
+        left = [LiveJob(job) for job in self._jobs.store.live()]
+        self._jobs.live.update((live.record.uuid, live) for live in left)
+        self._jobs.turns.recover(
+            (uuid, requested, json.loads(waits)) for uuid, requested, waits in self._jobs.store.waiting()
+        )
         Recovery(self._jobs, self._graphs).recover()
-        for live in list(self._jobs.live.values()):
+        for live in left:
             if live.record.awaits is not None:
                 self._graphs.awaiting.watch(live)
             elif live.record.graph is None:
                 self._jobs.begin(self._jobs.take_up(live))
+        self._jobs.turns.pump()

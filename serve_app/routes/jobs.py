@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -56,6 +57,7 @@ _RESUMABLE = {
     ]
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": schemas.Error} for code in (400, 401, 404)}
+_TOO_MUCH: dict[int | str, dict[str, Any]] = {code: {"model": schemas.Error} for code in (413, 429)}
 _OCTETS = "application/octet-stream"
 
 
@@ -73,13 +75,13 @@ def jobs_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
         responses=_ERRORS,
         route_class=quick_route(check_token),
     )
-    for add_routes in (_add_submitting, _add_asking, _add_following, _add_fetching):
+    for add_routes in (_add_submitting, _add_keeping, _add_asking, _add_following, _add_fetching):
         add_routes(router, engine)
     return router
 
 
 def _add_submitting(router: APIRouter, engine: Engine) -> None:
-    @router.post("", response_model=schemas.JobState, openapi_extra=_FORM, responses={413: {"model": schemas.Error}})
+    @router.post("", response_model=schemas.JobState, openapi_extra=_FORM, responses=_TOO_MUCH)
     async def submit_job(request: Request) -> Response:
         """Run a script or a pre-built process. When this answers, the job is on disk."""
         folder = engine.new_folder()
@@ -89,7 +91,7 @@ def _add_submitting(router: APIRouter, engine: Engine) -> None:
             folder.remove()
             raise
         accept = engine.submit_graph if form.graph else engine.submit
-        return JsonAnswer(await accept(folder, form))
+        return JsonAnswer(await accept(folder, replace(form, submitter=request.state.submitter)))
 
     @router.post("/{uuid}/cancel", response_model=schemas.JobState)
     async def cancel_job(uuid: str) -> Response:
@@ -102,15 +104,33 @@ def _add_submitting(router: APIRouter, engine: Engine) -> None:
         return JsonAnswer(await engine.cancel(uuid))
 
 
+def _add_keeping(router: APIRouter, engine: Engine) -> None:
+    @router.put("/{uuid}/pin", response_model=schemas.JobState)
+    async def pin_job(uuid: str) -> Response:
+        """Pin a job: neither it nor its files are removed, however old they get."""
+        return JsonAnswer(await engine.pin(uuid, pinned=True))
+
+    @router.delete("/{uuid}/pin", response_model=schemas.JobState)
+    async def unpin_job(uuid: str) -> Response:
+        """Take the pin away: the job is removed as any other."""
+        return JsonAnswer(await engine.pin(uuid, pinned=False))
+
+    @router.post("/{uuid}/remove", response_model=schemas.JobState)
+    async def remove_job(uuid: str) -> Response:
+        """Remove a job that has ended: its files, its record, and all that it started."""
+        return JsonAnswer(await engine.remove(uuid))
+
+
 def _add_asking(router: APIRouter, engine: Engine) -> None:
     @router.get("", response_model=schemas.JobPage)
     async def list_jobs(
         status: JobState | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         after: str | None = None,
+        why: bool = False,
     ) -> Response:
-        """List jobs, newest first."""
-        jobs = await engine.page(state=status, limit=limit, after=after)
+        """List jobs, newest first; with `why`, those that have not begun say what they wait for."""
+        jobs = await engine.page(state=status, limit=limit, after=after, why=why)
         return JsonAnswer({"jobs": jobs, "next": jobs[-1]["uuid"] if len(jobs) == limit else None})
 
     @router.get("/{uuid}", response_model=schemas.JobState)

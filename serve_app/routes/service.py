@@ -17,6 +17,8 @@ from serve_app.metrics import render_metrics
 
 _log = logging.getLogger(__name__)
 _MAX_CALLBACK_BYTES = 1 << 20
+_GOOD = "ok"
+"""What a check of the engine says when it finds nothing."""
 
 
 def service_router(engine: Engine) -> APIRouter:
@@ -29,16 +31,24 @@ def service_router(engine: Engine) -> APIRouter:
         return PlainTextResponse(f"Welcome to Pixyz on Ray {VERSION}\n")
 
     @router.get("/health", response_model=schemas.Health, responses={503: {"model": schemas.Health}})
+    @router.get("/health/ready", response_model=schemas.Health, responses={503: {"model": schemas.Health}})
     async def health() -> Response:
-        """Tell whether jobs can be taken: 200 when they can, 503 when not yet."""
-        ready = await engine.ready()
-        status = "ok" if ready else "starting"
-        return JsonAnswer({"status": status, "version": VERSION, "ready": ready}, status_code=200 if ready else 503)
+        """Tell whether jobs can be taken: 200 when they can, 503 and why when not."""
+        checks = await engine.health()
+        ready = all(found == _GOOD for found in checks.values())
+        status = "ok" if ready else "degraded" if checks["tracker"] == _GOOD else "starting"
+        answer = {"status": status, "version": VERSION, "live": True, "ready": ready, "checks": checks}
+        return JsonAnswer(answer, status_code=200 if ready else 503)
+
+    @router.get("/health/live", response_model=schemas.Life)
+    async def life() -> Response:
+        """Tell that this process answers; nothing else is asked."""
+        return JsonAnswer({"status": "ok", "version": VERSION, "live": True})
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return the platform's figures in Prometheus text form."""
-        text, media_type = render_metrics(await engine.counts())
+        text, media_type = render_metrics(await engine.meters())
         return Response(text, media_type=media_type)
 
     @router.post("/dev/callback")

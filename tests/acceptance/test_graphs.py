@@ -285,7 +285,7 @@ def test_given_a_member_that_always_crashes_when_run_then_its_graph_fails(rest: 
     attempts = rest.details(node["id"])["attempts"]
     assert [(each["queue"], each["failure"]) for each in attempts] == [("cpu", "crash"), ("gpuhigh", "crash")], attempts
     assert (root["status"], node["state"], node["retry"]) == ("FAILURE", "FAILURE", 1)
-    assert f"Not run, because task {node['id']} (crash) failed: The job's process ended abruptly" in root["error"]
+    assert f"Not run, because task {node['id']} (crash) failed: PixyzSignalFault: The job's process" in root["error"]
 
 
 def test_given_a_timeout_when_the_graph_takes_longer_then_the_job_that_waits_fails_in_time(

@@ -56,6 +56,7 @@ def test_given_the_api_description_when_read_then_every_path_of_the_contract_is_
         "/processes", "/processes/{name}", "/jobs", "/jobs/{uuid}", "/jobs/{uuid}/details", "/jobs/{uuid}/outputs",
         "/jobs/{uuid}/outputs/archive", "/jobs/{uuid}/outputs/{path}", "/backend/get_task_meta/{uuid}",
         "/dev/callback", "/metrics", "/jobs/{uuid}/events", "/jobs/{uuid}/logs", "/jobs/{uuid}/cancel", "/health",
+        "/health/live", "/health/ready", "/queues", "/jobs/{uuid}/pin",
     } <= set(paths)  # fmt: skip
     assert {"get", "delete"} <= set(paths["/jobs/{uuid}"])
     assert "multipart/form-data" in paths["/jobs"]["post"]["requestBody"]["content"]
@@ -107,6 +108,9 @@ PROTECTED = [
     ("GET", "/jobs/{uuid}/events"),
     ("GET", "/jobs/{uuid}/logs"),
     ("GET", "/backend/get_task_meta/{uuid}"),
+    ("GET", "/queues"),
+    ("PUT", "/jobs/{uuid}/pin"),
+    ("DELETE", "/jobs/{uuid}/pin"),
 ]
 
 

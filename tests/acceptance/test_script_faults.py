@@ -153,9 +153,8 @@ def test_given_an_extreme_result_when_returned_then_the_job_ends_and_can_be_aske
 # --- Processes that die ----------------------------------------------------------------------------------------------
 
 DEATHS = {
-    "os._exit": "import os\n" + MAIN + "    print('last words', flush=True)\n    os._exit(7)\n",
-    "a segmentation fault": "import ctypes\n" + MAIN + "    print('last words', flush=True)\n    ctypes.string_at(0)\n",
-    "a kill": "import os, signal\n"
+    "SIGSEGV": "import ctypes\n" + MAIN + "    print('last words', flush=True)\n    ctypes.string_at(0)\n",
+    "SIGKILL": "import os, signal\n"
     + MAIN
     + "    print('last words', flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)\n",
 }
@@ -168,8 +167,16 @@ def test_given_a_process_that_dies_when_it_runs_then_it_is_tried_once_more_on_gp
     """In bounded time, with a sentence; what it printed is kept."""
     details = rest.run(DEATHS[case], deadline_s=25)
     _expect_one_retry(details, "crash")
-    assert "ended abruptly" in details["error"]
+    assert case in details["error"]
     assert rest.log(details["uuid"]).count("last words") == 2
+
+
+def test_given_a_process_that_leaves_by_itself_when_it_does_then_its_code_is_told(rest: RestClient) -> None:
+    """It would leave again: there is no retry."""
+    details = rest.run("import os\n" + MAIN + "    os._exit(7)\n")
+    assert (details["status"], details["attempt"]) == ("FAILURE", 1)
+    assert [(one["failure"], one["exit_code"]) for one in details["attempts"]] == [("exit", 7)]
+    assert "exit code 7" in details["error"]
 
 
 HANGS = {
@@ -199,7 +206,7 @@ def _expect_one_retry(details: dict[str, Any], failure: str) -> None:
 
 def test_given_a_crash_on_the_last_queue_when_it_happens_then_there_is_no_retry(rest: RestClient) -> None:
     """gpuhigh is where retries end."""
-    details = rest.run(DEATHS["os._exit"], config={"queue": "gpuhigh"})
+    details = rest.run(DEATHS["SIGKILL"], config={"queue": "gpuhigh"})
     assert (details["status"], details["retry"]) == ("FAILURE", 0)
 
 
@@ -208,7 +215,7 @@ def test_given_a_crash_when_the_second_attempt_succeeds_then_the_job_does(rest: 
     script = (
         "import os\n" + MAIN + "    open(pc.get_output_dir(f\"{pc['retry']}.txt\"), 'w').close()\n"
         "    pc.progress_set_total(1)\n    pc.progress_next('only step')\n"
-        "    if not pc['retry']: os._exit(1)\n    return pc['queue']\n"
+        "    if not pc['retry']: os.abort()\n    return pc['queue']\n"
     )
     details = rest.run(script)
     assert (details["status"], details["retry"], details["result"]) == ("SUCCESS", 1, "gpuhigh")

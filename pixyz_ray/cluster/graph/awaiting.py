@@ -14,8 +14,9 @@ from pixyz_ray.cluster.graph.run import GraphRun
 from pixyz_ray.cluster.graph.runs import GraphRuns
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.failure import FailureClass
 from pixyz_ray.graphs import Graph
-from pixyz_ray.jobs import FailureClass, Job, JobState
+from pixyz_ray.jobs import Job, JobState
 
 
 class Awaiting:

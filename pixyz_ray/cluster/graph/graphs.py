@@ -26,10 +26,13 @@ from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.storage import JobFolder
 from pixyz_worker.cause import not_run as not_run_text
 from pixyz_worker.cause import not_wanted
+from pixyz_worker.exception import InvalidBackendParameter
 
 _log = logging.getLogger(__name__)
 _CANCELLED = "The job was cancelled."
 _KEEP_AFTER_S = 2.0
+_IN_LINE = 16
+"""Nodes of one graph that wait in line at each queue."""
 
 
 class Graphs:
@@ -45,26 +48,27 @@ class Graphs:
         self.lookup = GraphLookup(jobs, self.runs)
         self.awaiting = Awaiting(jobs, self.runs)
         self.intake = Intake(jobs.store, self.runs, jobs.settings)
-        self._rotation: deque[GraphRun] = deque()
-        self._in_flight: set[str] = set()
         self._endings: deque[tuple[LiveJob, Job]] = deque()
         self._draining = False
 
     # --- Beginning ---------------------------------------------------------------------------------------------------
 
-    async def submit(self, parent_id: str, text: str, number: int) -> list[str]:
+    async def submit(self, parent_id: str, text: str, number: int, attempt: int) -> list[str]:
         """Start a graph for a running script; return the ids of its nodes, which are others if it is there already.
 
         Args:
             parent_id: job whose script it is.
             text: the plan, as JSON.
             number: how many graphs this run of the script has started before.
+            attempt: which run of the script it is.
 
         Raises:
             InvalidBackendParameter, InvalidScript: it cannot be run; nothing of it is.
         """
-        self.let_others(parent_id)
+        self._jobs.turns.rest(parent_id)
         parent = self._jobs.find(parent_id)
+        if attempt != len(parent.attempts):
+            raise InvalidBackendParameter("This attempt was given up; what it starts would count for nothing.")
         if (known := self.intake.known(text, parent, number)) is not None:
             return known
         if forsaken := self.intake.forsaken(parent, number):
@@ -98,13 +102,7 @@ class Graphs:
         self._jobs.count(None, JobState.PENDING, len(run.nodes))
         for id in run.first():
             self.turn(run, id)
-        self.pump()
-
-    def let_others(self, uuid: str) -> None:
-        """Let other nodes run beside one that may wait for them, so that it does not stand in their way."""
-        if uuid in self._in_flight:
-            self._in_flight.discard(uuid)
-            self.pump()
+        self._jobs.turns.pump()
 
     # --- A node's turn -----------------------------------------------------------------------------------------------
 
@@ -114,12 +112,12 @@ class Graphs:
             return
         if id in run.ahead:
             run.ahead.discard(id)
-            self._in_flight.add(id)
+            self._jobs.turns.hold(run.job(id))
             return
         if run.nodes[id].kind != "group":
-            if not run.ready:
-                self._rotation.append(run)
-            run.ready.append(id)
+            job = run.job(id)
+            run.ready.setdefault(job.queue, deque()).append(job)
+            self._feed_turns(run, job.queue)
             return
         live = self._jobs.find_live(id)
         run.begun.add(id)
@@ -129,17 +127,29 @@ class Graphs:
         if not run.left[id]:
             self._jobs.settle(live, live.job.become(JobState.SUCCESS, result=None))
 
-    def pump(self) -> None:
-        """Give Ray as many tasks as keep it busy, of all graphs in turn; thousands would only lie there."""
-        while self._rotation and len(self._in_flight) < self._jobs.launcher.window:
-            run = self._rotation.popleft()
-            id = run.ready.popleft()
-            if run.ready:
-                self._rotation.append(run)
-            if id in run.states or id in run.begun:
-                continue
-            self._in_flight.add(id)
-            self._start(run, id, self._feed(run, id))
+    def _feed_turns(self, run: GraphRun, queue: str) -> None:
+        """Let a few nodes of a graph wait for their turn; with all of them in line, other graphs would come after."""
+        ready, in_line = run.ready.get(queue), run.in_line.setdefault(queue, set())
+        while ready and len(in_line) < _IN_LINE:
+            job = ready.popleft()
+            if job.uuid not in run.states and job.uuid not in run.begun:
+                in_line.add(job.uuid)
+                self._jobs.turns.wait(job, since=time.time())
+
+    def begin_node(self, uuid: str) -> bool:
+        """Begin a node whose turn has come; False for what is none, or has begun before and is tried again."""
+        run = self.runs.of(uuid)
+        if run is None or uuid in run.begun:
+            return False
+        self._leave_line(run, uuid)
+        self._start(run, uuid, self._feed(run, uuid))
+        return True
+
+    def _leave_line(self, run: GraphRun, id: str) -> None:
+        for queue, in_line in run.in_line.items():
+            if id in in_line:
+                in_line.discard(id)
+                self._feed_turns(run, queue)
 
     def started(self, uuid: str) -> None:
         """Give Ray the one task that comes after one that has started: it can begin as soon as that has returned.
@@ -151,7 +161,7 @@ class Graphs:
         if run is None or node is None or node.id in run.begun or node.id in run.states:
             return
         live = self._jobs.live[uuid]
-        if live.reference is None or live.record.wait:
+        if live.reference is None or live.record.wait or not self._jobs.turns.may_follow(live.record, run.job(node.id)):
             return
         run.ahead.add(node.id)
         self._start(run, node.id, Feed(["ref", 0], [live.value]) if node.fed else Feed(None, [live.reference]))
@@ -164,7 +174,7 @@ class Graphs:
         if (ahead := run.next_ahead(id)) is not None:
             run.ahead.discard(ahead)
             run.begun.discard(ahead)
-            self._jobs.take_back(self._jobs.live[ahead])
+            self._jobs.attempts.take_back(self._jobs.live[ahead])
 
     def is_ahead(self, uuid: str) -> bool:
         """Tell whether a node was launched ahead of its turn, which has not come yet."""
@@ -188,7 +198,6 @@ class Graphs:
         live.feed, live.wants_value = self._feed(run, id), run.is_wanted(id)
         run.begun.add(id)
         if live.record.awaits is None:
-            self._in_flight.add(id)
             self._jobs.begin(self._jobs.take_up(live))
 
     def _feed(self, run: GraphRun, id: str) -> Feed | None:
@@ -224,7 +233,7 @@ class Graphs:
         try:
             while self._endings:
                 self._take_end(*self._endings.popleft())
-            self.pump()
+            self._jobs.turns.pump()
         except Exception:
             # The job's own end must be written all the same.
             _log.exception("what follows the end of job %s failed", job.uuid)
@@ -248,7 +257,7 @@ class Graphs:
         if not well:
             self._take_back_next(run, job.uuid)
         run.end(job.uuid, job.state, value)
-        self._in_flight.discard(job.uuid)
+        self._leave_line(run, job.uuid)
         for id in run.dependents(job.uuid):
             if well:
                 self.turn(run, id)
@@ -311,7 +320,7 @@ class Graphs:
         """Let a value that no record holds be written to the share, if it is still wanted after all this time."""
         if id in run.values:
             folder = JobFolder(self._jobs.settings.share_path, id)
-            self._jobs.begin(self._jobs.launcher.keep(run.values[id].reference, folder))
+            self._jobs.begin(self._jobs.attempts.launcher.keep(run.values[id].reference, folder))
 
     # --- Cancelling --------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from pixyz_ray.graphs import Graph, Node
 from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.policy import DEFAULT, POLICY_KEYS, Policy
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, plain_name
 from pixyz_ray.submission import effective_config, inspected
@@ -79,6 +80,7 @@ class NodeJobs:
             graph=self._graph.uuid,
             home=self._graph.root_id,
             requested=self._graph.plain["requested"],
+            submitter=self._parent.submitter,
         )
 
     def _part_call(self, number: int, params: Any) -> Mapping[str, Any]:
@@ -91,7 +93,8 @@ class NodeJobs:
         context, options = call["context"], call["options"]
         script, digest, info = self._script(call["script"])
         asked = {key: context[key] for key in ("entrypoint", "root_file", "compute_only", "raw") if key in context}
-        asked |= {key: options[key] for key in ("queue", "time_limit") if options.get(key) is not None}
+        wanted = {"queue", "time_limit"} | POLICY_KEYS
+        asked |= {key: value for key, value in options.items() if key in wanted and value is not None}
         config = effective_config(asked, info, self._settings)
         return replace(
             self._blank(config.entrypoint),
@@ -104,7 +107,13 @@ class NodeJobs:
             wait=config.wait,
             wait_timeout=config.wait_timeout,
             notes=config.notes,
+            policy=self._inherited(config.policy),
         )
+
+    def _inherited(self, policy: Policy) -> Policy:
+        """Return a policy with the parent's priority, where it has none of its own."""
+        wanted = self._parent.policy.priority
+        return replace(policy, priority=wanted) if policy.priority == DEFAULT.priority != wanted else policy
 
     def _script(self, name: str) -> tuple[str, str, ScriptInfo]:
         """Return a script's name, digest and content as read."""

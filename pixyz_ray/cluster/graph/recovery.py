@@ -46,7 +46,6 @@ class Recovery:
                 self._jobs.begin(self._graphs.cancel(run.open_nodes()))
             else:
                 self._go_on(run, known)
-        self._graphs.pump()
 
     def _left_open(self) -> list[Graph]:
         """Return the graphs that have not ended, those included whose end was written before that of a node."""

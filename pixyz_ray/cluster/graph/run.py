@@ -40,8 +40,10 @@ class GraphRun:
         """Nodes whose job was started, and which have not ended."""
         self.ahead: set[str] = set()
         """Those of them that were launched ahead of their turn: what they depend on has not ended yet."""
-        self.ready: deque[str] = deque()
-        """Tasks that may begin, in order."""
+        self.ready: dict[str, deque[Job]] = {}
+        """Tasks that may begin, in order, by queue."""
+        self.in_line: dict[str, set[str]] = {}
+        """Those that wait for their turn among others, by queue."""
         self.values: dict[str, Value] = {}
         """Results that somebody will still want."""
         self.group_of = graph.group_of()

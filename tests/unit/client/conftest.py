@@ -54,6 +54,10 @@ class Peer:
     files: dict[str, bytes] = field(default_factory=dict)
     log: bytes = b""
     archive: bytes = b"PK-archive"
+    waiting: dict[str, Any] | None = None
+    """What a job of a list says when it is asked why it waits."""
+    standing: dict[str, Any] = field(default_factory=dict)
+    """How the queues stand."""
     graphs: list[dict[str, Any]] = field(default_factory=list)
     """Graphs to answer with, one after another; the last one from then on."""
     answers: dict[str, list[Response]] = field(default_factory=dict)
@@ -111,7 +115,8 @@ class Peer:
 
     async def _jobs(self, request: Request) -> Response:
         if request.method == "GET":
-            return JSONResponse({"jobs": [self.state()], "next": None})
+            why = {"waiting": self.waiting} if request.query_params.get("why") == "true" else {}
+            return JSONResponse({"jobs": [{**self.state(), **why}], "next": None})
         form = await request.form()
         for name, value in form.multi_items():
             self.form[name] = value if isinstance(value, str) else (value.filename, await value.read())
@@ -119,6 +124,12 @@ class Peer:
                 self.scripts.update([self.form[name]])
         await form.close()
         return JSONResponse({**self.state(), "status": "SENT", "progress": None, "error": None})
+
+    async def _queues(self, _: Request) -> Response:
+        return JSONResponse(self.standing)
+
+    async def _pin(self, _: Request) -> Response:
+        return JSONResponse(self.state())
 
     async def _job(self, request: Request) -> Response:
         if request.path_params["uuid"] != UUID:
@@ -196,12 +207,14 @@ ROUTES = {
     "/health": "health",
     "/processes": "processes",
     "/processes/{name}": "doc",
+    "/queues": "queues",
     "/jobs": "jobs",
     "/jobs/{uuid}": "job",
     "/jobs/{uuid}/details": "details",
     "/jobs/{uuid}/events": "events",
     "/jobs/{uuid}/logs": "logs",
     "/jobs/{uuid}/cancel": "cancel",
+    "/jobs/{uuid}/pin": "pin",
     "/jobs/{uuid}/graph": "graph",
     "/jobs/{uuid}/outputs": "outputs",
     "/jobs/{uuid}/outputs/archive": "archive",
@@ -215,7 +228,7 @@ def _app(current: list[Peer]) -> Starlette:
             request.scope["endpoint_name"] = name
             return await current[0].answer(request)
 
-        return Route(path, endpoint, methods=["GET", "POST"])
+        return Route(path, endpoint, methods=["GET", "POST", "PUT", "DELETE"])
 
     return Starlette(routes=[route(path, name) for path, name in ROUTES.items()])
 

@@ -27,12 +27,15 @@ def test_the_public_names_are_pinned() -> None:
         "JobFailed",
         "JobHandle",
         "JobInfo",
+        "JobOptions",
         "JobPage",
         "LogEvent",
         "PlatformUnreachable",
+        "QueuesInfo",
         "ServerBusy",
         "StatusEvent",
         "StepEvent",
+        "WaitingInfo",
         "find_address",
         "task",
     ]
@@ -73,6 +76,33 @@ def test_a_process_and_a_source_can_be_sent(client: Client, peer: Any) -> None:
     assert peer.form["script"] == ("script.py", b"def main(pc, params): return 1")
     with pytest.raises(TypeError, match="either"):
         client.submit()
+
+
+def test_how_a_job_is_treated_is_an_argument(client: Client, peer: Any) -> None:
+    """Given options, when a job is sent, then those that are not None are keys of its config."""
+    client.submit(process="sleep", config={"queue": "gpu", "priority": 1}, priority=9, pools={"catia": 2}, keep=None)
+    assert json.loads(peer.form["config"]) == {"queue": "gpu", "priority": 9, "pools": {"catia": 2}}
+    client.submit(len, "abc", retries=0, isolation="fresh")
+    config = json.loads(peer.form["config"])
+    assert (config["retries"], config["isolation"]) == (0, "fresh")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'prority'"):
+        client.submit(process="sleep", prority=9)  # type: ignore[call-overload]
+
+
+def test_who_waits_can_be_asked(client: Client, peer: Any, server_kit: Any) -> None:
+    """Given jobs that wait, when it is asked why, then the answers are the server's own."""
+    peer.waiting = {"position": 3, "reason": "2 jobs go first.", "expected_start": None}
+    peer.standing = {"queues": [], "queued": 3}
+    assert client.jobs("PENDING", why=True)["jobs"][0]["waiting"] == peer.waiting
+    assert dict(peer.requests[-1].query_params) == {"status": "PENDING", "why": "true"}
+    assert client.queues() == peer.standing
+
+
+def test_a_job_is_pinned_and_unpinned(client: Client, peer: Any, server_kit: Any) -> None:
+    """Given a job, when it is pinned, then that is a PUT, and a DELETE takes it away."""
+    assert client.pin(server_kit.UUID) == peer.state()
+    assert client.job(server_kit.UUID).pin(False) == peer.state()
+    assert [request.method for request in peer.asked(f"/jobs/{server_kit.UUID}/pin")] == ["PUT", "DELETE"]
 
 
 def test_plain_questions(client: Client, peer: Any, server_kit: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,8 @@ from pixyz_ray.jobs import (
     StepRecord,
     iso_time,
 )
+from pixyz_ray.policy import Policy
+from pixyz_ray.retries import times_failed
 
 JOB = Job(uuid="0", name="job", process="custom", script="job.py")
 states = st.sampled_from(list(JobState))
@@ -94,4 +97,36 @@ def test_given_attempts_that_were_lost_when_counted_then_only_those_that_had_beg
     cut_short = Attempt(number=2, queue="cpu", failure=FailureClass.NODE_LOST, started=1.0, stopped=2.0)
     crashed = Attempt(number=3, queue="cpu", failure=FailureClass.CRASH, started=1.0, stopped=2.0)
     job = Job(uuid="u", name="n", process="custom", script="s.py", attempts=(*[queued] * 9, cut_short, crashed))
-    assert (job.interruptions, job.failures) == (1, 1)
+    assert times_failed(job, FailureClass.NODE_LOST) == 1
+    assert times_failed(job, FailureClass.CRASH) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "waits"),
+    [
+        ({"state": JobState.PENDING}, True),
+        ({"state": JobState.RETRY, "attempts": (Attempt(number=1, queue="cpu"),)}, True),
+        ({"state": JobState.PENDING, "attempts": (Attempt(number=1, queue="cpu"),)}, False),
+        ({"state": JobState.RUNNING}, False),
+        ({"state": JobState.SUCCESS}, False),
+        ({"state": JobState.PENDING, "graph": "g"}, False),
+        ({"state": JobState.PENDING, "kind": "group"}, False),
+        ({"state": JobState.RETRY, "awaits": "g"}, False),
+    ],
+)
+def test_given_a_job_when_asked_what_it_waits_with_then_only_one_in_line_says_so(
+    changes: dict[str, Any], waits: bool
+) -> None:
+    """What the platform needs to put it in line again after a restart; nodes have their turn from their graph."""
+    policy = Policy(priority=7, pools=(("catia", 2),))
+    job = replace(JOB, policy=policy, submitter="team", not_before=5.0, **changes)
+    wanted = ["cpu", "team", 7, [["catia", 2]], 5.0]
+    assert (json.loads(job.waits) if job.waits else None) == (wanted if waits else None)
+
+
+@pytest.mark.parametrize(("asked", "pinned", "keep"), [(None, False, None), (60.0, False, 60.0), (60.0, True, True)])
+def test_given_a_pinned_job_when_asked_how_long_it_is_kept_then_for_ever(
+    asked: float | None, pinned: bool, keep: bool | float | None
+) -> None:
+    """Whatever its own config says."""
+    assert replace(JOB, policy=Policy(keep=asked), pinned=pinned).keep == keep

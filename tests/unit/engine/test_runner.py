@@ -72,6 +72,18 @@ def test_given_a_script_when_run_then_its_result_steps_and_output_are_told(tmp_p
         ("raise KeyboardInterrupt", "user_error", "KeyboardInterrupt"),
         ("return {1: 2}", "user_error", "The result is not JSON: a key of result is 1 of type int, not a string."),
         ("raise GeneratorExit", "user_error", "GeneratorExit"),
+        (
+            "from pixyz_worker.exception import UnsupportedFormat; raise UnsupportedFormat('no reader')",
+            "bad_input",
+            "pixyz_worker.exception.UnsupportedFormat: no reader",
+        ),
+        (
+            "from pixyz_worker.exception import LicenseUnavailable; raise LicenseUnavailable('no seat')",
+            "license",
+            "pixyz_worker.exception.LicenseUnavailable: no seat",
+        ),
+        ("raise OSError(28, 'No space left on device')", "internal", "OSError: [Errno 28] No space left on device"),
+        ("raise OSError(2, 'No such file')", "user_error", "FileNotFoundError: [Errno 2] No such file"),
     ],
 )
 def test_given_a_script_that_fails_when_run_then_the_outcome_says_so(
@@ -81,6 +93,32 @@ def test_given_a_script_that_fails_when_run_then_the_outcome_says_so(
     outcome = Job(tmp_path, f"def main(pc, params):\n    {body}\n").run()
     assert (outcome.ok, outcome.failure, outcome.result) == (False, failure, None)
     assert (outcome.error or "").splitlines()[-1] == last_line
+    assert outcome.sentence
+
+
+def test_given_a_script_that_fails_when_run_then_a_sentence_and_its_last_lines_go_with_it(tmp_path: Path) -> None:
+    """What happened, what to do, and what it printed last."""
+    job = Job(tmp_path, "def main(pc, params):\n    print('so far')\n    raise KeyError('bolt')\n")
+    outcome = job.run()
+    assert "The script raised KeyError: 'bolt'" in str(outcome.sentence)
+    assert "python job.py" in str(outcome.sentence)
+    assert str(outcome.log).splitlines()[0] == "so far"
+    good = Job(tmp_path, "def main(pc, params):\n    print('so far')\n").run()
+    assert (good.sentence, good.log) == (None, None)
+
+
+def test_given_a_second_attempt_when_run_then_it_writes_to_a_folder_of_its_own(tmp_path: Path) -> None:
+    """One that was given up for lost may still write to the first."""
+    source = "def main(pc, params):\n    open(pc.get_output_dir(f'{pc[\"retry\"]}.txt'), 'w').close()\n"
+    job = Job(tmp_path, source)
+    for attempt in (1, 3):
+        assert job.run(attempt).ok
+        assert job.folder.list_outputs() == [f"{attempt - 1}.txt"]
+
+
+def test_given_a_script_when_it_asks_if_it_is_cancelled_then_it_is_not(tmp_path: Path) -> None:
+    """Without a watchdog nobody stops it."""
+    assert Job(tmp_path, "def main(pc, params):\n    return pc.cancelled()\n").run().result is False
 
 
 def test_given_two_jobs_when_run_one_after_the_other_then_the_second_finds_a_clean_process(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +65,20 @@ def test_given_a_named_file_when_it_is_missing_then_it_says_so(monkeypatch: pyte
         ("MAX_UPLOAD_BYTES", "0", "MAX_UPLOAD_BYTES"),
         ("PIXYZ_QUEUES", "[1]", "PIXYZ_QUEUES"),
         ("API_HOST", "0.0.0.0", "GOD_PASSWORD_SHA256"),
+        ("PIXYZ_TOKENS", '{"team": {}}', "PIXYZ_TOKENS.*SHA256"),
+        ("PIXYZ_TOKENS", '{"team": {"sha256": "secret"}}', "PIXYZ_TOKENS"),
+        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "shares": 2}}), "SHARES"),
+        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "share": 0}}), "SHARE"),
+        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "concurrency": 0}}), "CONCURRENCY"),
+        ("PIXYZ_TOKENS", json.dumps({"operator": {"sha256": "0" * 64}}), "'operator' is the platform's own name"),
+        ("PIXYZ_TOKENS", json.dumps({"local": {"sha256": "0" * 64}}), "'local' is the platform's own name"),
+        ("PIXYZ_POOLS", '{"catia": 0}', "'catia' must have at least 1 seat"),
+        ("PIXYZ_POOLS", '{"catia": "many"}', "PIXYZ_POOLS"),
+        ("PIXYZ_POOLS", "3", "PIXYZ_POOLS"),
+        ("MAX_QUEUED_JOBS", "0", "MAX_QUEUED_JOBS"),
+        ("MAX_MEMORY_USAGE", "-1", "MAX_MEMORY_USAGE"),
+        ("PRIORITY_AGEING", "0", "PRIORITY_AGEING"),
+        ("LOG_FORMAT", "xml", "LOG_FORMAT"),
     ],
 )
 def test_given_a_bad_value_when_loaded_then_the_message_names_it(
@@ -92,8 +108,58 @@ def test_given_tokens_when_compared_then_only_the_two_right_ones_pass() -> None:
         return hashlib.sha256(text.encode()).hexdigest()
 
     settings = load_settings(god_password_sha256=digest("operator").upper())
-    assert settings.accepts_token("operator", digest("local"))
-    assert settings.accepts_token("local", digest("local"))
+    assert settings.submitter_of("operator", digest("local")) == "operator"
+    assert settings.submitter_of("local", digest("local")) == "local"
     for wrong in ("", "operator ", "Operator", digest("operator"), "\udcff"):
-        assert not settings.accepts_token(wrong, digest("local"))
-    assert not load_settings().accepts_token("operator", digest("local"))
+        assert settings.submitter_of(wrong, digest("local")) is None
+    assert load_settings().submitter_of("operator", digest("local")) is None
+
+
+def test_given_more_tokens_when_one_comes_then_it_is_known_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a share and limits of its own."""
+    table = {
+        "team": {"sha256": hashlib.sha256(b"one").hexdigest().upper(), "share": 2, "concurrency": 8},
+        "guest": {"sha256": hashlib.sha256(b"two").hexdigest(), "max_queued": 10},
+    }
+    monkeypatch.setenv("PIXYZ_TOKENS", json.dumps(table))
+    settings = load_settings()
+    assert [settings.submitter_of(token, "0" * 64) for token in ("one", "two", "three")] == ["team", "guest", None]
+    team, guest = settings.tokens["team"], settings.tokens["guest"]
+    assert (team.share, team.concurrency, team.max_queued) == (2.0, 8, None)
+    assert (guest.share, guest.concurrency, guest.max_queued) == (1.0, None, 10)
+
+
+def test_given_pools_and_limits_of_queues_when_loaded_then_they_are_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue's own memory limit rules over the setting for all."""
+    monkeypatch.setenv("PIXYZ_POOLS", '{"catia": 3}')
+    monkeypatch.setenv("PIXYZ_QUEUES", '{"gpu": {"concurrency": 4, "memory_limit": 1000}}')
+    monkeypatch.setenv("MAX_MEMORY_USAGE", "2000")
+    settings = load_settings()
+    assert settings.pools == {"catia": 3}
+    table = settings.queue_table
+    assert table["gpu"].concurrency == 4
+    assert [settings.memory_limit_of(table[name]) for name in ("gpu", "cpu", "gpuhigh")] == [1000, 2000, None]
+    assert load_settings(max_memory_usage_gpuhigh=3000).memory_limit_of(table["gpuhigh"]) == 3000
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cpu": {"concurrency": 0}}, r"'cpu'.*concurrency.*above 0.*0"),
+        ({"cpu": {"concurrency": "4"}}, r"'cpu'.*concurrency"),
+        ({"cpu": {"concurrency": True}}, r"'cpu'.*concurrency"),
+        ({"cpu": {"memory_limit": -1}}, r"'cpu'.*memory_limit"),
+        ({"cpu": {"num_cpus": "1"}}, r"'cpu'.*num_cpus"),
+        ({"cpu": {"num_gpus": -1}}, r"'cpu'.*num_gpus"),
+        ({"cpu": {"retry_queue": "nowhere"}}, r"'cpu'.*nowhere.*gpuhigh"),
+        ({"render": {"retry_queue": "cpu", "concurrency": 1.5}}, r"'render'.*concurrency"),
+    ],
+    ids=str,
+)
+def test_given_a_queue_that_cannot_work_when_the_table_is_made_then_the_message_names_it(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], words: str
+) -> None:
+    """It is told at the start, rather than by a job that waits for ever."""
+    monkeypatch.setenv("PIXYZ_QUEUES", json.dumps(changes))
+    with pytest.raises(InvalidBackendParameter, match=words):
+        _ = load_settings().queue_table

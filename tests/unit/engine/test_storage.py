@@ -110,9 +110,54 @@ def test_given_an_outcome_when_left_then_it_is_read_again_and_half_a_one_is_none
 
 def test_given_a_second_attempt_when_it_begins_then_the_outputs_are_empty(folder: JobFolder) -> None:
     """What the first left is kept apart."""
-    folder.clean_outputs(2)
-    assert list(folder.outputs.iterdir()) == []
-    assert len(list(folder.path.glob("outputs-1-*"))) == 1
+    first = folder.outputs
+    folder.new_outputs(1)
+    assert folder.outputs == first
+    assert folder.list_outputs() == ["a/b.txt"]
+    for attempt in (2, 10):
+        folder.new_outputs(attempt)
+        folder.new_outputs(attempt)
+        assert folder.outputs == folder.path / folder.outputs_of(attempt)
+        assert list(folder.outputs.iterdir()) == []
+        (folder.outputs / f"{attempt}.txt").write_text("new")
+    # What the first still writes is not the job's any more.
+    (first / "late.txt").write_text("late")
+    assert folder.list_outputs() == ["10.txt"]
+    with pytest.raises(PixyzFileNotFound):
+        folder.output("late.txt")
     folder.remove()
     folder.remove()
     assert not folder.path.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["outputs-", "outputs-x", "outputs-0002000", "outputs--3", "xoutputs-3", "outputs-3.zip"]
+)
+def test_given_another_folder_that_a_script_made_when_outputs_are_looked_for_then_it_is_not_taken_for_them(
+    folder: JobFolder, name: str
+) -> None:
+    """Only what the platform itself calls an attempt's outputs is one; its name has an attempt's number."""
+    (folder.path / name).mkdir()
+    assert folder.outputs == folder.path / "outputs"
+
+
+@pytest.mark.parametrize(
+    ("content", "tail"),
+    [
+        (None, None),
+        (b"", None),
+        (b"\n\n", None),
+        (b"one\ntwo\n", "one\ntwo"),
+        (b"\xff\n", "\ufffd"),
+        (b"".join(b"%d\n" % number for number in range(100)), "\n".join(map(str, range(80, 100)))),
+        (b"x" * 100_000, "x" * 8192),
+    ],
+    ids=["no log", "empty", "blank", "short", "no text", "many lines", "one line"],
+)
+def test_given_a_log_when_its_end_is_asked_then_it_is_short_and_readable(
+    folder: JobFolder, content: bytes | None, tail: str | None
+) -> None:
+    """It goes into the record of a failed attempt."""
+    if content is not None:
+        folder.log.write_bytes(content)
+    assert folder.log_tail() == tail

@@ -18,8 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pixyz_ray.failure import FailureClass
 from pixyz_ray.graphs import Graph
-from pixyz_ray.jobs import TERMINAL, Attempt, FailureClass, Job, JobState, StepRecord
+from pixyz_ray.jobs import TERMINAL, Attempt, Job, JobState, StepRecord
 from pixyz_ray.records import decode_job, encode_job
 from pixyz_ray.store import EndedJobs, JobStore, StoreUnusable
 
@@ -72,7 +73,9 @@ def test_given_any_job_when_stored_then_it_comes_back_the_same(store: JobStore, 
     """Every field of it, whatever text a script has put into it."""
     store.write([job])
     assert store.get(job.uuid) == job
-    assert (job.uuid in {one.uuid for one in store.live()}) == (job.state not in TERMINAL)
+    waits = job.waits is not None
+    assert (job.uuid in {one.uuid for one in store.live()}) == (job.state not in TERMINAL and not waits)
+    assert (job.uuid in {uuid for uuid, _, _ in store.waiting()}) == waits
 
 
 def test_given_jobs_when_paged_then_newest_first_each_once(store: JobStore) -> None:

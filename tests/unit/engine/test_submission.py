@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pixyz_ray.policy import DEFAULT, POLICY_KEYS, Policy
 from pixyz_ray.settings import Settings
-from pixyz_ray.submission import Request, effective_config, make_job, process_doc, process_names, process_source
+from pixyz_ray.submission import (
+    Request,
+    effective_config,
+    make_graph_job,
+    make_job,
+    process_doc,
+    process_names,
+    process_source,
+)
 from pixyz_worker.exception import InvalidBackendParameter, InvalidScript, PixyzException
 from pixyz_worker.loader import Schedule, ScriptInfo
 
 SCRIPT = b"def main(pc, params):\n    pass\n"
 SETTINGS = Settings(_env_file=None)  # type: ignore[call-arg]
+WITH_POOLS = Settings(_env_file=None, PIXYZ_POOLS={"catia": 3, "nx": 1})  # type: ignore[call-arg]
 QUEUES = ["cpu", "gpu", "gpuhigh", "control", "zip", "clean"]
 
 
@@ -78,6 +89,7 @@ KEYS = [
     "uuid",
     "params",
     "x",
+    *sorted(POLICY_KEYS),
 ]
 
 
@@ -91,9 +103,101 @@ def test_given_any_config_when_submitted_then_the_platforms_own_keys_are_never_t
     except PixyzException:
         return
     assert not job.config.keys() & {"script", "data", "shadow", "uuid", "params", "output_dir", "input_file", "task"}
+    assert not job.config.keys() & POLICY_KEYS
     assert None not in job.config.values()
     assert job.queue in QUEUES
     assert job.time_limit > 0
+
+
+# --- How a job is treated among others -------------------------------------------------------------------------------
+
+WISHES: dict[str, Any] = {
+    "priority": 8,
+    "pools": {"catia": 2},
+    "retries": 3,
+    "retry_on": ["user_error", "crash"],
+    "isolation": "fresh",
+    "memory_limit": 2**30,
+    "keep": True,
+}
+GRANTED = Policy(
+    priority=8,
+    pools=(("catia", 2),),
+    retries=3,
+    retry_on=("crash", "user_error"),
+    isolation="fresh",
+    memory_limit=2**30,
+    keep=True,
+)
+SCHEDULED = "@pixyz_schedule({})\ndef main(pc, params):\n    pass\n".format(
+    ", ".join(f"{key}={value!r}" for key, value in WISHES.items())
+).encode()
+
+
+def _job(config: Mapping[str, Any], source: bytes = SCRIPT, settings: Settings = WITH_POOLS) -> Any:
+    request = Request(script_name="a.py", script=source, config=json.dumps(config), submitter="team")
+    return make_job("0", request, settings)[0]
+
+
+def test_given_wishes_in_the_config_when_submitted_then_the_job_has_them_and_its_context_does_not() -> None:
+    """All of them, and beside them what does go to the context."""
+    job = _job({**WISHES, "root_file": "a.step", "colour": "red"})
+    assert job.policy == GRANTED
+    assert job.config == {"root_file": "a.step", "colour": "red"}
+    assert job.submitter == "team"
+
+
+def test_given_wishes_in_the_schedule_when_submitted_then_the_job_has_them_unless_the_caller_has_his_own() -> None:
+    """Read from the source, each for itself; null is not given."""
+    assert _job({}, SCHEDULED).policy == GRANTED
+    policy = _job({"priority": 1, "pools": ["nx"], "keep": None}, SCHEDULED).policy
+    assert (policy.priority, policy.pools, policy.keep, policy.retries) == (1, (("nx", 1),), True, 3)
+    assert _job({}).policy is DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("pools", "words"),
+    [
+        ("creo", "There is no pool 'creo'. Pools: catia, nx."),
+        (["catia", "creo"], "There is no pool 'creo'"),
+        ({"catia": 4}, "Pool 'catia' has 3 seats, and 4 are asked for."),
+    ],
+)
+def test_given_seats_that_there_can_never_be_when_submitted_then_it_is_refused(pools: Any, words: str) -> None:
+    """It would wait for ever; from the schedule as from the caller."""
+    for job in ({"config": {"pools": pools}}, {"config": {}, "source": _scheduled(f"pools={pools!r}")}):
+        with pytest.raises(InvalidBackendParameter, match=re.escape(words)):
+            _job(**job)
+
+
+def test_given_a_platform_without_pools_when_one_is_asked_for_then_the_sentence_says_who_sets_them() -> None:
+    """The operator, with a setting."""
+    with pytest.raises(InvalidBackendParameter, match="PIXYZ_POOLS"):
+        _job({"pools": "catia"}, settings=SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("argument", "key"),
+    [("priority=11", "priority"), ("keep='long'", "keep"), ("retry_on=['sometimes']", "retry_on")],
+)
+def test_given_a_schedule_with_a_value_of_no_use_when_submitted_then_it_is_refused(argument: str, key: str) -> None:
+    """As it would be in the config."""
+    with pytest.raises(InvalidBackendParameter, match=f"'{key}' must be"):
+        _job({}, _scheduled(argument))
+
+
+def test_given_a_graph_from_outside_when_submitted_then_its_own_job_has_what_the_config_asks_for() -> None:
+    """It hands its priority down to its tasks."""
+    request = Request(script_name="a.py", script=SCRIPT, config='{"priority": 7, "keep": 5}', submitter="team")
+    job, _ = make_graph_job("0", request)
+    assert (job.policy.priority, job.policy.keep, job.submitter) == (7, 5.0, "team")
+
+
+def _scheduled(arguments: str) -> bytes:
+    return f"@pixyz_schedule({arguments})\ndef main(pc, params):\n    pass\n".encode()
+
+
+# --- Names and texts -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -202,3 +203,21 @@ def test_given_a_context_when_executed_then_its_entrypoint_runs_as_a_task(write_
     assert pc.AsyncResult(handle.id).get() == handle.get()
     with pc.allow_join_result():
         assert pc.AsyncResult(handle.id).ready()
+
+
+@pytest.mark.parametrize(
+    ("task", "cancelled"),
+    [
+        (None, False),
+        (object(), False),
+        (SimpleNamespace(cancelled=lambda: False), False),
+        (SimpleNamespace(cancelled=lambda: True), True),
+    ],
+    ids=["no task", "a task that cannot tell", "one that goes on", "one that is being stopped"],
+)
+def test_given_a_run_when_it_asks_whether_it_is_being_stopped_then_its_task_knows(task: Any, cancelled: bool) -> None:
+    """Where there is none, as on a workstation, nobody stops it but its user."""
+    assert ProgramContext(task=task).cancelled() is cancelled
+    assert ProgramContext().cancelled() is False
+    assert ProgramContext.from_local(__file__).cancelled() is False
+    assert ProgramContext(task=task).clone().cancelled() is False

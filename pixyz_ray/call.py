@@ -1,0 +1,236 @@
+"""The call of a script: its context, its entrypoint, and what comes of it, whatever that is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pixyz_ray.failure import FailureClass
+from pixyz_ray.jobs import iso_time
+from pixyz_ray.outcome import Outcome, full_traceback, user_traceback
+from pixyz_ray.run_spec import RunSpec
+from pixyz_ray.storage import JobFolder, pickling_problem
+from pixyz_worker.backend import Backend
+from pixyz_worker.exception import InvalidFile, LicenseUnavailable
+from pixyz_worker.loader import call_entrypoint, get_entrypoint, load_script, script_folder, unload_script
+from pixyz_worker.local import wait_for
+from pixyz_worker.pc import ProgramContext
+from pixyz_worker.progress import Progress
+from pixyz_worker.result import AsyncResult, GroupResult
+from pixyz_worker.values import NotJson, described, passed_on, task_record
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The running task, as a script sees it in `pc['task']`."""
+
+    id: str
+    """The job's id."""
+    retries: int
+    """Attempts before this one."""
+    cancelled: Callable[[], bool] = bool
+    """Tells whether it is being stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The script as it was accepted."""
+
+    path: Path
+    source: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a script finds when it is called."""
+
+    folder: JobFolder
+    progress: Progress
+    backend: Backend | None
+    cancelled: Callable[[], bool]
+    put_back: Callable[[], None]
+    """Takes back what the script has changed in its process, before anything of the platform's needs it."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came of the script."""
+
+    result: Any = None
+    error: str | None = None
+    failure: FailureClass | None = None
+    sentence: str | None = None
+    opaque: bool = False
+    awaits: str | None = None
+    value: Any = None
+    """What goes on to the next node, where it is not the record."""
+
+
+def call_script(spec: RunSpec, script: Script, around: Surroundings) -> Answer:
+    """Load and call the script; whatever it raises becomes part of the answer."""
+    try:
+        if not spec.config.get("compute_only"):
+            around.folder.new_outputs(spec.attempt)
+        with script_folder(script.path):
+            if spec.calls:
+                result: Any = _call_part(spec, script, around)
+            else:
+                result = _call_entrypoint(script, spec, around)
+            if spec.wait and isinstance(result, AsyncResult | GroupResult):
+                if around.backend is not None and result.id in around.backend.ends:
+                    # The tracker waits for it, which takes no process and outlives a restart.
+                    return Answer(awaits=result.id)
+                result = wait_for(result, around.progress, spec.wait_timeout)
+        around.progress.stop()
+        return _answer_of(spec, around.folder, result)
+    except NotJson as error:
+        return Answer(error=str(error), failure=FailureClass.USER_ERROR, sentence=str(error))
+    except SystemExit as error:
+        if error.code in (None, 0):
+            around.progress.stop()
+            return Answer()
+        return _failed(error, script.path)
+    except BaseException as error:
+        return _failed(error, script.path)
+
+
+def _answer_of(spec: RunSpec, folder: JobFolder, result: Any) -> Answer:
+    """Sort out a result: JSON goes into the record, any other value of a raw node only to whoever wants it."""
+    value, is_json = passed_on(result, raw=bool(spec.home and spec.config.get("raw")))
+    if is_json:
+        return Answer(result=value, value=value)
+    if not spec.hands_on:
+        folder.keep_value(value)
+    elif problem := pickling_problem(value):
+        raise NotJson(problem)
+    return Answer(result=described(value), value=value, opaque=True)
+
+
+def _call_part(spec: RunSpec, script: Script, around: Surroundings) -> list[Any]:
+    """Make the calls of a part, one after another, and return the list of what they give."""
+    results = []
+    for call in spec.calls:
+        one = replace(spec, entrypoint=call["entrypoint"], params=call["params"], config=call["config"], calls=())
+        before = len(around.progress.steps)
+        started = time.time()
+        returned = None
+        try:
+            returned = _call_entrypoint(script, one, around)
+        except SystemExit as error:
+            if error.code not in (None, 0):
+                raise
+        if call.get("wait") and isinstance(returned, AsyncResult | GroupResult):
+            returned = wait_for(returned, around.progress, call["wait_timeout"])
+        value, _ = passed_on(returned, raw=bool(one.config.get("raw")))
+        if not one.config.get("raw"):
+            steps = [(step.info, step.duration) for step in around.progress.steps[before:]]
+            outcome = Outcome(ok=True, started=started, stopped=time.time(), result=value, steps=steps)
+            value = handed_on(replace(one, hands_on=True), outcome, value)
+        results.append(value)
+    return results
+
+
+def handed_on(spec: RunSpec, outcome: Outcome, value: Any) -> Any:
+    """Return what the next node gets: the bare value of a raw node, else its record."""
+    if not (spec.hands_on and outcome.ok):
+        return None
+    if spec.config.get("raw"):
+        return value
+    return task_record(
+        uuid=spec.uuid,
+        name=spec.name,
+        requested=iso_time(spec.requested),
+        started=iso_time(outcome.started),
+        stopped=iso_time(outcome.stopped),
+        steps=outcome.steps,
+        retry=spec.attempt - 1,
+        result=outcome.result,
+    )
+
+
+def _call_entrypoint(script: Script, spec: RunSpec, around: Surroundings) -> Any:
+    context = _context(spec, script.path, around)
+    module = None
+    try:
+        module = load_script(script.path, script.source)
+        return call_entrypoint(get_entrypoint(module, spec.entrypoint), context, context["params"])
+    finally:
+        around.put_back()
+        if module is not None:
+            unload_script(module)
+
+
+def _failed(error: BaseException, script: Path) -> Answer:
+    """Show the whole traceback in the job's log; the job's error has the script's own frames."""
+    with suppress(OSError):
+        print(full_traceback(error, script), file=sys.stderr)
+    failure, sentence = _blame(error, script.name)
+    return Answer(error=user_traceback(error, script), failure=failure, sentence=sentence)
+
+
+def _blame(error: BaseException, script: str) -> tuple[FailureClass, str]:
+    """Return what an error's kind says of who is to do something, and what."""
+    words = _first_line(error)
+    if isinstance(error, SystemExit):
+        return FailureClass.EXIT, f"The script left with exit code {words} (sys.exit). Raise an exception, or return."
+    if isinstance(error, InvalidFile):
+        return FailureClass.BAD_INPUT, f"The input cannot be used: {words}"
+    if isinstance(error, LicenseUnavailable):
+        return FailureClass.LICENSE, f"There was no licence: {words} With a pool of its seats jobs would wait for one."
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return FailureClass.INTERNAL, f"There is no room for the job's files: {words}. Free some on the share."
+    return FailureClass.USER_ERROR, (
+        f"The script raised {type(error).__name__}: {words} "
+        f"The job's error has the traceback; try it on your machine with  python {script}"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    try:
+        return str(error).partition("\n")[0][:300]
+    except Exception:
+        return "(its message cannot be shown)"
+
+
+def _context(spec: RunSpec, script: Path, around: Surroundings) -> ProgramContext:
+    compute_only = bool(spec.config.get("compute_only"))
+    folder = around.folder
+    return ProgramContext(
+        **{
+            **spec.config,
+            "script": str(script),
+            "input_dir": None if compute_only else f"{folder.name}/inputs",
+            "input_file": _input(spec, folder),
+            "output_dir": None if compute_only else f"{folder.name}/{folder.outputs_of(spec.attempt)}",
+            "progress": around.progress,
+            "params": spec.params,
+            "entrypoint": spec.entrypoint,
+            "task": Task(spec.uuid, spec.attempt - 1, around.cancelled),
+            "queue": spec.queue,
+            "retry": spec.attempt - 1,
+        }
+    )
+
+
+def _input(spec: RunSpec, folder: JobFolder) -> str | None:
+    """Return the path of the input. A node has its own link to it, with room beside it to unpack an archive."""
+    if spec.input_file is None:
+        return None
+    if spec.home is None:
+        return str(folder.inputs / spec.input_file)
+    source = Path(spec.share) / spec.input_file
+    if spec.config.get("compute_only"):
+        return str(source)
+    link = folder.inputs / source.name
+    with suppress(FileExistsError):
+        os.link(source, link)
+    return str(link)

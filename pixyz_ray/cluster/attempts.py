@@ -1,0 +1,278 @@
+r"""Attempts: each run of a job as a Ray task, from the order to the last word about it, whosever that is.
+
+launch -> started -> the worker's word ------------------------------> settled
+                 \-> time limit, cancel -> stop -> Ray's answer, and what the watchdog saw -> settled
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+
+from pixyz_ray.cluster.answers import Answers
+from pixyz_ray.cluster.failures import autopsy, classify
+from pixyz_ray.cluster.guards import LOOK_EVERY_S, Guards
+from pixyz_ray.cluster.launcher import Launcher
+from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.failure import LOST, FailureClass
+from pixyz_ray.jobs import Attempt, Job, JobState
+from pixyz_ray.node_outcomes import find_outcome
+from pixyz_ray.queues import find_queue
+from pixyz_ray.settings import Settings
+from pixyz_ray.storage import JobFolder
+from pixyz_worker.exception import InternalError
+
+_log = logging.getLogger(__name__)
+_HANDOVER_S = 0.0015
+_LATELY_S = 600.0
+_CALL_PATIENCE_S = 0.6
+_KILL_PATIENCE_S = 0.7
+GRACE_S: Mapping[FailureClass, float] = {FailureClass.TIMEOUT: 0.5, FailureClass.CANCELLED: 1.0}
+"""Seconds between asking an attempt to end and killing it, by why it is to end."""
+
+
+class Course(Protocol):
+    """Who decides what follows: the life of the jobs."""
+
+    live: dict[str, LiveJob]
+
+    def change(self, live: LiveJob, job: Job) -> None:
+        """Show a changed job."""
+
+    def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
+        """Settle an attempt."""
+
+    def has_started(self, live: LiveJob) -> None:
+        """Take note that an attempt has begun."""
+
+    def is_over(self, uuid: str) -> None:
+        """Take note that nothing of an attempt that was stopped is left."""
+
+    def is_ahead(self, uuid: str) -> bool:
+        """Tell whether a job was launched ahead of its turn, which has not come yet."""
+
+    def hands_over(self, uuid: str) -> bool:
+        """Tell whether Ray has been given what comes after a job."""
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something go on by itself."""
+
+
+class Attempts:
+    """The running attempts of all jobs, on one event loop.
+
+    Args:
+        course: what follows when one has begun or ended.
+        settings: limits and folders.
+    """
+
+    launcher: Launcher
+
+    def __init__(self, course: Course, settings: Settings) -> None:
+        self._course = course
+        self._settings = settings
+        self.answers = Answers(course.begin)
+        self.guards = Guards(self._fell_silent)
+        self._workers: dict[tuple[Any, Any], float] = {}
+        self._workers_seen = self._workers_lost = 0
+
+    async def look(self) -> None:
+        """Look after the watchdogs, for good."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self.guards.look()
+
+    # --- Beginning ---------------------------------------------------------------------------------------------------
+
+    def launch(self, live: LiveJob) -> None:
+        """Begin the next attempt."""
+        job = live.record
+        queue = self._settings.queue_table.get(job.queue)
+        changes: dict[str, Any] = {"not_before": None} if job.not_before is not None else {}
+        if not job.attempts or job.attempts[-1].stopped is not None:
+            changes["attempts"] = (*job.attempts, Attempt(number=len(job.attempts) + 1, queue=job.queue))
+        if queue is not None and (note := self.launcher.note_for(queue)):
+            changes["notes"] = tuple(dict.fromkeys((*job.notes, note)))
+        live.settling = False
+        pending = job.state is JobState.PENDING
+        job = replace(job, **changes) if pending else job.become(JobState.PENDING, **changes)
+        self._course.change(live, job)
+        number = len(job.attempts)
+        try:
+            # An operator may have taken the queue away while the job waited.
+            find_queue(self._settings.queue_table, job.queue)
+            live.reference, live.value = self.launcher.launch(live)
+        except Exception as error:
+            _log.exception("job %s cannot be given to Ray", job.uuid)
+            sentence = f"The platform could not give the job to Ray: {type(error).__name__}: {error}"
+            outcome = {"ok": False, "failure": str(FailureClass.INTERNAL), "error": sentence}
+            asyncio.get_running_loop().call_soon(self._course.take_outcome, live, number, outcome)
+            return
+        self.answers.expect(live.reference, partial(self._answered, live, number))
+
+    def take_back(self, live: LiveJob) -> None:
+        """Take back a job that was launched ahead of its turn."""
+        self.answers.forget(live.reference)
+        self.launcher.withdraw(live.reference)
+        job = live.record
+        live.start_over()
+        live.feed = None
+        if job.state is JobState.PENDING:
+            self._course.change(live, replace(job, attempts=job.attempts[:-1]))
+        else:
+            lost = job.with_attempt({"stopped": time.time(), "failure": FailureClass.NODE_LOST})
+            self._course.change(live, lost.become(JobState.RETRY, started=None, total=None, steps=()))
+
+    # --- Running -----------------------------------------------------------------------------------------------------
+
+    def take_event(self, uuid: str, attempt: int, event: Mapping[str, Any]) -> None:
+        """Take over what a worker tells of a running attempt."""
+        live = self._course.live.get(uuid)
+        if live is None or not live.is_running(attempt):
+            return
+        if event.get("kind") == "started":
+            self._started(live, event)
+        else:
+            live.take_event(event)
+
+    def _started(self, live: LiveJob, event: Mapping[str, Any]) -> None:
+        job = live.record.with_attempt({"started": event["time"], "node": event["node"], "pid": event["pid"]})
+        self._course.change(live, job.become(JobState.RUNNING, started=event["time"]))
+        self._see_worker(event["node"], event["pid"])
+        loop = asyncio.get_running_loop()
+        live.overdue = loop.call_later(self.limit(job), self._overdue, live, len(job.attempts))
+        self._course.has_started(live)
+
+    def _see_worker(self, node: str, pid: int) -> None:
+        if self._workers.pop((node, pid), None) is None:
+            self._workers_seen += 1
+        self._workers[node, pid] = time.monotonic()
+
+    def workers(self) -> dict[str, int]:
+        """Return how many workers ran something lately, and since the start: how many did, how many were lost."""
+        since = time.monotonic() - _LATELY_S
+        while self._workers and next(iter(self._workers.values())) < since:
+            del self._workers[next(iter(self._workers))]
+        return {"alive": len(self._workers), "started": self._workers_seen, "lost": self._workers_lost}
+
+    def limit(self, job: Job) -> float:
+        """Return the seconds that an attempt on the job's queue may take."""
+        return min(job.time_limit, self._settings.time_limit_of(self._settings.queue_table[job.queue]))
+
+    def _overdue(self, live: LiveJob, attempt: int) -> None:
+        """End an attempt that ran into its time limit; Ray's answer then leads to `take_outcome`."""
+        if live.is_running(attempt):
+            live.stopped_for = FailureClass.TIMEOUT
+            self._stop(live, FailureClass.TIMEOUT)
+
+    def take_word(self, uuid: str, attempt: int, outcome: Mapping[str, Any]) -> None:
+        """Take what a worker says of the end of an attempt."""
+        live = self._course.live.get(uuid)
+        # Of an attempt that is being ended only Ray's answer counts: before it, the process is still there.
+        if live is None or live.stopped_for is not None:
+            return
+        if self._course.hands_over(uuid):
+            # Ray goes on by itself; while it does, both need the processor, and nothing here is urgent.
+            asyncio.get_running_loop().call_later(_HANDOVER_S, self._course.take_outcome, live, attempt, outcome)
+        else:
+            self._course.take_outcome(live, attempt, outcome)
+
+    # --- Ray's answer ------------------------------------------------------------------------------------------------
+
+    def _answered(self, live: LiveJob, attempt: int, reference: Any) -> None:
+        if not live.is_running(attempt):
+            return
+        if self._course.is_ahead(live.record.uuid):
+            # It may have had nothing to begin with: the word of the one before it is still to come.
+            self.answers.expect(reference, partial(self._answered, live, attempt))
+        else:
+            self._course.begin(self._ray_answered(live, attempt, reference))
+
+    async def _ray_answered(self, live: LiveJob, attempt: int, reference: Any) -> None:
+        """Take Ray's answer, whatever it is, where the worker's own word has not come."""
+        try:
+            await reference
+            # The worker's word got lost, but it is on disk: it was written down before Ray was answered.
+            outcome = await asyncio.to_thread(self.left_outcome, live.record, attempt)
+            if outcome is None:
+                raise InternalError("its outcome is not on the share; is the share the same on all machines?")
+        except Exception as error:
+            outcome = await self._outcome_of_death(live, attempt, error)
+        self._course.take_outcome(live, attempt, outcome)
+
+    async def _outcome_of_death(self, live: LiveJob, attempt: int, error: Exception) -> dict[str, Any]:
+        job, stopped = live.record, time.time()
+        failure, sentence = classify(error)
+        if failure is not FailureClass.INTERNAL:
+            self._workers_lost += 1
+            self._workers.pop((job.attempts[-1].node, job.attempts[-1].pid), None)
+        died = await self.guards.died(job.uuid, attempt) if failure is FailureClass.CRASH else None
+        if failure is FailureClass.CRASH and self._is_anothers(live):
+            failure, sentence = FailureClass.NODE_LOST, LOST
+        folder = JobFolder(self._settings.share_path, job.uuid)
+        log = await asyncio.to_thread(folder.log_tail)
+        limit = self.launcher.memory_limit(job)
+        return {**autopsy(failure, sentence, died, limit), "stopped": stopped, "log": log}
+
+    def _is_anothers(self, live: LiveJob) -> bool:
+        """Tell whether a crash may be that of the node before, or a blow that was meant for the job before."""
+        return live.has_nothing_to_begin_with or self.launcher.hit_by_mistake(live.record)
+
+    def left_outcome(self, job: Job, attempt: int) -> dict[str, Any] | None:
+        """Return what a worker left of an attempt on the share."""
+        folder = JobFolder(self._settings.share_path, job.home or job.uuid)
+        return folder.read_outcome(attempt) if job.home is None else find_outcome(folder, job.uuid, attempt)
+
+    def _fell_silent(self, uuid: str, attempt: int) -> None:
+        """Give up an attempt whose machine is not heard any more; what it may still do counts for nothing."""
+        live = self._course.live.get(uuid)
+        if live is not None and live.is_running(attempt):
+            self.launcher.withdraw(live.reference)
+            sentence = f"The machine {live.record.attempts[-1].node} has not been heard for too long. {LOST}"
+            outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": sentence}
+            self._course.take_outcome(live, attempt, outcome)
+
+    # --- Ending by force ---------------------------------------------------------------------------------------------
+
+    def end_cancelled(self, live: LiveJob) -> None:
+        """Stop the attempt of a job that was cancelled, and hear when nothing of it is left."""
+        if live.reference is None:
+            self._course.is_over(live.record.uuid)
+            return
+        uuid, attempt = live.record.uuid, len(live.record.attempts)
+
+        def over(_reference: Any) -> None:
+            self.guards.forget(uuid, attempt)
+            self._course.is_over(uuid)
+
+        self.answers.expect(live.reference, over)
+        self._stop(live, FailureClass.CANCELLED)
+
+    def _stop(self, live: LiveJob, why: FailureClass) -> None:
+        """Stop an attempt with all its processes: asked first, then killed.
+
+        The watchdog does it, since Ray's own cancelling knows only asking in vain, or killing the worker alone.
+        """
+        job, grace_s = live.record, GRACE_S[why]
+        if job.attempts[-1].started is None:
+            self.launcher.withdraw(live.reference)
+        reached = self.guards.stop(job.uuid, len(job.attempts), str(why), grace_s)
+        patience = (grace_s if reached else 0.0) + (_KILL_PATIENCE_S if reached else _CALL_PATIENCE_S)
+        asyncio.get_running_loop().call_later(patience, self.launcher.kill, live.reference, job)
+
+    def used(self, live: LiveJob) -> dict[str, Any]:
+        """Return what the running attempt has taken so far, as fields of an Attempt, as far as it is known."""
+        usage = self.guards.usage(live.record.uuid, len(live.record.attempts))
+        fields = {"peak_rss": "peak_rss", "peak_uss": "peak_uss", "cpu_time": "cpu"}
+        return {name: usage[key] for name, key in fields.items() if key in usage}
+
+    def close(self, live: LiveJob, attempt: int) -> None:
+        """Forget an attempt whose end is known."""
+        live.cancel_timer()
+        self.answers.forget(live.reference)
+        self.guards.forget(live.record.uuid, attempt)

@@ -1,0 +1,198 @@
+"""Cleaner: removes jobs that ended long ago, files first, record last.
+
+Until its record has gone a job is found again, and all of it is done again: a crash in between leaves nothing over that
+nobody knows of. What is on the share and no job's, such as an upload that never became one, is removed at the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from pixyz_ray.cluster.errors import UnknownJob
+from pixyz_ray.jobs import Job
+from pixyz_ray.retention import Removal, find_leftovers
+from pixyz_ray.settings import Settings
+from pixyz_ray.store import JobStore
+from pixyz_worker.exception import InternalError, InvalidBackendParameter, PixyzException, SharePathNotFoundError
+
+_log = logging.getLogger(__name__)
+_DAY_S = 86400.0
+_AT_A_TIME = 100
+_MAX_FOLDERS = 20_000
+_ROWS_AT_A_TIME = 200
+_MAX_TROUBLE = 1000
+
+
+class Remover(Protocol):
+    """Whoever has a worker remove files."""
+
+    async def remove(self, removals: Sequence[Removal]) -> Mapping[str, str | None]:
+        """Return for each job None, or why something of it is still there (see `retention.remove_jobs`)."""
+
+
+class Cleaner:
+    """Removes jobs, one clean-up at a time, on the tracker's event loop.
+
+    Args:
+        settings: whether jobs are removed by themselves, and when.
+        store: their records.
+        remover: who removes their files.
+        is_needed: whether a job must stay that the store takes for removable: what is not written yet counts too.
+        forgotten: told which jobs are no more, and how many of them were in each state.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: JobStore,
+        remover: Remover,
+        is_needed: Callable[[str], bool],
+        forgotten: Callable[[Sequence[str], Mapping[str, int]], None],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._remover = remover
+        self._is_needed = is_needed
+        self._forgotten = forgotten
+        self._one_at_a_time = asyncio.Lock()
+        self._removing: set[str] = set()
+        self._in_trouble: set[str] = set()
+
+    async def run(self) -> None:
+        """Remove what is too old, for ever; what goes wrong is tried again next time."""
+        if not self._settings.cleanup_enabled:
+            return
+        await self._undisturbed(self.sweep)
+        while True:
+            await self._undisturbed(self.clean)
+            await asyncio.sleep(min(60.0, max(1.0, self._settings.cleanup_delay / 10)))
+
+    def is_removing(self, uuid: str) -> bool:
+        """Tell whether a job is just being removed: it cannot be pinned any more."""
+        return uuid in self._removing
+
+    async def clean(self) -> int:
+        """Remove the jobs whose time has come; return how many there were.
+
+        Raises:
+            SharePathNotFoundError: the share is not there.
+        """
+        if not await asyncio.to_thread(self._settings.share_path.is_dir):
+            raise SharePathNotFoundError(f"The share {self._settings.share_path} is not there.")
+        removed = 0
+        passed_over: set[str] = set()
+        while len(passed_over) < _MAX_TROUBLE:
+            async with self._one_at_a_time:
+                delay_s = self._settings.cleanup_delay
+                found = self._store.expired(time.time(), delay_s, _AT_A_TIME + len(passed_over))
+                due = [uuid for uuid in found if uuid not in passed_over]
+                if not due:
+                    break
+                passed_over.update(uuid for uuid in due if self._is_needed(uuid))
+                tried = [uuid for uuid in due if uuid not in passed_over]
+                troubles = await self._remove(tried)
+            passed_over.update(troubles)
+            removed += len(tried) - len(troubles)
+        if removed:
+            _log.info("%d jobs were removed, their time being over", removed)
+        return removed
+
+    async def remove_now(self, uuid: str) -> None:
+        """Remove one job that has ended, with all that it started, whatever its age.
+
+        Raises:
+            UnknownJob: there is none of that id.
+            InvalidBackendParameter: it cannot be removed as it stands.
+            InternalError: something of its files is still there, and so is its record.
+        """
+        async with self._one_at_a_time:
+            job = self._store.get(uuid)
+            if job is None:
+                raise UnknownJob(f"There is no job {uuid}.")
+            self._check_removable(job)
+            if trouble := (await self._remove([uuid])).get(uuid):
+                raise InternalError(f"Job {uuid} cannot be removed: {trouble}")
+
+    async def sweep(self) -> None:
+        """Finish what was cut short, and remove folders that are nobody's."""
+        # The longer of the two: whoever begins with another store on the same share loses nothing that he would keep.
+        before = time.time() - max(_DAY_S, self._settings.cleanup_delay)
+        left = await asyncio.to_thread(find_leftovers, self._settings.share_path, before)
+        async with self._one_at_a_time:
+            for some in _portions(left.cut_short, _AT_A_TIME):
+                self._tell(await self._remover.remove([(uuid, ()) for uuid in some]))
+            for some in _portions(left.folders, _AT_A_TIME):
+                known = set(self._store.known(some))
+                strays = [uuid for uuid in some if uuid not in known and not self._is_needed(uuid)]
+                if strays:
+                    self._tell(await self._remover.remove([(uuid, (uuid,)) for uuid in strays]))
+                    _log.info("%d folders that belong to no job were removed", len(strays))
+
+    def _check_removable(self, job: Job) -> None:
+        if not job.state.terminal or self._is_needed(job.uuid):
+            raise InvalidBackendParameter(f"Job {job.uuid} has not ended. Cancel it, or wait for its end.")
+        if job.home is not None:
+            raise InvalidBackendParameter(f"Job {job.uuid} is a part of job {job.home}. Remove that one.")
+        if job.pinned:
+            raise InvalidBackendParameter(f"Job {job.uuid} is pinned. Unpin it first.")
+        if self._store.has_live_graphs(job.uuid):
+            raise InvalidBackendParameter(f"What job {job.uuid} started has not ended. Cancel it, or wait for its end.")
+
+    async def _remove(self, roots: Sequence[str]) -> dict[str, str]:
+        """Remove jobs; return those that are still there, and why."""
+        troubles: dict[str, str] = {}
+        self._removing.update(roots)
+        try:
+            nodes: dict[str, list[str]] = {}
+            for root in roots:
+                nodes[root] = await asyncio.to_thread(self._store.nodes_under, root)
+                if sum(map(len, nodes.values())) > _MAX_FOLDERS or root == roots[-1]:
+                    troubles.update(await self._remove_some(nodes))
+                    nodes = {}
+        finally:
+            self._removing.difference_update(roots)
+        return troubles
+
+    async def _remove_some(self, nodes: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        answers = await self._remover.remove([(root, (root, *below)) for root, below in nodes.items()])
+        troubles = self._tell({root: answers.get(root, "nothing was said of it") for root in nodes})
+        for root, below in nodes.items():
+            if root not in troubles:
+                await self._forget(root, below)
+        return troubles
+
+    async def _forget(self, root: str, nodes: Sequence[str]) -> None:
+        states: Counter[str] = Counter()
+        for some in _portions(nodes, _ROWS_AT_A_TIME):
+            states.update(self._store.forget(some))
+            # A graph may have a hundred thousand nodes, and the tracker has other things to do.
+            await asyncio.sleep(0)
+        states.update(self._store.forget([root], root))
+        await asyncio.sleep(0)
+        self._in_trouble.discard(root)
+        self._forgotten([root, *nodes], states)
+
+    def _tell(self, answers: Mapping[str, str | None]) -> dict[str, str]:
+        """Return those that are still there, and why; it is told once of each."""
+        troubles = {uuid: reason for uuid, reason in answers.items() if reason is not None}
+        for uuid in troubles.keys() - self._in_trouble:
+            _log.warning("job %s: its files cannot be removed: %s", uuid, troubles[uuid])
+        self._in_trouble |= troubles.keys()
+        return troubles
+
+    async def _undisturbed(self, work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await work()
+        except (PixyzException, OSError) as error:
+            _log.warning("a clean-up was cut short and goes on later: %s", error)
+        except Exception:
+            _log.exception("a clean-up was cut short and goes on later")
+
+
+def _portions(uuids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (uuids[start : start + size] for start in range(0, len(uuids), size))

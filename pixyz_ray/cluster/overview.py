@@ -1,0 +1,145 @@
+"""Overview: what is asked of jobs and of the platform as a whole, answered from what lives and from the store."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import shutil
+from itertools import chain, islice
+from typing import Any
+
+from pixyz_ray.cluster.graph.graphs import Graphs
+from pixyz_ray.cluster.lifecycle import Lifecycle
+from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.store import StoreUnusable
+
+MAX_PAGE = 1000
+_LOW_SPACE_BYTES = 64 * 2**20
+_IN_LINE = "the tasks of its graph before it"
+
+
+class Overview:
+    """Answers questions, and changes nothing.
+
+    Args:
+        jobs: all that live.
+        graphs: those among them that belong together.
+    """
+
+    def __init__(self, jobs: Lifecycle, graphs: Graphs) -> None:
+        self._jobs = jobs
+        self._graphs = graphs
+
+    # --- One job -----------------------------------------------------------------------------------------------------
+
+    def details(self, uuid: str) -> dict[str, Any]:
+        """Return a job's JobDetails."""
+        job = self._jobs.find(uuid)
+        details = {**job.as_details(), "waiting": self.waiting(job)}
+        if job.kind == "group" and job.state is JobState.SUCCESS:
+            details["result"] = self._jobs.result_of(job)
+        if job.attempts and (live := self._jobs.live.get(uuid)) is not None:
+            details["attempts"][-1] |= self._jobs.attempts.used(live)
+        return details
+
+    def task_meta(self, uuid: str) -> dict[str, Any]:
+        """Return a job's TaskMeta."""
+        job = self._jobs.find(uuid)
+        result = self._jobs.result_of(job) if job.state is JobState.SUCCESS else None
+        return {**job.as_task_meta(self._graphs.lookup.children(uuid)), "result": result}
+
+    def waiting(self, job: Job) -> dict[str, Any] | None:
+        """Return where a job that has not begun stands, and why; None for one that has."""
+        if job.state not in (JobState.SENT, JobState.PENDING, JobState.RETRY):
+            return None
+        if (standing := self._jobs.turns.waiting(job.uuid)) is not None:
+            return standing
+        if job.attempts and job.state is JobState.PENDING:
+            reason = f"given to the cluster: a machine with room for queue {job.queue}"
+        elif job.kind == "group":
+            reason = "its members"
+        else:
+            reason = _IN_LINE
+        return {"position": None, "reason": reason, "expected_start": None}
+
+    # --- Many jobs ---------------------------------------------------------------------------------------------------
+
+    def page(self, state: str | None, limit: int, after: str | None, why: bool) -> list[dict[str, Any]]:
+        """Return JobStates, newest first; with `why`, what those wait for that have not begun."""
+        limit = min(limit, MAX_PAGE)
+        wanted = None if state is None else JobState(state)
+        if wanted is not None and not wanted.terminal:
+            rows = self._live_page(wanted, limit, after)
+        else:
+            # How a live job stands is known here and not in the store.
+            live = self._jobs.live
+            rows = self._jobs.store.page(state=wanted, limit=limit, after=after)
+            rows = [live[row["uuid"]].job.as_state() if row["uuid"] in live else row for row in rows]
+        if why:
+            # Most of those are not in memory; one look into the store gets them all.
+            stored = self._jobs.store.get_many([row["uuid"] for row in rows if row["uuid"] not in self._jobs.live])
+            for row in rows:
+                uuid = row["uuid"]
+                row["waiting"] = self.waiting(stored[uuid] if uuid in stored else self._jobs.find(uuid))
+        return rows
+
+    def _live_page(self, state: JobState, limit: int, after: str | None) -> list[dict[str, Any]]:
+        before = math.inf if after is None else self._jobs.find(after).requested
+        live = self._jobs.live
+        stored: list[dict[str, Any]] = []
+        if state in (JobState.PENDING, JobState.RETRY):
+            # Those that only wait are not in memory; of those that are, the store may not know how they stand.
+            stored = self._jobs.store.page(state=state, limit=limit + len(live), after=after)
+            stored = [row for row in stored if row["uuid"] not in live]
+        waiting = self._graphs.lookup.all_waiting() if state is JobState.PENDING else ()
+        inside = chain(waiting, (one.record for one in reversed(live.values())))
+        found = (job for job in inside if job.state is state and job.requested < before)
+        return [*(job.as_state() for job in islice(found, limit)), *stored][:limit]
+
+    # --- The platform ------------------------------------------------------------------------------------------------
+
+    def queues(self) -> dict[str, Any]:
+        """Return what waits and what runs, by queue, pool and submitter, and what the cluster has."""
+        turns, settings = self._jobs.turns, self._jobs.settings
+        queues = turns.queues()
+        capacity = turns.capacity
+        nodes = sum(name.startswith("node:") and name != "node:__internal_head__" for name in capacity)
+        return {
+            "queues": queues,
+            "pools": turns.pools(),
+            "submitters": turns.submitters(),
+            "queued": sum(row["waiting"] for row in queues),
+            "max_queued": settings.max_queued_jobs,
+            "cluster": {"CPU": capacity.get("CPU", 0.0), "GPU": capacity.get("GPU", 0.0), "nodes": nodes},
+        }
+
+    def meters(self) -> dict[str, Any]:
+        """Return what has been counted and timed, for metrics."""
+        shown = self.queues()
+        return {
+            **self._jobs.meters.as_plain(),
+            "jobs": dict(self._jobs.counts),
+            "queues": shown["queues"],
+            "pools": shown["pools"],
+            "workers": self._jobs.attempts.workers(),
+        }
+
+    async def health(self) -> dict[str, str]:
+        """Return how the store and the share are: `ok`, or what is wrong in a sentence."""
+        try:
+            self._jobs.store.known(["-"])
+            store = "ok"
+        except StoreUnusable as error:
+            store = str(error)
+        return {"store": store, "share": await asyncio.to_thread(self._share)}
+
+    def _share(self) -> str:
+        path = self._jobs.settings.share_path
+        try:
+            if not os.access(path, os.W_OK | os.X_OK):
+                return f"SHARE_PATH {path} is not there, or cannot be written."
+            free = shutil.disk_usage(path).free
+        except OSError as error:
+            return f"SHARE_PATH {path} cannot be used: {error.strerror or error}."
+        return "ok" if free > _LOW_SPACE_BYTES else f"SHARE_PATH {path} is full: {free} bytes are left."

@@ -1,0 +1,208 @@
+"""Turns: which jobs Ray is given, and when. They wait here, above Ray, and Ray has no more than keeps it busy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+from pixyz_ray.admission import Admission, Limits, Needs, SubmitterLimit, Waiting
+from pixyz_ray.jobs import Job, iso_time
+from pixyz_ray.settings import Settings
+
+_log = logging.getLogger(__name__)
+REFRESH_EVERY_S = 2.0
+_MIN_WINDOW = 16
+_WINDOW_PER_PLACE = 4
+
+
+class Turns:
+    """The queue above Ray, on one event loop.
+
+    Args:
+        settings: queues, pools, tokens and limits.
+        begin: starts the job whose turn has come.
+    """
+
+    def __init__(self, settings: Settings, begin: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._begin = begin
+        self._capacity: Mapping[str, float] = {}
+        self._windows: dict[str, int] = {}
+        self._pumping = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._admission = Admission(
+            Limits(
+                windows=self._window,
+                concurrency={name: q.concurrency for name, q in settings.queue_table.items() if q.concurrency},
+                pools=settings.pools,
+                submitters={
+                    name: SubmitterLimit(share=t.share, concurrency=t.concurrency, max_queued=t.max_queued)
+                    for name, t in settings.tokens.items()
+                },
+                max_queued=settings.max_queued_jobs,
+            ),
+            ageing_s=settings.priority_ageing,
+        )
+        self.check_room = self._admission.check_room
+        self.withdraw = self._admission.withdraw
+        self.release = self._admission.release
+        self.resume = self._admission.resume
+
+    # --- What there is room for --------------------------------------------------------------------------------------
+
+    def take_capacity(self, resources: Mapping[str, float]) -> None:
+        """Take note of what the cluster has, which grows and shrinks."""
+        if resources != self._capacity:
+            self._capacity = dict(resources)
+            self._windows = {}
+            self.pump()
+
+    @property
+    def capacity(self) -> Mapping[str, float]:
+        """What the cluster has: CPU, GPU and whatever else."""
+        return self._capacity
+
+    def _window(self, name: str) -> int:
+        """Return how many tasks of a queue Ray is given at a time.
+
+        More than it can run at once, so that it goes on without us, and so that its autoscaler sees that there is more.
+        """
+        if name not in self._windows:
+            self._windows[name] = max(_MIN_WINDOW, int(_WINDOW_PER_PLACE * self._places(name)))
+        return self._windows[name]
+
+    def _places(self, name: str) -> float:
+        queue = self._settings.queue_table.get(name)
+        wanted = {"CPU": queue.num_cpus, "GPU": queue.num_gpus, **queue.resources} if queue is not None else {}
+        # A cluster without any GPU runs them on its CPUs.
+        have = {key: self._capacity.get(key, 0.0) for key in wanted if key != "GPU" or self._capacity.get("GPU")}
+        limits = [have[key] / wanted[key] for key in have if wanted[key]]
+        return min(limits, default=self._capacity.get("CPU", 0.0))
+
+    # --- Waiting -----------------------------------------------------------------------------------------------------
+
+    def wait(self, job: Job, since: float | None = None) -> None:
+        """Let a job wait for its turn; `pump` then gives it, which may be at once.
+
+        Args:
+            job: the job.
+            since: when it got in line, if that is not when it was accepted.
+        """
+        self._wait(job.uuid, needs_of(job), job.requested if since is None else since, job.not_before)
+
+    def recover(self, rows: Iterable[tuple[str, float, list[Any]]]) -> None:
+        """Let jobs wait that waited before a restart: id, when accepted, and what `Job.waits` says."""
+        for uuid, requested, (queue, submitter, priority, pools, not_before) in rows:
+            needs = _needs(queue, submitter, priority, tuple((name, seats) for name, seats in pools))
+            self._wait(uuid, needs, requested, not_before)
+
+    def _wait(self, uuid: str, needs: Needs, since: float, not_before: float | None) -> None:
+        if not_before is not None and not_before > time.time():
+            self._admission.add_later(uuid, needs, since, not_before)
+            self._set_alarm()
+        else:
+            self._admission.add(uuid, needs, since)
+
+    def pump(self) -> None:
+        """Give their turn to all who may have it now."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            # What begins may end at once, and make room.
+            while uuids := self._admission.admit():
+                for uuid in uuids:
+                    self._begin_or_release(uuid)
+        finally:
+            self._pumping = False
+
+    def _begin_or_release(self, uuid: str) -> None:
+        # What goes wrong with one must not keep its place, nor the others from beginning.
+        try:
+            self._begin(uuid)
+        except Exception:
+            _log.exception("job %s: its turn came and it could not begin", uuid)
+            self.release(uuid)
+
+    def _set_alarm(self) -> None:
+        due = self._admission.next_due()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if due is not None:
+            self._alarm = asyncio.get_running_loop().call_later(max(0.0, due - time.time()), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.pump()
+        self._set_alarm()
+
+    # --- Holding -----------------------------------------------------------------------------------------------------
+
+    def may_follow(self, before: Job, job: Job) -> bool:
+        """Tell whether a job may take over the place of the one before it, without standing in line."""
+        return self._admission.may_follow(before.uuid, needs_of(job))
+
+    def hold(self, job: Job) -> None:
+        """Count a job as running that has not stood in line."""
+        self._admission.hold(job.uuid, needs_of(job))
+
+    def rest(self, uuid: str) -> None:
+        """Let others run while a job waits for some of them."""
+        self._admission.rest(uuid)
+        self.pump()
+
+    # --- Asked by those who look -------------------------------------------------------------------------------------
+
+    def waiting(self, uuid: str) -> dict[str, Any] | None:
+        """Return where a waiting job stands and why, as plain values; None for one that does not wait."""
+        found: Waiting | None = self._admission.waiting(uuid)
+        if found is None:
+            return None
+        expected = None if found.expected_wait_s is None else iso_time(time.time() + found.expected_wait_s)
+        return {"position": found.position, "reason": found.reason, "expected_start": expected}
+
+    def queues(self) -> list[dict[str, Any]]:
+        """Return what goes on at each queue."""
+        now = time.time()
+        known = {stats.name: stats for stats in self._admission.queues()}
+        rows = []
+        for name, queue in self._settings.queue_table.items():
+            stats = known.get(name)
+            rows.append(
+                {
+                    "name": name,
+                    "purpose": queue.purpose,
+                    "waiting": stats.waiting + stats.delayed if stats else 0,
+                    "running": stats.running if stats else 0,
+                    "concurrency": queue.concurrency,
+                    "places": stats.places if stats else min(self._window(name), queue.concurrency or 1 << 30),
+                    "oldest_wait": max(0.0, now - stats.oldest) if stats and stats.oldest is not None else None,
+                    "mean_run": stats.mean_run_s if stats else None,
+                    "started_last_minute": stats.started_last_minute if stats else 0,
+                }
+            )
+        return rows
+
+    def pools(self) -> list[dict[str, Any]]:
+        """Return what goes on at each pool."""
+        return [asdict(pool) for pool in self._admission.pool_stats()]
+
+    def submitters(self) -> list[dict[str, Any]]:
+        """Return what each submitter has."""
+        return [asdict(submitter) for submitter in self._admission.submitter_stats()]
+
+
+def needs_of(job: Job) -> Needs:
+    """Return what a job asks for; jobs that ask for the same share the value."""
+    return _needs(job.queue, job.submitter, job.policy.priority, job.policy.pools)
+
+
+@lru_cache(maxsize=4096)
+def _needs(queue: str, submitter: str, priority: int, pools: tuple[tuple[str, int], ...]) -> Needs:
+    return Needs(queue, submitter, priority, pools)

@@ -1,0 +1,135 @@
+"""Policy: how a job wants to be treated among others: its turn, seats, retries and limits, how long it is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+from pixyz_ray.failure import FailureClass
+from pixyz_worker.exception import InvalidBackendParameter
+
+MAX_PRIORITY = 9
+MAX_RETRIES = 20
+_MIN_MEMORY = 16 * 2**20
+_NEVER_AGAIN = frozenset({FailureClass.CANCELLED, FailureClass.DEPENDENCY_FAILED, FailureClass.NODE_LOST})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """What a caller or a script may ask for; the same value is shared by all jobs that ask for the same."""
+
+    priority: int = 5
+    """0 to 9; of the jobs that wait, those with the highest begin first."""
+    pools: tuple[tuple[str, int], ...] = ()
+    """Seats of named pools, such as licences, that it holds while it runs."""
+    retries: int | None = None
+    """Runs after the first that a failure may cause; None for what the table of retries says."""
+    retry_on: tuple[str, ...] | None = None
+    """Failure classes that are tried again; None for those of the table."""
+    isolation: str = "warm"
+    """`warm`: in a process that other jobs have used; `fresh`: in a new one, which ends with it."""
+    memory_limit: int | None = None
+    """Bytes that the processes of one attempt may take; None for the queue's limit."""
+    keep: bool | float | None = None
+    """True: never removed; a number: seconds that it is kept after its end; None for the operator's delay."""
+
+
+DEFAULT = Policy()
+POLICY_KEYS = frozenset(field.name for field in fields(Policy))
+
+
+def policy_of(asked: Mapping[str, Any], scheduled: Mapping[str, Any]) -> Policy:
+    """Return the policy that a caller's config and, below it, an entrypoint's schedule ask for.
+
+    Raises:
+        InvalidBackendParameter: a value cannot be used; the sentence says which and what it must be.
+    """
+    sources = (source.items() for source in (scheduled, asked))
+    given = {key: value for items in sources for key, value in items if key in POLICY_KEYS and value is not None}
+    if not given:
+        return DEFAULT
+    policy = Policy(**{key: _CHECKS[key](value) for key, value in given.items()})
+    return _shared(policy, policy.keep is True)
+
+
+def as_plain(policy: Policy) -> dict[str, Any]:
+    """Return what differs from the defaults, as plain values."""
+    return {name: value for name in sorted(POLICY_KEYS) if (value := getattr(policy, name)) != getattr(DEFAULT, name)}
+
+
+def from_plain(values: Mapping[str, Any]) -> Policy:
+    """Return the policy that `as_plain` made plain."""
+    return policy_of({**values, "pools": dict(values.get("pools", ()))}, {}) if values else DEFAULT
+
+
+@lru_cache(maxsize=1024)
+def _shared(policy: Policy, _for_ever: bool) -> Policy:
+    # True and 1.0 are equal to a cache, and mean different things here.
+    return policy
+
+
+def _refused(name: str, what: str, value: Any) -> InvalidBackendParameter:
+    return InvalidBackendParameter(f"{name!r} must be {what}, not {str(value)[:100]!r}.")
+
+
+def _whole(name: str, low: int, high: int | None, what: str) -> Any:
+    def check(value: Any) -> int:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < low or (high is not None and value > high):
+            raise _refused(name, what, value)
+        return int(value)
+
+    return check
+
+
+def _pools(value: Any) -> tuple[tuple[str, int], ...]:
+    named = [value] if isinstance(value, str) else value
+    seats = dict.fromkeys(named, 1) if isinstance(named, list | tuple) and _are_names(named) else named
+    if not isinstance(seats, Mapping) or not _are_names(seats) or not all(map(_is_seats, seats.values())):
+        raise _refused("pools", "names of pools, or seats by name such as {'catia': 1}", value)
+    return tuple(sorted(seats.items()))
+
+
+def _are_names(values: Any) -> bool:
+    return all(isinstance(name, str) and name for name in values)
+
+
+def _is_seats(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _retry_on(value: Any) -> tuple[str, ...]:
+    allowed = [str(one) for one in FailureClass if one not in _NEVER_AGAIN]
+    named = [value] if isinstance(value, str) else value
+    if not isinstance(named, list | tuple) or not all(one in allowed for one in named):
+        raise _refused("retry_on", f"a list of failure classes ({', '.join(allowed)})", value)
+    return tuple(sorted(set(named)))
+
+
+def _isolation(value: Any) -> str:
+    if value not in ("warm", "fresh"):
+        raise _refused("isolation", "'warm' or 'fresh'", value)
+    return str(value)
+
+
+def _keep(value: Any) -> bool | float | None:
+    if value is False:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    if value is not True and not number:
+        raise _refused("keep", "true, or a number of seconds after the job's end", value)
+    return True if value is True else float(value)
+
+
+_CHECKS: Mapping[str, Any] = {
+    "priority": _whole("priority", 0, MAX_PRIORITY, "a whole number from 0 (last) to 9 (first)"),
+    "pools": _pools,
+    "retries": _whole("retries", 0, MAX_RETRIES, f"a whole number from 0 to {MAX_RETRIES}"),
+    "retry_on": _retry_on,
+    "isolation": _isolation,
+    "memory_limit": _whole("memory_limit", _MIN_MEMORY, None, f"a number of bytes, at least {_MIN_MEMORY}"),
+    "keep": _keep,
+}

@@ -1,0 +1,110 @@
+"""Retries: what follows the failure of an attempt, as a table from its class to an action."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pixyz_ray.failure import FailureClass
+from pixyz_ray.jobs import Job
+from pixyz_ray.queues import Queue
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """What follows a failure, a row of the table below."""
+
+    moves_on: bool = False
+    """Whether the next attempt runs on the queue's next queue, with its longer limit and larger memory."""
+    most: int
+    """Attempts that this may cause, unless the job asks for another number."""
+    first_delay_s: float
+    """Pause before the second of them; the first comes at once if `prompt`. It doubles each time."""
+    prompt: bool = True
+    """Whether the first comes at once."""
+    own_fault: bool = True
+    """Whether the job itself failed: such failures are counted together. Others are counted by themselves."""
+
+
+LADDER: Mapping[FailureClass, Rule] = {
+    FailureClass.CRASH: Rule(moves_on=True, most=1, first_delay_s=1.0),
+    FailureClass.OUT_OF_MEMORY: Rule(moves_on=True, most=1, first_delay_s=1.0),
+    FailureClass.TIMEOUT: Rule(moves_on=True, most=1, first_delay_s=1.0),
+    FailureClass.LICENSE: Rule(most=6, first_delay_s=5.0, prompt=False, own_fault=False),
+    FailureClass.NODE_LOST: Rule(most=6, first_delay_s=4.0, own_fault=False),
+}
+"""A class that is not here ends the job: what a script does wrong, it does wrong again."""
+
+ASKED_FOR = Rule(most=1, first_delay_s=1.0)
+"""For a class that only the job's own `retry_on` names."""
+
+MAX_DELAY_S = 300.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Again:
+    """The next attempt."""
+
+    queue: str
+    """Where it runs."""
+    delay_s: float
+    """Pause before it."""
+
+
+def next_attempt(job: Job, queues: Mapping[str, Queue]) -> Again | None:
+    """Return what follows the failure of a job's last attempt; None when the job ends with it.
+
+    Args:
+        job: its last attempt has its failure.
+        queues: the table in force.
+    """
+    failure = job.attempts[-1].failure
+    assert failure is not None
+    rule = _rule(job, failure)
+    number = times_failed(job, failure)
+    if rule is None or number > _most(job, failure, rule):
+        return None
+    queue: str | None = job.queue
+    if rule.moves_on:
+        queue = queues[job.queue].retry_queue if job.queue in queues else None
+        if queue is None and job.policy.retries is not None:
+            queue = job.queue
+    return None if queue is None else Again(queue=queue, delay_s=_delay(rule, number, job.uuid))
+
+
+def times_failed(job: Job, failure: FailureClass) -> int:
+    """Return how many attempts failed like this one: with its class, or all that were the job's own fault."""
+    found = [one for one in job.attempts if one.failure is not None]
+    if failure is FailureClass.NODE_LOST:
+        # One that was still waiting for its machine has lost nothing.
+        return sum(one.failure is failure and one.started is not None for one in found)
+    if _is_own(failure):
+        return sum(one.failure is not None and _is_own(one.failure) for one in found)
+    return sum(one.failure is failure for one in found)
+
+
+def _is_own(failure: FailureClass) -> bool:
+    return LADDER.get(failure, ASKED_FOR).own_fault
+
+
+def _rule(job: Job, failure: FailureClass) -> Rule | None:
+    rule = LADDER.get(failure)
+    wanted = job.policy.retry_on
+    if wanted is None or failure is FailureClass.NODE_LOST:
+        return rule
+    return (rule or ASKED_FOR) if failure in wanted else None
+
+
+def _most(job: Job, failure: FailureClass, rule: Rule) -> int:
+    asked = job.policy.retries
+    return rule.most if asked is None or failure is FailureClass.NODE_LOST else asked
+
+
+def _delay(rule: Rule, number: int, uuid: str) -> float:
+    """Return the pause before the attempt that the so-many-th failure causes; jobs that failed together spread."""
+    if rule.prompt:
+        number -= 1
+    if number <= 0:
+        return 0.0
+    spread = 0.75 + int(uuid[:4], 16) / 0xFFFF / 2
+    return min(MAX_DELAY_S, rule.first_delay_s * 2.0 ** (number - 1)) * spread

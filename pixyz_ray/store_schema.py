@@ -1,0 +1,171 @@
+"""The tables of the JobStore, its database, and how a store of an older version is brought up to date."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    make_url,
+    select,
+    update,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from pixyz_ray.jobs import TERMINAL
+from pixyz_worker.exception import InternalError
+
+SCHEMA_VERSION = 3
+IMPATIENT_MS = 200
+"""How long a statement waits for a SQLite file that another process has locked: the tracker stands still meanwhile."""
+_OPENING_S = 10.0
+_PORTION = 1000
+
+METADATA = MetaData()
+# SQLite numbers rows by itself only in a column that is exactly INTEGER PRIMARY KEY.
+JOBS = Table(
+    "jobs",
+    METADATA,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("state", String(16), nullable=False),
+    Column("requested", Float, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("progress", Integer),
+    Column("error", Text),
+    # What a job that waits to be given to Ray waits with; NULL for one that does not.
+    Column("waits", Text),
+    # When a job ended whose files may be removed one day, and when that is if the operator's delay does not rule.
+    Column("stopped", Float),
+    Column("expires", Float),
+    Column("record", Text, nullable=False),
+    Column("result", Text),
+)
+GRAPHS = Table(
+    "graphs",
+    METADATA,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("parent", String(36), nullable=False, index=True),
+    Column("root", String(36), nullable=False, index=True),
+    Column("ended", Boolean, nullable=False, index=True),
+    Column("stopped", Float),
+    Column("record", Text, nullable=False),
+)
+VERSIONS = Table("schema_version", METADATA, Column("version", Integer, primary_key=True))
+WAITING = JOBS.c.waits.is_not(None)
+AGEING = JOBS.c.stopped.is_not(None)
+_INDEXES = (
+    Index("jobs_by_state", JOBS.c.state, JOBS.c.seq),
+    Index("jobs_that_wait", JOBS.c.seq, sqlite_where=WAITING, postgresql_where=WAITING),
+    Index("jobs_by_age", JOBS.c.expires, JOBS.c.stopped, sqlite_where=AGEING, postgresql_where=AGEING),
+)
+_ADDED = {
+    "jobs": {"waits": "TEXT", "stopped": "DOUBLE PRECISION", "expires": "DOUBLE PRECISION"},
+    "graphs": {"stopped": "DOUBLE PRECISION"},
+}
+"""Columns that version 3 has and version 2 had not."""
+
+
+class StoreUnusable(InternalError):
+    """The database cannot be opened or does not answer."""
+
+
+def open_database(url: str) -> Engine:
+    """Return a database whose tables are those of this version.
+
+    Raises:
+        StoreUnusable: it cannot be opened, or a newer version of the platform wrote it.
+    """
+    try:
+        engine = _make_engine(url)
+        # What was cut short is done again: each step looks at what is there already.
+        _add_columns(engine)
+        METADATA.create_all(engine)
+        for index in _INDEXES:
+            index.create(engine, checkfirst=True)
+        _bring_up_to_date(engine)
+    except SQLAlchemyError as error:
+        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be opened: {error}") from error
+    return engine
+
+
+def _add_columns(engine: Engine) -> None:
+    with engine.begin() as connection:
+        there = inspect(connection)
+        for table, columns in _ADDED.items():
+            if not there.has_table(table):
+                continue
+            known = {column["name"] for column in there.get_columns(table)}
+            for name, kind in columns.items():
+                if name not in known:
+                    connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+
+
+def _bring_up_to_date(engine: Engine) -> None:
+    with engine.begin() as connection:
+        found = connection.execute(select(func.max(VERSIONS.c.version))).scalar()
+        if found is None:
+            connection.execute(insert(VERSIONS), {"version": SCHEMA_VERSION})
+        elif found > SCHEMA_VERSION:
+            raise StoreUnusable(
+                f"The job store {engine.url!r} was written by a newer version of the platform "
+                f"(schema {found}, this one knows {SCHEMA_VERSION}). Upgrade, or use another store."
+            )
+        elif found < SCHEMA_VERSION:
+            _date_ended_jobs(connection)
+            connection.execute(update(VERSIONS).values(version=SCHEMA_VERSION))
+
+
+def _date_ended_jobs(connection: Connection) -> None:
+    """Fill in when jobs ended that an older version wrote; those of a graph go with the job above it."""
+    ended = select(JOBS.c.seq, JOBS.c.requested, JOBS.c.record).where(JOBS.c.state.in_([str(s) for s in TERMINAL]))
+    date = update(JOBS).where(JOBS.c.seq == bindparam("row")).values(stopped=bindparam("at"))
+    after = -1
+    while rows := connection.execute(ended.where(JOBS.c.seq > after).order_by(JOBS.c.seq).limit(_PORTION)).all():
+        after = rows[-1].seq
+        records = [(row, json.loads(row.record)) for row in rows]
+        dated = [
+            {"row": row.seq, "at": record.get("stopped") or row.requested}
+            for row, record in records
+            if record.get("home") is None
+        ]
+        if dated:
+            connection.execute(date, dated)
+
+
+def _make_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(url, connect_args={"timeout": _OPENING_S, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        # NORMAL commits without waiting for the disk: `sync` waits, where that matters, while other work goes on.
+        # A short log is written again from its start sooner, and a commit into a file that does not grow is quicker.
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY", "wal_autocheckpoint=300"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine

@@ -1,0 +1,201 @@
+"""Routes that operators look at: health, metrics, queues, pins, and why a job waits or is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from prometheus_client.parser import text_string_to_metric_families
+
+from pixyz_ray.admission import QueueFull
+from pixyz_ray.cluster.engine import Engine
+from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.meters import Meters
+from pixyz_ray.settings import Settings
+from pixyz_ray.storage import JobFolder
+from pixyz_ray.version import VERSION
+from serve_app import schemas
+from serve_app.auth import token_check
+from serve_app.errors import add_error_handlers
+from serve_app.routes.jobs import jobs_router
+from serve_app.routes.queues import queues_router
+from serve_app.routes.service import service_router
+
+TOKEN = "open-sesame"
+UUID = "7f3c2a9e-0000-4000-8000-000000000001"
+WELL = {"tracker": "ok", "store": "ok", "share": "ok"}
+Ask = Callable[..., httpx.Response]
+
+QUEUE = {
+    "name": "cpu",
+    "purpose": "computing",
+    "waiting": 1,
+    "running": 0,
+    "concurrency": None,
+    "places": 4,
+    "oldest_wait": 2.5,
+    "mean_run": None,
+    "started_last_minute": 0,
+}
+POOL = {"name": "catia", "seats": 3, "held": 1, "waiting": 0}
+WAITING = {"position": 1, "reason": "All 4 places of queue cpu are taken.", "expected_start": None}
+
+
+class Standing:
+    """An engine with one job, which waits."""
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.checks: Mapping[str, str] = WELL
+        self.job = Job(uuid=UUID, name="bolt", process="custom", script="s.py", state=JobState.PENDING)
+        self.asked: list[Any] = []
+        self.retry_after_s = 5.0
+
+    async def health(self) -> Mapping[str, str]:
+        """Return what the checks found."""
+        self.asked.append("health")
+        return self.checks
+
+    async def meters(self) -> dict[str, Any]:
+        """Return the figures."""
+        meters = Meters()
+        meters.started("cpu", 0.25)
+        workers = {"alive": 2, "started": 2, "lost": 0}
+        return {**meters.as_plain(), "jobs": {"PENDING": 1}, "queues": [QUEUE], "pools": [POOL], "workers": workers}
+
+    async def queues(self) -> dict[str, Any]:
+        """Return how the queues stand."""
+        return {
+            "queues": [QUEUE],
+            "pools": [POOL],
+            "submitters": [{"name": "local", "waiting": 1, "running": 0, "share": 1.0}],
+            "queued": 1,
+            "max_queued": 100,
+            "cluster": {"CPU": 4.0, "GPU": 0.0, "nodes": 1},
+        }
+
+    async def pin(self, uuid: str, pinned: bool) -> dict[str, Any]:
+        """Note that a job is pinned, or no longer."""
+        self.asked.append((uuid, pinned))
+        return self.job.as_state()
+
+    def new_folder(self) -> JobFolder:
+        """Take no more jobs."""
+        raise QueueFull("100 jobs wait.", self.retry_after_s)
+
+    async def page(self, *, state: str | None, limit: int, after: str | None, why: bool) -> list[dict[str, Any]]:
+        """Return the job."""
+        return [{**self.job.as_state(), **({"waiting": WAITING} if why else {})}]
+
+    async def details(self, uuid: str) -> dict[str, Any]:
+        """Return all that is known of the job."""
+        return self.job.as_details()
+
+
+@pytest.fixture
+def standing() -> Standing:
+    """What the engine has."""
+    return Standing()
+
+
+@pytest.fixture
+def ask(standing: Standing) -> Ask:
+    """Send a request to the routes over an engine."""
+    app, engine = FastAPI(), cast(Engine, standing)
+    check = token_check(standing.settings, hashlib.sha256(TOKEN.encode()).hexdigest())
+    for router in (service_router(engine), jobs_router(engine, check), queues_router(engine, check)):
+        app.include_router(router)
+    add_error_handlers(app, debug=False)
+
+    def ask(path: str, method: str = "GET", token: str | None = TOKEN) -> httpx.Response:
+        async def sent() -> httpx.Response:
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://platform") as client:
+                return await client.request(method, path, headers={"x-api-key": token} if token else {})
+
+        return asyncio.run(sent())
+
+    return ask
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready"])
+@pytest.mark.parametrize(
+    ("checks", "code", "status"),
+    [
+        (WELL, 200, "ok"),
+        ({**WELL, "tracker": "The tracker does not answer."}, 503, "starting"),
+        ({**WELL, "share": "The shared folder cannot be written."}, 503, "degraded"),
+    ],
+)
+def test_given_checks_when_health_is_asked_then_it_says_what_is_wrong(
+    ask: Ask, standing: Standing, path: str, checks: dict[str, str], code: int, status: str
+) -> None:
+    """Ready only when all is well; the sentences are there in any case."""
+    standing.checks = checks
+    answer = ask(path, token=None)
+    assert answer.status_code == code
+    expected = {"status": status, "version": VERSION, "live": True, "ready": code == 200, "checks": checks}
+    assert answer.json() == expected == schemas.Health(**answer.json()).model_dump()
+
+
+def test_given_a_platform_in_trouble_when_asked_whether_it_lives_then_it_does(ask: Ask, standing: Standing) -> None:
+    """Nobody is asked: what a restart of this process does not mend is no reason for one."""
+    standing.checks = dict.fromkeys(WELL, "gone")
+    answer = ask("/health/live", token=None)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "version": VERSION, "live": True})
+    assert standing.asked == []
+
+
+def test_given_figures_when_scraped_then_they_are_prometheus_text(ask: Ask) -> None:
+    """No token is needed."""
+    answer = ask("/metrics", token=None)
+    assert answer.headers["content-type"].startswith("text/plain")
+    names = {family.name for family in text_string_to_metric_families(answer.text)}
+    assert {"pixyz_jobs", "pixyz_queue_depth", "pixyz_wait_seconds", "pixyz_workers", "pixyz_info"} <= names
+    assert UUID not in answer.text
+
+
+def test_given_queues_when_asked_for_then_the_answer_is_as_documented(ask: Ask) -> None:
+    """With a token alone."""
+    answer = ask("/queues")
+    assert schemas.Queues(**answer.json()).model_dump() == answer.json()
+    assert ask("/queues", token=None).status_code == 401
+
+
+def test_given_a_job_when_pinned_then_the_engine_is_told(ask: Ask, standing: Standing) -> None:
+    """PUT pins, DELETE takes it away; both answer its state, and want a token."""
+    for method, pinned in (("PUT", True), ("DELETE", False)):
+        assert ask(f"/jobs/{UUID}/pin", method).json() == standing.job.as_state()
+        assert standing.asked.pop() == (UUID, pinned)
+        assert ask(f"/jobs/{UUID}/pin", method, token="guess").status_code == 401
+    assert standing.asked == []
+
+
+def test_given_a_job_that_waits_when_listed_then_it_says_why_if_asked(ask: Ask) -> None:
+    """Lists without the question stay as they were."""
+    (job,) = ask("/jobs?why=true").json()["jobs"]
+    assert schemas.ListedJob(**job).model_dump() == job
+    assert job["waiting"] == WAITING
+    assert "waiting" not in ask("/jobs").json()["jobs"][0]
+
+
+def test_given_a_job_when_its_details_are_asked_then_they_are_as_documented(ask: Ask) -> None:
+    """Every key of the answer is in the schema, and the other way round."""
+    details = ask(f"/jobs/{UUID}/details").json()
+    assert set(schemas.JobDetails.model_fields) == set(details)
+
+
+@pytest.mark.parametrize(("after_s", "header"), [(0.0, "1"), (1.2, "2"), (60.0, "60")])
+def test_given_a_full_queue_when_a_job_is_sent_then_it_is_said_when_to_come_back(
+    ask: Ask, standing: Standing, after_s: float, header: str
+) -> None:
+    """429 of the contract; seconds are rounded up, and never none."""
+    standing.retry_after_s = after_s
+    answer = ask("/jobs", "POST")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, header)
+    assert answer.json()["detail"] == {"code": 429, "message": "Too Many Requests", "details": "100 jobs wait."}
