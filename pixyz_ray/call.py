@@ -16,6 +16,7 @@ from pixyz_ray.failure import FailureClass
 from pixyz_ray.jobs import iso_time
 from pixyz_ray.outcome import Outcome, full_traceback, user_traceback
 from pixyz_ray.run_spec import RunSpec
+from pixyz_ray.sandbox import ToldToEnd
 from pixyz_ray.storage import JobFolder, pickling_problem
 from pixyz_worker.backend import Backend
 from pixyz_worker.exception import InvalidFile, LicenseUnavailable
@@ -69,6 +70,7 @@ class Answer:
     error: str | None = None
     failure: FailureClass | None = None
     sentence: str | None = None
+    exit_code: int | None = None
     opaque: bool = False
     awaits: str | None = None
     value: Any = None
@@ -172,9 +174,13 @@ def _call_entrypoint(script: Script, spec: RunSpec, around: Surroundings) -> Any
 def _failed(error: BaseException, script: Path) -> Answer:
     """Show the whole traceback in the job's log; the job's error has the script's own frames."""
     with suppress(OSError):
-        print(full_traceback(error, script), file=sys.stderr)
+        if isinstance(error, ToldToEnd):
+            print(f"Told to end, here:\n{user_traceback(error, script).rpartition(os.linesep)[0]}", file=sys.stderr)
+        else:
+            print(full_traceback(error, script), file=sys.stderr)
     failure, sentence = _blame(error, script.name)
-    return Answer(error=user_traceback(error, script), failure=failure, sentence=sentence)
+    code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else None
+    return Answer(error=user_traceback(error, script), failure=failure, sentence=sentence, exit_code=code)
 
 
 def _blame(error: BaseException, script: str) -> tuple[FailureClass, str]:

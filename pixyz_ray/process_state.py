@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from types import ModuleType
 from typing import Any
@@ -44,12 +45,12 @@ _LIMITS = (
 _TIMERS = (_signal.ITIMER_REAL, _signal.ITIMER_VIRTUAL, _signal.ITIMER_PROF)
 
 _modules: dict[str, ModuleType] = {}
-_spoiled: list[str] = []
+_on_spoiled: list[Callable[[], None]] = []
 
 
-def is_spoiled() -> bool:
-    """Tell whether a script has changed this process so that no other job should run in it."""
-    return bool(_spoiled)
+def on_spoiled(act: Callable[[], None]) -> None:
+    """Have something done, in place of what was asked for before, once no other job should run in this process."""
+    _on_spoiled[:] = [act]
 
 
 class ProcessState:
@@ -80,7 +81,7 @@ class ProcessState:
                 _put_back_names(library, before)
         if len(sys.modules) < len(_modules) or any(sys.modules.get(one.__name__) is not one for one in _LIBRARIES):
             sys.modules.update(_modules)
-            _spoiled.append("sys.modules")
+            _spoil()
         if (sys.gettrace(), sys.getprofile()) != self._hooks:
             sys.settrace(self._hooks[0])
             sys.setprofile(self._hooks[1])
@@ -102,7 +103,7 @@ class ProcessState:
             try:
                 os.setpriority(os.PRIO_PROCESS, 0, self._priority)
             except OSError:
-                _spoiled.append("priority")
+                _spoil()
 
     def _put_back_signals(self) -> None:
         for timer in _TIMERS:
@@ -115,13 +116,18 @@ class ProcessState:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, self._blocked)
 
 
+def _spoil() -> None:
+    for act in _on_spoiled:
+        act()
+
+
 def _put_back_names(library: ModuleType, before: dict[str, Any]) -> None:
     """Put back what a script has replaced or removed in a library; what it has added is no harm."""
     names, own = vars(library), _OWN.get(library.__name__, frozenset())
     for name, value in before.items():
         if name not in own and names.get(name, names) is not value:
             names[name] = value
-            _spoiled.append(f"{library.__name__}.{name}")
+            _spoil()
 
 
 def _put_back_limit(limit: int, before: tuple[int, int]) -> None:
@@ -129,7 +135,7 @@ def _put_back_limit(limit: int, before: tuple[int, int]) -> None:
         resource.setrlimit(limit, before)
     except (OSError, ValueError):
         # Only root raises a hard limit: the rest of this job does with what it has.
-        _spoiled.append("limits")
+        _spoil()
         with suppress(OSError, ValueError):
             most = resource.getrlimit(limit)[1]
             resource.setrlimit(limit, (most, most))
@@ -138,7 +144,7 @@ def _put_back_limit(limit: int, before: tuple[int, int]) -> None:
 def _put_back_handler(number: int, before: Any) -> None:
     if before is None:
         # It was native code's, and cannot be had back from here.
-        _spoiled.append("signals")
+        _spoil()
         return
     with suppress(OSError, ValueError):
         _signal.signal(number, before)

@@ -146,6 +146,7 @@ def _outcome(answer: Answer, started: float, progress: Progress, folder: JobFold
         error=answer.error,
         failure=answer.failure and str(answer.failure),
         sentence=answer.sentence,
+        exit_code=answer.exit_code,
         log=None if answer.error is None else folder.log_tail(),
         opaque=answer.opaque,
         awaits=answer.awaits,
@@ -173,9 +174,7 @@ def _without_share(error: OSError, started: float) -> Outcome:
 
 def _not_begun(failure: FailureClass, sentence: str, started: float) -> Outcome:
     stopped = time.time()
-    return Outcome(
-        ok=False, started=started, stopped=stopped, error=sentence, sentence=sentence, failure=str(failure)
-    )
+    return Outcome(ok=False, started=started, stopped=stopped, error=sentence, sentence=sentence, failure=str(failure))
 
 
 @lru_cache(maxsize=4)

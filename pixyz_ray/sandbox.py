@@ -30,6 +30,10 @@ _C = ctypes.CDLL(None)
 _streams: dict[int, TextIO] = {}
 
 
+class ToldToEnd(SystemExit):
+    """Raised in a script when its process is told to end."""
+
+
 @contextmanager
 def only_one(lock: str | Path, uuid: str) -> Iterator[None]:
     """Hold the job's lock: an attempt that was given up for lost may still run, and must end before the next begins.
@@ -68,9 +72,7 @@ def watched_for_end() -> Iterator[Callable[[], bool]]:
 
     def take(number: int, frame: FrameType | None) -> None:
         told.append(number)
-        if callable(before):
-            before(number, frame)
-        raise SystemExit(128 + number)
+        raise ToldToEnd(128 + number)
 
     _signal.signal(signal.SIGTERM, take)
     try:

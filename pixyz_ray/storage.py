@@ -201,7 +201,7 @@ class JobFolder:
 
     def pack(self) -> Path:
         """Write the zip of all outputs, under its final name only when it is whole, and return its path."""
-        self.archives.mkdir(parents=True, exist_ok=True)
+        self.archives.mkdir(exist_ok=True)
         draft = self.archives / f".outputs-{os.urandom(4).hex()}.zip"
         try:
             with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False) as archive:

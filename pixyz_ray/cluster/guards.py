@@ -19,7 +19,7 @@ Key = tuple[str, int]
 
 LOOK_EVERY_S = 5.0
 _SILENCE_S = 30.0
-_LAST_WORDS_S = 0.5
+_LAST_WORDS_S = 2.0
 _MAX_DEAD = 1000
 
 

@@ -51,13 +51,10 @@ def run_script(order: str, *values: Any) -> Any:
             attempt.tell(_without_params(error))
             return _answer(run_spec, NotMade())
     backend = RayBackend(run_spec.uuid, run_spec.attempt, run_spec.home or run_spec.uuid, attempt.share)
-    try:
-        outcome, value = run(run_spec, attempt.report, backend, attempt.tell)
-        attempt.write_down()
-    finally:
-        # Above all when that went wrong, as it does where a script has left the process hardly a file to open.
-        if wear.is_too_much():
-            retire()
+    outcome, value = run(run_spec, attempt.report, backend, attempt.tell)
+    attempt.write_down()
+    if wear.is_too_much():
+        retire()
     return _answer(run_spec, value if outcome.ok and not outcome.awaits else NotMade())
 
 
@@ -92,7 +89,7 @@ class _Attempt:
         """Send the outcome; return what was sent, which is another where the result is too large to be kept."""
         self._text = json.dumps(outcome.as_plain())
         if self._max_result and len(self._text) > self._max_result and outcome.result is not None:
-            outcome = _too_large(outcome, self._max_result)
+            outcome = _too_large(outcome, self._max_result, self._folder.log_tail())
             self._text = json.dumps(outcome.as_plain())
         line = _line(self._endpoint)
         line.send_text("ended", f'["{self._uuid}",{self._number},{self._text}]')
@@ -117,15 +114,14 @@ def _fed(shape: Sequence[Any], values: Sequence[Any], share: Path) -> Any:
     return JobFolder(share, what).kept_value() if kind == "kept" else what
 
 
-def _too_large(outcome: Outcome, limit: int) -> Outcome:
+def _too_large(outcome: Outcome, limit: int, log: str | None) -> Outcome:
     """Return the outcome of a script whose result would burden everybody else."""
     sentence = (
         f"The result is larger than the {limit} bytes of JSON that are kept of one (MAX_RESULT_BYTES). "
         "Write it to a file below pc.get_output_dir(), and return its name."
     )
-    return replace(
-        outcome, ok=False, result=None, error=sentence, sentence=sentence, failure=str(FailureClass.USER_ERROR)
-    )
+    failure = str(FailureClass.USER_ERROR)
+    return replace(outcome, ok=False, result=None, error=sentence, sentence=sentence, failure=failure, log=log)
 
 
 def _without_params(error: Exception) -> Outcome:

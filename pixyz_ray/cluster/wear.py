@@ -8,7 +8,7 @@ from typing import Any
 
 from ray._private.worker import global_worker
 
-from pixyz_ray.process_state import is_spoiled
+from pixyz_ray.process_state import on_spoiled
 from pixyz_ray.watchdog.guard import guard
 
 NEVER = 2**31 - 1
@@ -28,16 +28,17 @@ class Wear:
     def __init__(self, max_growth: int) -> None:
         self._max_growth = max_growth
         self._threads = threading.active_count()
+        # At once, since what comes after the script may not work any more in a process that was spoiled.
+        on_spoiled(retire)
         if not _at_first:
             _at_first.append(_own_memory())
 
     def is_too_much(self) -> bool:
         """Tell whether the next job is better off elsewhere.
 
-        A thread of this one goes on, or a process that does not end, it has changed what cannot be put back without a
-        trace, or memory was not freed.
+        A thread of this one goes on, or a process that does not end, or memory was not freed.
         """
-        if threading.active_count() > self._threads or guard().spoiled or is_spoiled():
+        if threading.active_count() > self._threads or guard().spoiled:
             return True
         return bool(self._max_growth) and _own_memory() - _at_first[0] > self._max_growth
 

@@ -110,7 +110,7 @@ class Awaiting:
         if not (live.settling or live.record.state.terminal):
             job = live.job
             if job.attempts:
-                job = job.with_attempt({"failure": failure})
+                job = job.with_attempt({"failure": failure, "error": error})
             self._jobs.settle(live, job.become(JobState.FAILURE, error=error))
 
 
