@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check lint types imports format bench clean
+.PHONY: help demo test check lint types imports format bench faults clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -32,6 +32,9 @@ format: $(VENV)/.installed-dev ## Put the code into shape
 
 bench: $(VENV)/.installed-dev ## Measure, and write docs/performance.md
 	$(BIN)/python -m benchmarks
+
+faults: $(VENV)/.installed-dev ## Kill the platform's parts, measure, and write docs/reliability.md
+	$(BIN)/python -m benchmarks.faults
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) .demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

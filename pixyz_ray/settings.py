@@ -77,6 +77,13 @@ class Settings(BaseSettings):
         0, ge=0, description="Bytes that the processes of one attempt may take; 0 is no limit of its own."
     )
     max_memory_usage_gpuhigh: int = Field(0, ge=0, description="The same on gpuhigh and control.")
+    memory_threshold: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        alias="PIXYZ_MEMORY_THRESHOLD",
+        description="New. Share of a machine's memory from which on its largest attempt has to go; 0 for never.",
+    )
     max_worker_growth: int = Field(
         2 * 2**30, ge=0, description="New. Bytes by which a worker may have grown over its jobs before it is replaced."
     )

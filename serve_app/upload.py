@@ -10,6 +10,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, plain_name
 from pixyz_ray.submission import Request as Submission
@@ -60,6 +61,7 @@ class JobForm:
         Raises:
             BadRequest: it is no form of this kind.
             UploadTooLarge: it is larger than the server takes.
+            EngineNotReady: the share has no room for it, or is not there.
         """
         parser = MultipartParser(_boundary(request), self._callbacks())
         declared = request.headers.get("content-length", "")
@@ -76,7 +78,7 @@ class JobForm:
         except MultipartParseError as error:
             raise BadRequest(f"The form cannot be read: {error}") from None
         except OSError as error:
-            raise UploadTooLarge(f"The upload cannot be stored: {error.strerror or error}.") from error
+            raise EngineNotReady(f"The job's files cannot be written: {error.strerror or error}.") from error
         finally:
             self._close()
         return self._submission()
@@ -154,7 +156,9 @@ class JobForm:
         if self._input is not None:
             raise BadRequest("The form has more than one input: send one 'file', or an archive of several.")
         self._input = plain_name(name, "input")
-        self._folder.inputs.mkdir(parents=True)
+        # Never the share itself: where that is gone, no other may come into being in its place.
+        self._folder.path.mkdir()
+        self._folder.inputs.mkdir()
         return (self._folder.inputs / self._input).open("xb", buffering=_WRITE_BUFFER_BYTES)
 
     def _close(self) -> None:

@@ -30,6 +30,7 @@ from pixyz_worker.exception import InternalError
 _log = logging.getLogger(__name__)
 _HANDOVER_S = 0.0015
 _LATELY_S = 600.0
+_SPARE_AFTER_S = 0.3
 _CALL_PATIENCE_S = 0.6
 _KILL_PATIENCE_S = 0.7
 GRACE_S: Mapping[FailureClass, float] = {FailureClass.TIMEOUT: 0.5, FailureClass.CANCELLED: 1.0}
@@ -210,6 +211,8 @@ class Attempts:
         failure, sentence = classify(error)
         if failure is not FailureClass.INTERNAL:
             self._workers_lost += 1
+            # The next attempt takes a worker that was idle; the one after it is to find one too.
+            asyncio.get_running_loop().call_later(_SPARE_AFTER_S, self.launcher.spare)
             self._workers.pop((job.attempts[-1].node, job.attempts[-1].pid), None)
         died = await self.guards.died(job.uuid, attempt) if failure is FailureClass.CRASH else None
         if failure is FailureClass.CRASH and self._is_anothers(live):

@@ -11,6 +11,7 @@ from pathlib import Path
 from pixyz_ray.home import private_folder, write_private
 from pixyz_ray.reaper import SESSION_MARK
 from pixyz_ray.settings import Settings, load_settings
+from pixyz_ray.watchdog.machine import THRESHOLD
 
 
 def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -> dict[str, str]:
@@ -64,6 +65,10 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
         # the machine's resources every five seconds.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
         "REPORTER_UPDATE_INTERVAL_MS": "30000",
+        # Where memory runs short, Ray ends what it can start again first: tracker and HTTP service, before the job that
+        # takes it all. The watchdogs end the largest attempt instead.
+        "RAY_memory_monitor_refresh_ms": "0",
+        THRESHOLD: str(settings.memory_threshold),
         # Jobs are what the machines are for.
         "RAY_worker_niceness": "0",
         # A task that waits for others gives its CPU back, and the next one is to have it at once: Ray would hold that

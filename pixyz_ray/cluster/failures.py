@@ -57,7 +57,7 @@ def autopsy(
     if found is FailureClass.CRASH:
         if died.get("reason") == "memory":
             found, sentence = FailureClass.OUT_OF_MEMORY, failure.memory_sentence(memory_limit, died.get("peak_uss"))
-        elif died.get("oom_killer"):
+        elif died.get("oom_killer") or died.get("reason") == "machine":
             found, sentence = FailureClass.OUT_OF_MEMORY, failure.memory_sentence(None, died.get("peak_uss"))
         elif died.get("reason") == "stopped":
             # Nobody here has asked for it: the watchdog could not reach us any more.

@@ -45,6 +45,7 @@ class Launcher:
         self._remove = ray.remote(max_retries=2)(remove_jobs)
         self._keep = ray.remote(max_retries=2)(tasks.keep_value)
         self._by_queue: dict[tuple[str, int, bool], Any] = {}
+        self._warming: set[asyncio.Future[None]] = set()
         self._killed: dict[tuple[str | None, int | None], float] = {}
 
     def launch(self, live: LiveJob) -> tuple[Any, Any]:
@@ -116,9 +117,16 @@ class Launcher:
         return troubles
 
     def warm_up(self) -> None:
-        """Start the workers that the first jobs will find."""
-        count = int(cluster_resources().get("CPU", 0.0))
-        ready = ray.remote(num_cpus=1, max_retries=0)(tasks.warm_up)
+        """Start the workers that the first jobs will find, and one to spare."""
+        self._get_ready(1, int(cluster_resources().get("CPU", 0.0)))
+        self.spare(1)
+
+    def spare(self, count: int = 2) -> None:
+        """See to it that so many workers are idle: Ray starts one only when it is needed, which takes a second."""
+        self._get_ready(0, count)
+
+    def _get_ready(self, num_cpus: int, count: int) -> None:
+        ready = ray.remote(num_cpus=num_cpus, max_retries=0)(tasks.warm_up)
         references = [ready.remote() for _ in range(count)]
 
         async def wait() -> None:
@@ -126,7 +134,9 @@ class Launcher:
                 with contextlib.suppress(Exception):
                     await reference
 
-        self._warming = asyncio.ensure_future(wait())
+        task = asyncio.ensure_future(wait())
+        self._warming.add(task)
+        task.add_done_callback(self._warming.discard)
 
     def _on_queue(self, name: str, returns: int, fresh: bool) -> Any:
         key = name, returns, fresh

@@ -169,8 +169,7 @@ class Lifecycle:
 
     def _wait(self, live: LiveJob) -> None:
         """Let a job wait for its turn, which may come at once."""
-        self.turns.wait(live.record)
-        self.turns.pump()
+        self._get_in_line(live.record)
         # Thousands may wait: the store has them, and here they need no more than their place in line.
         if live.reference is None and not live.record.attempts and not live.is_watched:
             self.live.pop(live.record.uuid, None)
@@ -267,8 +266,11 @@ class Lifecycle:
     def _wait_again(self, live: LiveJob) -> None:
         live.settling = False
         if not live.record.state.terminal:
-            self.turns.wait(live.record)
-            self.turns.pump()
+            self._get_in_line(live.record)
+
+    def _get_in_line(self, job: Job) -> None:
+        self.turns.wait(job.uuid, job, job.requested)
+        self.turns.pump()
 
     def settle(self, live: LiveJob, job: Job, then: Callable[[], None] | None = None) -> None:
         """Write a job's end, then show it: a client must never see an end that a restart could take back."""

@@ -21,7 +21,10 @@ from pixyz_ray.outcome import Outcome
 from pixyz_ray.run_spec import RunSpec
 from pixyz_ray.runner import run, share_of
 from pixyz_ray.storage import JobFolder
+from pixyz_ray.watchdog.guard import guard
 from pixyz_worker.exception import PixyzFileNotFound
+
+_BUSY_S = 0.1
 
 
 class NotMade:
@@ -142,9 +145,14 @@ def pack_outputs(share: str, uuid: str) -> None:
 
 
 def warm_up() -> None:
-    """Get a worker ready, which has imported all that a job needs: the collector need not look at that any more."""
+    """Get a worker ready, which has imported all that a job needs: the collector need not look at that any more.
+
+    Several of these at a time are to get as many workers ready: each is busy for a moment.
+    """
+    guard()
     gc.collect()
     gc.freeze()
+    time.sleep(_BUSY_S)
 
 
 def _line(endpoint: Endpoint) -> EventLine:

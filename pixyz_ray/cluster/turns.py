@@ -86,14 +86,15 @@ class Turns:
 
     # --- Waiting -----------------------------------------------------------------------------------------------------
 
-    def wait(self, job: Job, since: float | None = None) -> None:
+    def wait(self, uuid: str, job: Job, since: float) -> None:
         """Let a job wait for its turn; `pump` then gives it, which may be at once.
 
         Args:
-            job: the job.
-            since: when it got in line, if that is not when it was accepted.
+            uuid: the job.
+            job: what it asks for.
+            since: when it got in line.
         """
-        self._wait(job.uuid, needs_of(job), job.requested if since is None else since, job.not_before)
+        self._wait(uuid, needs_of(job), since, job.not_before)
 
     def recover(self, rows: Iterable[tuple[str, float, list[Any]]]) -> None:
         """Let jobs wait that waited before a restart: id, when accepted, and what `Job.waits` says."""
@@ -144,13 +145,13 @@ class Turns:
 
     # --- Holding -----------------------------------------------------------------------------------------------------
 
-    def may_follow(self, before: Job, job: Job) -> bool:
-        """Tell whether a job may take over the place of the one before it, without standing in line."""
-        return self._admission.may_follow(before.uuid, needs_of(job))
+    def may_follow(self, before: str, job: Job) -> bool:
+        """Tell whether what a job asks for may be taken over from the one before it, without standing in line."""
+        return self._admission.may_follow(before, needs_of(job))
 
-    def hold(self, job: Job) -> None:
-        """Count a job as running that has not stood in line."""
-        self._admission.hold(job.uuid, needs_of(job))
+    def hold(self, uuid: str, job: Job) -> None:
+        """Count a job as running that has not stood in line; what it asks for says another."""
+        self._admission.hold(uuid, needs_of(job))
 
     def rest(self, uuid: str) -> None:
         """Let others run while a job waits for some of them."""

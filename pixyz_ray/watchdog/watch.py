@@ -19,6 +19,7 @@ _USAGE_EVERY_S = 1.0
 _ALIVE_EVERY_S = 5.0
 _CONNECT_PATIENCE_S = 5.0
 _MEASURING_SHARE = 0.1
+_SHORTAGE_S = 1.0
 
 
 class Watch:
@@ -37,7 +38,7 @@ class Watch:
         self.number = order.serial
         """Number of the call to the tracker; new for each attempt."""
         self.reason = ""
-        """Why it was told to stop: "memory" or "stopped"; empty while it was not."""
+        """Why it was told to stop: "memory", "machine" or "stopped"; empty while it was not."""
         self.wanted = ""
         """The same, also when it had ended already: its worker may have seen it nevertheless, and leave."""
         self.told = False
@@ -52,6 +53,7 @@ class Watch:
         self._began = order.began_ns / 1e9
         self._rss = self._uss = self._cpu_us = self._peak_rss = self._peak_uss = 0
         self._measure_again = 0.0
+        self._short_since = float("inf")
         self._said: dict[str, Value] = {}
         self._said_at = 0.0
 
@@ -91,6 +93,18 @@ class Watch:
         end = time.monotonic()
         self._measure_again = end + (end - begin) / _MEASURING_SHARE
         return memory > self.order.memory_limit
+
+    def is_in_the_way(self, machine_is_full: bool, taken: int) -> bool:
+        """Tell whether it has to go, for the machine's memory is used up: the larger an attempt is, the sooner.
+
+        So the largest goes first, and the others see that there is room again, with nobody to compare them.
+        """
+        if not machine_is_full or self.reason:
+            self._short_since = float("inf")
+            return False
+        now = time.monotonic()
+        self._short_since = min(self._short_since, now)
+        return now >= self._short_since + _SHORTAGE_S * max(0.0, 1.0 - self._uss / taken)
 
     def trim_log(self) -> None:
         """Keep its log within bounds."""

@@ -13,6 +13,7 @@ import select
 from pixyz_ray.watchdog.death import OomCounter, exit_of
 from pixyz_ray.watchdog.line import Line
 from pixyz_ray.watchdog.log_file import tail
+from pixyz_ray.watchdog.machine import Machine
 from pixyz_ray.watchdog.page import Order, Page
 from pixyz_ray.watchdog.process_tree import Process, Tree, read_process
 from pixyz_ray.watchdog.signals import kill_all, send
@@ -40,6 +41,7 @@ class Watchdog:
         self._start = process.start if process else -1
         self._tree = Tree(worker, page.group)
         self._oom = OomCounter()
+        self._machine = Machine()
         self._watch: Watch | None = None
         self._line: Line | None = None
 
@@ -82,6 +84,8 @@ class Watchdog:
         self._keep_line(watch)
         if watch.look():
             self._stop(watch, "memory", 0.0)
+        elif watch.is_in_the_way(self._machine.is_full(), self._machine.taken):
+            self._stop(watch, "machine", 0.0)
         watch.report(self._line)
         return self._enforce(watch)
 

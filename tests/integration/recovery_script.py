@@ -1,4 +1,4 @@
-"""A job's script for the tests of recovery: each entrypoint leaves a trail of beats in a book, for as long as it lives."""
+"""A job's script for the tests of recovery: each entrypoint leaves beats in a book, for as long as it lives."""
 
 from __future__ import annotations
 

@@ -112,12 +112,12 @@ class Graphs:
             return
         if id in run.ahead:
             run.ahead.discard(id)
-            self._jobs.turns.hold(run.job(id))
+            self._jobs.turns.hold(id, run.asks_for(id))
             return
         if run.nodes[id].kind != "group":
-            job = run.job(id)
-            run.ready.setdefault(job.queue, deque()).append(job)
-            self._feed_turns(run, job.queue)
+            queue = run.asks_for(id).queue
+            run.ready.setdefault(queue, deque()).append(id)
+            self._feed_turns(run, queue)
             return
         live = self._jobs.find_live(id)
         run.begun.add(id)
@@ -131,10 +131,10 @@ class Graphs:
         """Let a few nodes of a graph wait for their turn; with all of them in line, other graphs would come after."""
         ready, in_line = run.ready.get(queue), run.in_line.setdefault(queue, set())
         while ready and len(in_line) < _IN_LINE:
-            job = ready.popleft()
-            if job.uuid not in run.states and job.uuid not in run.begun:
-                in_line.add(job.uuid)
-                self._jobs.turns.wait(job, since=time.time())
+            id = ready.popleft()
+            if id not in run.states and id not in run.begun:
+                in_line.add(id)
+                self._jobs.turns.wait(id, run.asks_for(id), since=time.time())
 
     def begin_node(self, uuid: str) -> bool:
         """Begin a node whose turn has come; False for what is none, or has begun before and is tried again."""
@@ -161,7 +161,7 @@ class Graphs:
         if run is None or node is None or node.id in run.begun or node.id in run.states:
             return
         live = self._jobs.live[uuid]
-        if live.reference is None or live.record.wait or not self._jobs.turns.may_follow(live.record, run.job(node.id)):
+        if live.reference is None or live.record.wait or not self._jobs.turns.may_follow(uuid, run.asks_for(node.id)):
             return
         run.ahead.add(node.id)
         self._start(run, node.id, Feed(["ref", 0], [live.value]) if node.fed else Feed(None, [live.reference]))

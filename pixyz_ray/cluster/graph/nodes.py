@@ -49,6 +49,10 @@ class NodeJobs:
         self.scopes = [call["options"].get(FAIL_FAST) for call in graph.calls]
         """Number of the fail_fast composition that a call belongs to, or None."""
 
+    def template(self, node: Node) -> Job:
+        """Return a job that asks for what a task's job will ask for: its queue, its policy."""
+        return self._templates[node.calls[0][0]]
+
     def job(self, node: Node) -> Job:
         """Return the job that a node is, before its first attempt."""
         if node.kind == "group":

@@ -40,7 +40,7 @@ class GraphRun:
         """Nodes whose job was started, and which have not ended."""
         self.ahead: set[str] = set()
         """Those of them that were launched ahead of their turn: what they depend on has not ended yet."""
-        self.ready: dict[str, deque[Job]] = {}
+        self.ready: dict[str, deque[str]] = {}
         """Tasks that may begin, in order, by queue."""
         self.in_line: dict[str, set[str]] = {}
         """Those that wait for their turn among others, by queue."""
@@ -75,6 +75,10 @@ class GraphRun:
     def job(self, id: str) -> Job:
         """Return the job of a node before its first attempt."""
         return self.jobs.job(self.nodes[id])
+
+    def asks_for(self, id: str) -> Job:
+        """Return a job that asks for what a task's job will ask for; to make that one takes longer."""
+        return self.jobs.template(self.nodes[id])
 
     def first(self) -> list[str]:
         """Return the nodes that depend on no other."""

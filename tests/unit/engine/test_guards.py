@@ -152,7 +152,7 @@ def test_given_an_attempt_without_watchdog_when_asked_how_it_died_then_the_wait_
     async def given() -> None:
         began = time.monotonic()
         assert await tracker.guards.died("a", 1) is None
-        assert 0.3 < time.monotonic() - began < 2
+        assert 0.3 < time.monotonic() - began < 5
 
     asyncio.run(given())
 

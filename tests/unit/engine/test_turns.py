@@ -50,7 +50,7 @@ class Ray:
     def wait(self, *jobs: Job) -> None:
         """Let jobs wait, and give their turn to those who may have it."""
         for one in jobs:
-            self.turns.wait(one)
+            self.turns.wait(one.uuid, one, one.requested)
         self.turns.pump()
 
     async def has_begun(self, number: int) -> None:
@@ -141,19 +141,15 @@ def test_given_a_job_that_lets_another_wait_as_it_begins_when_pumped_then_that_o
     assert ray.begun == ["a", "ax", "axx", "axxx", "axxxx"]
 
 
-def test_given_a_job_that_cannot_begin_when_pumped_then_the_next_pump_goes_on() -> None:
-    """An error does not leave the door locked."""
+def test_given_a_job_that_cannot_begin_when_its_turn_comes_then_it_keeps_no_place() -> None:
+    """Nor does it keep the others from beginning."""
 
     def refuse(uuid: str) -> None:
         if uuid == "bad":
             raise RuntimeError("cannot begin")
 
     ray = Ray(refuse, queues=ONE_AT_A_TIME)
-    ray.turns.wait(job("bad"))
-    with pytest.raises(RuntimeError):
-        ray.turns.pump()
-    ray.turns.release("bad")
-    ray.wait(job("good"))
+    ray.wait(job("bad"), job("good"))
     assert ray.begun == ["bad", "good"]
 
 
@@ -289,7 +285,7 @@ def test_given_a_job_that_waits_for_others_when_it_rests_then_another_begins_and
 def test_given_a_job_that_has_not_stood_in_line_when_it_is_held_then_it_counts() -> None:
     """One that ran before a restart, or was launched ahead of its turn."""
     ray = Ray(queues=ONE_AT_A_TIME)
-    ray.turns.hold(job("runs"))
+    ray.turns.hold("runs", job("runs"))
     ray.wait(job("waits"))
     assert ray.begun == []
     assert ray.turns.waiting("runs") is None
@@ -303,10 +299,10 @@ def test_given_a_job_and_the_next_of_its_chain_when_asked_then_it_may_follow_onl
     ray = Ray(queues=ONE_AT_A_TIME)
     first, second = job("first"), job("second")
     ray.wait(first)
-    assert ray.turns.may_follow(first, second)
-    assert not ray.turns.may_follow(first, replace(second, queue="gpu"))
+    assert ray.turns.may_follow(first.uuid, second)
+    assert not ray.turns.may_follow(first.uuid, replace(second, queue="gpu"))
     ray.wait(job("urgent", priority=9))
-    assert not ray.turns.may_follow(first, second)
+    assert not ray.turns.may_follow(first.uuid, second)
 
 
 # --- Looking ---------------------------------------------------------------------------------------------------------

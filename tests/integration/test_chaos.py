@@ -1,0 +1,20 @@
+"""A small chaos run, jobs of all kinds while parts are killed; the full one is `python -m benchmarks.faults`."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.faults.chaos import chaos
+from benchmarks.faults.page import SMALL_PLAN
+
+
+@pytest.mark.slow
+def test_given_a_stream_of_jobs_when_parts_are_killed_at_random_then_nothing_is_lost_or_left() -> None:
+    """Every accepted job is known and has ended, published by one attempt; no process, seat or folder is left."""
+    lines: list[str] = []
+    report = chaos(SMALL_PLAN, lines.append)
+    told = "\n".join([*lines, *report.verdict.troubles])
+    assert report.blows.total() - report.blows["cancel"] >= SMALL_PLAN.kills, told
+    assert {"worker", "watchdog", "tracker", "replica"} <= report.blows.keys(), told
+    assert report.verdict.clean, told
+    assert report.verdict.jobs > SMALL_PLAN.jobs, told
