@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from pixyz_ray.watchdog.line import Line, Value
@@ -19,7 +20,8 @@ _USAGE_EVERY_S = 1.0
 _ALIVE_EVERY_S = 5.0
 _CONNECT_PATIENCE_S = 5.0
 _MEASURING_SHARE = 0.1
-_SHORTAGE_S = 1.0
+_SHORTAGE_S = 3.0
+_CHANCE_S = 0.4
 
 
 class Watch:
@@ -54,6 +56,7 @@ class Watch:
         self._rss = self._uss = self._cpu_us = self._peak_rss = self._peak_uss = 0
         self._measure_again = 0.0
         self._short_since = float("inf")
+        self._chance = _CHANCE_S * os.urandom(1)[0] / 255
         self._said: dict[str, Value] = {}
         self._said_at = 0.0
 
@@ -97,14 +100,16 @@ class Watch:
     def is_in_the_way(self, machine_is_full: bool, taken: int) -> bool:
         """Tell whether it has to go, for the machine's memory is used up: the larger an attempt is, the sooner.
 
-        So the largest goes first, and the others see that there is room again, with nobody to compare them.
+        So the largest goes first, and the others see that there is room again, with nobody to compare them. One that
+        has a third of what is taken goes within a second, a small one not before three; chance decides among equals.
         """
         if not machine_is_full or self.reason:
             self._short_since = float("inf")
             return False
         now = time.monotonic()
         self._short_since = min(self._short_since, now)
-        return now >= self._short_since + _SHORTAGE_S * max(0.0, 1.0 - self._uss / taken)
+        patience = _SHORTAGE_S * max(0.0, 1.0 - self._uss / taken) ** 4
+        return now >= self._short_since + patience + self._chance
 
     def trim_log(self) -> None:
         """Keep its log within bounds."""
