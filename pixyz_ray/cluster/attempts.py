@@ -21,6 +21,7 @@ from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.failure import LOST, FailureClass
 from pixyz_ray.jobs import Attempt, Job, JobState
+from pixyz_ray.logs import job_logger
 from pixyz_ray.node_outcomes import find_outcome
 from pixyz_ray.queues import find_queue
 from pixyz_ray.settings import Settings
@@ -109,7 +110,7 @@ class Attempts:
             find_queue(self._settings.queue_table, job.queue)
             live.reference, live.value = self.launcher.launch(live)
         except Exception as error:
-            _log.exception("job %s cannot be given to Ray", job.uuid)
+            job_logger(_log, job.uuid, number).exception("cannot be given to Ray")
             sentence = f"The platform could not give the job to Ray: {type(error).__name__}: {error}"
             outcome = {"ok": False, "failure": str(FailureClass.INTERNAL), "error": sentence}
             asyncio.get_running_loop().call_soon(self._course.take_outcome, live, number, outcome)
@@ -236,6 +237,7 @@ class Attempts:
         live = self._course.live.get(uuid)
         if live is not None and live.is_running(attempt):
             self.launcher.withdraw(live.reference)
+            job_logger(_log, uuid, attempt).warning("its machine is not heard any more")
             sentence = f"The machine {live.record.attempts[-1].node} has not been heard for too long. {LOST}"
             outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": sentence}
             self._course.take_outcome(live, attempt, outcome)

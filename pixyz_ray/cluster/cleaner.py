@@ -15,6 +15,7 @@ from typing import Protocol
 
 from pixyz_ray.cluster.errors import UnknownJob
 from pixyz_ray.jobs import Job
+from pixyz_ray.logs import job_logger
 from pixyz_ray.retention import Removal, find_leftovers
 from pixyz_ray.settings import Settings
 from pixyz_ray.store import JobStore
@@ -181,7 +182,7 @@ class Cleaner:
         """Return those that are still there, and why; it is told once of each."""
         troubles = {uuid: reason for uuid, reason in answers.items() if reason is not None}
         for uuid in troubles.keys() - self._in_trouble:
-            _log.warning("job %s: its files cannot be removed: %s", uuid, troubles[uuid])
+            job_logger(_log, uuid).warning("its files cannot be removed: %s", troubles[uuid])
         self._in_trouble |= troubles.keys()
         return troubles
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job
+from pixyz_ray.logs import job_logger
 from pixyz_ray.store import JobStore
 
 _log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class Journal:
             if error is None:
                 _carry_out(job, follow)
             else:
-                _log.warning("job %s: %s Trying again.", job.uuid, error)
+                job_logger(_log, job.uuid).warning("%s Trying again.", error)
                 asyncio.get_running_loop().call_later(_RETRY_DELAY_S, self.change, job, follow)
 
     async def _committed(self) -> None:
@@ -175,7 +176,7 @@ def _carry_out(job: Job, follow: Callable[[], None]) -> None:
     try:
         follow()
     except Exception:
-        _log.exception("job %s: what follows its change failed", job.uuid)
+        job_logger(_log, job.uuid).exception("what follows its change failed")
 
 
 def _settle(waiting: list[asyncio.Future[None]], error: BaseException | None) -> None:

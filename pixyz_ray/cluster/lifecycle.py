@@ -21,6 +21,7 @@ from pixyz_ray.cluster.turns import Turns
 from pixyz_ray.failure import FailureClass, cut_short_sentence, timeout_sentence
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Attempt, Job, JobState
+from pixyz_ray.logs import job_logger
 from pixyz_ray.meters import SUCCESS, Meters
 from pixyz_ray.retries import next_attempt, times_failed
 from pixyz_ray.settings import Settings
@@ -185,7 +186,7 @@ class Lifecycle:
         try:
             self.begin(self.take_up(self.find_live(uuid)))
         except (UnknownJob, StoreUnusable):
-            _log.exception("job %s cannot be begun", uuid)
+            job_logger(_log, uuid).exception("cannot be begun")
             self.turns.release(uuid)
 
     def start(self, uuid: str, feed: Feed | None, *, wants_value: bool) -> None:
@@ -222,8 +223,9 @@ class Lifecycle:
         self.attempts.close(live, attempt)
         self.turns.release(live.record.uuid)
         if outcome["ok"] and not outcome.get("awaits"):
-            self._measure(live.with_outcome(outcome))
-            self.settle(live, live.with_outcome(outcome, JobState.SUCCESS))
+            job = live.with_outcome(outcome, JobState.SUCCESS)
+            self._measure(job)
+            self.settle(live, job)
         elif outcome["ok"]:
             job = live.with_outcome(outcome)
             self.followers.wait_for(live, replace(job, awaits=outcome["awaits"], result=None))
@@ -246,12 +248,15 @@ class Lifecycle:
         self._measure(job)
         self.followers.failed(job.uuid)
         again = next_attempt(job, self.settings.queue_table)
+        log = job_logger(_log, job.uuid, len(job.attempts))
         if again is None:
+            log.info("%s: the job has failed", failure, extra={"queue": job.queue})
             if failure is FailureClass.NODE_LOST:
                 error = f"{error}\n{cut_short_sentence(times_failed(job, failure))}"
             self.settle(live, job.become(JobState.FAILURE, error=error, stopped=job.attempts[-1].stopped))
             return
         self.meters.retried(job.attempts[-1].queue, str(failure))
+        log.warning("%s: tried again on %s", failure, again.queue, extra={"queue": job.queue})
         live.settling = True
         live.start_over()
         if failure is FailureClass.NODE_LOST and live.feed is not None:
@@ -300,6 +305,7 @@ class Lifecycle:
             return
         # On disk before anything is killed: a cancelled job must not come back after a restart.
         written = asyncio.get_running_loop().create_future()
+        job_logger(_log, live.record.uuid).info("cancelled")
         usage = self.attempts.used(live)
         job = live.closed(FailureClass.CANCELLED, error=error, **usage).become(JobState.REVOKED, error=error)
         self.settle(live, job, lambda: written.set_result(None))
@@ -382,7 +388,7 @@ class Lifecycle:
                 # It had run before anything of that was written down.
                 self.change(live, replace(job, attempts=(Attempt(number=1, queue=job.queue),)))
             elif outcome is None:
-                _log.info("job %s: attempt %d was cut short by a restart", job.uuid, attempt)
+                job_logger(_log, job.uuid, attempt).info("cut short by a restart")
                 error = "The platform was restarted while the attempt ran."
                 outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
             assert outcome is not None

@@ -12,6 +12,7 @@ from typing import Any
 
 from pixyz_ray.admission import Admission, Limits, Needs, SubmitterLimit, Waiting
 from pixyz_ray.jobs import Job, iso_time
+from pixyz_ray.logs import job_logger
 from pixyz_ray.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class Turns:
         try:
             self._begin(uuid)
         except Exception:
-            _log.exception("job %s: its turn came and it could not begin", uuid)
+            job_logger(_log, uuid).exception("its turn came and it could not begin")
             self.release(uuid)
 
     def _set_alarm(self) -> None:

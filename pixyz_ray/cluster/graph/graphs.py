@@ -23,6 +23,7 @@ from pixyz_ray.cluster.graph.runs import GraphRuns
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import Feed, LiveJob
 from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.logs import job_logger
 from pixyz_ray.storage import JobFolder
 from pixyz_worker.cause import not_run as not_run_text
 from pixyz_worker.cause import not_wanted
@@ -236,7 +237,7 @@ class Graphs:
             self._jobs.turns.pump()
         except Exception:
             # The job's own end must be written all the same.
-            _log.exception("what follows the end of job %s failed", job.uuid)
+            job_logger(_log, job.uuid).exception("what follows its end failed")
         finally:
             self._draining = False
 
