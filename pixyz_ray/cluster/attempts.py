@@ -178,8 +178,9 @@ class Attempts:
         # Of an attempt that is being ended only Ray's answer counts: before it, the process is still there.
         if live is None or live.stopped_for is not None:
             return
-        if self._course.hands_over(uuid):
-            # Ray goes on by itself; while it does, both need the processor, and nothing here is urgent.
+        if self._course.hands_over(uuid) or self._course.is_ahead(uuid):
+            # Ray goes on by itself; while it does, both need the processor, and nothing here is urgent. The word of the
+            # one before waits like that, and must not come after this one's.
             asyncio.get_running_loop().call_later(_HANDOVER_S, self._course.take_outcome, live, attempt, outcome)
         else:
             self._course.take_outcome(live, attempt, outcome)

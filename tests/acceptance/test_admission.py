@@ -173,7 +173,8 @@ def test_given_two_seats_when_six_jobs_need_one_then_two_hold_one_at_a_time(
     gate.touch()
     all_well(rest, first + others)
     assert book.most_at_a_time() == SEATS
-    assert book.begun()[2] == "by schedule"
+    # Two seats are free nearly at once, and which of the two begins first is chance.
+    assert "by schedule" in book.begun()[2:4]
     all_given_back(rest)
 
 

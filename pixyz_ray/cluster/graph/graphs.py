@@ -162,7 +162,11 @@ class Graphs:
         if run is None or node is None or node.id in run.begun or node.id in run.states:
             return
         live = self._jobs.live[uuid]
-        if live.reference is None or live.record.wait or not self._jobs.turns.may_follow(uuid, run.asks_for(node.id)):
+        # Who was launched ahead itself, and whose turn is still to come, will have the place of the one before.
+        holder = run.nodes[uuid].after if uuid in run.ahead else uuid
+        if live.reference is None or live.record.wait or holder is None:
+            return
+        if not self._jobs.turns.may_follow(holder, run.asks_for(node.id)):
             return
         run.ahead.add(node.id)
         self._start(run, node.id, Feed(["ref", 0], [live.value]) if node.fed else Feed(None, [live.reference]))
@@ -231,15 +235,15 @@ class Graphs:
         if self._draining:
             return
         self._draining = True
-        try:
-            while self._endings:
-                self._take_end(*self._endings.popleft())
-            self._jobs.turns.pump()
-        except Exception:
-            # The job's own end must be written all the same.
-            job_logger(_log, job.uuid).exception("what follows its end failed")
-        finally:
-            self._draining = False
+        while self._endings:
+            ending = self._endings.popleft()
+            try:
+                self._take_end(*ending)
+            except Exception:
+                # The job's own end must be written all the same, and the others have theirs.
+                job_logger(_log, ending[1].uuid).exception("what follows its end failed")
+        self._draining = False
+        self._jobs.turns.pump()
 
     def _take_end(self, live: LiveJob, job: Job) -> None:
         run = self.runs.of(job.uuid)
