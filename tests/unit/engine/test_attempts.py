@@ -1,0 +1,86 @@
+"""Attempts: whose word counts when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from pixyz_ray.cluster.attempts import Attempts
+from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.failure import FailureClass
+from pixyz_ray.jobs import Attempt, Job, JobState
+from pixyz_ray.settings import Settings
+
+
+class Course:
+    """A chain of which Ray has been given two tasks: `first` hands over to `second`, whose turn is still to come."""
+
+    def __init__(self) -> None:
+        self.live = {uuid: LiveJob(_running(uuid)) for uuid in ("first", "second")}
+        self.settled: list[str] = []
+
+    def change(self, live: LiveJob, job: Job) -> None:
+        """Show a changed job."""
+        live.become(job)
+
+    def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
+        """Take note of an end."""
+        self.settled.append(live.record.uuid)
+
+    def has_started(self, live: LiveJob) -> None:
+        """Nothing follows."""
+
+    def is_over(self, uuid: str) -> None:
+        """Nothing follows."""
+
+    def is_ahead(self, uuid: str) -> bool:
+        """Tell whether its turn is still to come."""
+        return uuid == "second" and "first" not in self.settled
+
+    def hands_over(self, uuid: str) -> bool:
+        """Tell whether Ray has what comes after it."""
+        return uuid == "first"
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Nothing goes on here."""
+        work.close()
+
+
+def _running(uuid: str) -> Job:
+    attempt = Attempt(number=1, queue="cpu", started=1.0)
+    return Job(uuid=uuid, name=uuid, process="custom", script="a.py", state=JobState.RUNNING, attempts=(attempt,))
+
+
+def test_given_a_task_launched_ahead_when_both_have_ended_then_its_word_does_not_overtake_that_of_the_one_before() -> (
+    None
+):
+    """Who waits for the graph would see its end before that of a task in it."""
+
+    async def given() -> list[str]:
+        course = Course()
+        attempts = Attempts(course, Settings())
+        attempts.take_word("first", 1, {"ok": True})
+        attempts.take_word("second", 1, {"ok": True})
+        async with asyncio.timeout(5):
+            while len(course.settled) < 2:
+                await asyncio.sleep(0)
+        return course.settled
+
+    assert asyncio.run(given()) == ["first", "second"]
+
+
+def test_given_a_job_that_is_being_stopped_when_its_worker_says_that_it_has_ended_then_that_does_not_count() -> None:
+    """Before Ray's answer its process may still be there."""
+
+    async def given() -> list[str]:
+        course = Course()
+        attempts = Attempts(course, Settings())
+        live = course.live["second"]
+        attempts.guards.stop("second", 1, "timeout", 0.5)
+        live.stopped_for = FailureClass.TIMEOUT
+        attempts.take_word("second", 1, {"ok": True})
+        await asyncio.sleep(0.01)
+        return course.settled
+
+    assert asyncio.run(given()) == []
