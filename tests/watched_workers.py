@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,7 @@ class Worker:
         self.process.kill()
         self.process.wait()
         self.wait_until_gone()
+
+
+Start = Callable[..., Worker]
+"""Starts a worker that runs a body of Python; `told=False` for one without a tracker."""

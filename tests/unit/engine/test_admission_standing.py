@@ -4,47 +4,8 @@ from __future__ import annotations
 
 import tracemalloc
 
-import pytest
-
-from pixyz_ray.admission import Admission, Limits, Needs, SubmitterLimit
-
-CPU = Needs("cpu", "ann")
-SEAT = Needs("cpu", "ann", 5, (("catia", 1),))
-
-
-class Clock:
-    """A clock that goes on when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Time stands still."""
-    return Clock()
-
-
-def admission(clock: Clock, window: int = 2, **limits: object) -> Admission:
-    """Return one whose queues have so many places each."""
-    return Admission(Limits(windows=lambda _: window, **limits), clock=clock)  # type: ignore[arg-type]
-
-
-def add(room: Admission, needs: Needs, *keys: str, since: float = 1_000_000.0) -> None:
-    """Let several jobs wait."""
-    for key in keys:
-        room.add(key, needs, since)
-
-
-def reason(room: Admission, key: str) -> str:
-    """Return why a job waits."""
-    standing = room.waiting(key)
-    assert standing is not None
-    return standing.reason
+from pixyz_ray.admission import Needs, SubmitterLimit
+from tests.waiting_room import CPU, SEAT, Clock, add, admission, reason
 
 
 def test_given_jobs_in_line_when_asked_then_each_knows_its_place_and_how_long_that_takes(clock: Clock) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,32 +13,9 @@ from pixyz_ray.watchdog.log_file import trim
 from pixyz_ray.watchdog.page import Page
 from pixyz_ray.watchdog.process_tree import descendants, read_process
 from tests.waiting import wait_until
-from tests.watched_workers import Tracker, Worker
+from tests.watched_workers import Start, Tracker
 
 MIB = 1 << 20
-Start = Callable[..., Worker]
-
-
-@pytest.fixture
-def tracker() -> Iterator[Tracker]:
-    """A stand-in for the tracker."""
-    made = Tracker()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def start(tmp_path: Path, tracker: Tracker) -> Iterator[Start]:
-    """Start a worker that runs a body; whatever it leaves fails the test."""
-    started: list[Worker] = []
-
-    def start_one(body: str, *, told: bool = True) -> Worker:
-        started.append(Worker(tmp_path / str(len(started)), body, tracker if told else None))
-        return started[-1]
-
-    yield start_one
-    for worker in started:
-        worker.kill()
 
 
 def test_given_an_attempt_when_it_ends_then_its_usage_is_known_and_nobody_must_leave(start: Start) -> None:

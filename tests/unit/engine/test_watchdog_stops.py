@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,34 +12,11 @@ from typing import Any
 import pytest
 
 from tests.waiting import wait_until
-from tests.watched_workers import Tracker, Worker
+from tests.watched_workers import Start, Tracker, Worker
 
 MIB = 1 << 20
 GRACE_S = 0.3
 SLACK_S = 0.5
-Start = Callable[..., Worker]
-
-
-@pytest.fixture
-def tracker() -> Iterator[Tracker]:
-    """A stand-in for the tracker."""
-    made = Tracker()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def start(tmp_path: Path, tracker: Tracker) -> Iterator[Start]:
-    """Start a worker that runs a body; whatever it leaves fails the test."""
-    started: list[Worker] = []
-
-    def start_one(body: str) -> Worker:
-        started.append(Worker(tmp_path / str(len(started)), body, tracker))
-        return started[-1]
-
-    yield start_one
-    for worker in started:
-        worker.kill()
 
 
 STUBBORN = {

@@ -1,0 +1,39 @@
+"""What tests of the engine share: a clock, and real workers with their watchdogs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.waiting_room import Clock
+from tests.watched_workers import Start, Tracker, Worker
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Time stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def tracker() -> Iterator[Tracker]:
+    """A stand-in for the tracker."""
+    made = Tracker()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path, tracker: Tracker) -> Iterator[Start]:
+    """Start a worker that runs a body; whatever it leaves fails the test."""
+    started: list[Worker] = []
+
+    def start_one(body: str, *, told: bool = True) -> Worker:
+        started.append(Worker(tmp_path / str(len(started)), body, tracker if told else None))
+        return started[-1]
+
+    yield start_one
+    for worker in started:
+        worker.kill()
