@@ -199,7 +199,15 @@ def _run(sides: Sides, connection: Connection, kind: str, n: int) -> Any:
 
 def _tracker(sides: Sides) -> set[psutil.Process]:
     found = family(sides.ours.running.session, sides.ours.running.pid)
-    return {process for process in found if "TrackerActor" in " ".join(process.cmdline())}
+    return {process for process in found if _is_tracker(process)}
+
+
+def _is_tracker(process: psutil.Process) -> bool:
+    # An idle worker may end just now.
+    try:
+        return "TrackerActor" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
 
 
 class _Peak:
