@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import time
@@ -17,7 +16,7 @@ from pixyz_ray.jobs import iso_time
 from pixyz_ray.outcome import Outcome, full_traceback, user_traceback
 from pixyz_ray.run_spec import RunSpec
 from pixyz_ray.sandbox import ToldToEnd
-from pixyz_ray.storage import JobFolder, pickling_problem
+from pixyz_ray.storage import FULL, JobFolder, pickling_problem
 from pixyz_worker.backend import Backend
 from pixyz_worker.exception import InvalidFile, LicenseUnavailable
 from pixyz_worker.loader import call_entrypoint, get_entrypoint, load_script, script_folder, unload_script
@@ -26,8 +25,6 @@ from pixyz_worker.pc import ProgramContext
 from pixyz_worker.progress import Progress
 from pixyz_worker.result import AsyncResult, GroupResult
 from pixyz_worker.values import NotJson, described, passed_on, task_record
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +189,7 @@ def _blame(error: BaseException, script: str) -> tuple[FailureClass, str]:
         return FailureClass.BAD_INPUT, f"The input cannot be used: {words}"
     if isinstance(error, LicenseUnavailable):
         return FailureClass.LICENSE, f"There was no licence: {words} With a pool of its seats jobs would wait for one."
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if isinstance(error, OSError) and error.errno in FULL:
         return FailureClass.INTERNAL, f"There is no room for the job's files: {words}. Free some on the share."
     return FailureClass.USER_ERROR, (
         f"The script raised {type(error).__name__}: {words} "

@@ -23,7 +23,7 @@ from pixyz_ray.failure import FailureClass
 from pixyz_ray.outcome import Outcome
 from pixyz_ray.run_spec import RunSpec
 from pixyz_ray.sandbox import captured_output, clean_process, flush_output, only_one, watched_for_end
-from pixyz_ray.storage import JobFolder
+from pixyz_ray.storage import FULL, JobFolder
 from pixyz_ray.watchdog.guard import Guard, Usage, guard, is_stopping
 from pixyz_worker.backend import Backend, use_backend
 from pixyz_worker.progress import Progress, ProgressSink
@@ -37,7 +37,6 @@ _NO_SCRIPT = (
 )
 _NO_SHARE = "This machine cannot reach the job's folder on the share: {}. Is SHARE_PATH mounted on all machines?"
 _NO_ROOM = "There is no room on the share for the job's files: {}. Free some, or set CLEANUP_ENABLED."
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def run(
@@ -167,7 +166,7 @@ def _without_script(home: JobFolder, started: float) -> Outcome:
 
 def _without_share(error: OSError, started: float) -> Outcome:
     words = error.strerror or str(error)
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return _not_begun(FailureClass.INTERNAL, _NO_ROOM.format(words), started)
     return _not_begun(FailureClass.NODE_LOST, _NO_SHARE.format(words), started)
 

@@ -5,6 +5,7 @@ Every path that comes from a caller passes `plain_name` or `inside` before it to
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -22,6 +23,8 @@ from pixyz_worker.exception import PixyzFileNotFound, PixyzSecurityViolation
 from pixyz_worker.values import NotJson
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Numbers of the errors that say that there is no room left."""
 _LATER_OUTPUTS = re.compile(r"\.outputs-([0-9]{1,6})")
 _MAX_NAME_BYTES = 200
 _TAIL_BYTES = 8192

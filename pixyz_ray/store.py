@@ -133,10 +133,6 @@ class JobStore:
             yield from ((row.uuid, row.requested, row.waits) for row in rows)
             after = rows[-1].seq
 
-    def count_waiting(self) -> int:
-        """Return how many jobs wait to be given to Ray."""
-        return int(self._read(select(func.count()).where(WAITING))[0][0])
-
     def expired(self, now: float, delay_s: float, limit: int) -> list[str]:
         """Return jobs that may be removed: ended long enough ago, with all that they started, and not kept for longer.
 

@@ -159,8 +159,7 @@ class Engine:
 
     async def pin(self, uuid: str, pinned: bool) -> dict[str, Any]:
         """Keep a job whatever its age, or not; return its JobState."""
-        _check_id(uuid)
-        answer: dict[str, Any] = await self._ask("pin", uuid, pinned)
+        answer: dict[str, Any] = await self._ask_of("pin", uuid, pinned)
         return answer
 
     async def cancel(self, uuid: str) -> dict[str, Any]:
@@ -242,9 +241,9 @@ class Engine:
 
     # --- The tracker -------------------------------------------------------------------------------------------------
 
-    async def _ask_of(self, method: str, uuid: str) -> Any:
+    async def _ask_of(self, method: str, uuid: str, *arguments: Any) -> Any:
         _check_id(uuid)
-        return await self._ask(method, uuid)
+        return await self._ask(method, uuid, *arguments)
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
         return await self._patiently(lambda channel, _again: channel.call(method, *arguments))

@@ -22,9 +22,7 @@ class UnknownJob(PixyzException):
     """There is no job with that id."""
 
 
-_OURS: dict[str, type[PixyzException]] = {
-    kind.__name__: kind for kind in (EngineNotReady, QueueFull, StoreUnusable, UnknownJob)
-}
+_OURS: dict[str, type[PixyzException]] = {kind.__name__: kind for kind in (EngineNotReady, StoreUnusable, UnknownJob)}
 
 
 def encode_error(error: Exception) -> dict[str, Any]:

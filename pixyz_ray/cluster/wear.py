@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Any
 
@@ -14,7 +13,6 @@ from pixyz_ray.watchdog.guard import guard
 NEVER = 2**31 - 1
 """Calls after which Ray ends a worker that is not to be ended by their number: it needs one to count to."""
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _at_first: list[int] = []
 
 
@@ -56,6 +54,5 @@ def retire() -> None:
 
 def _own_memory() -> int:
     """Return the bytes of memory that this process shares with no file nor other process."""
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - in the way of every job
-        _, resident, shared, *_ = file.read().split()
-    return (int(resident) - int(shared)) * _PAGE
+    resident, shared = guard().memory()
+    return resident - shared

@@ -117,8 +117,7 @@ class Guard:
         page = self._page
         left = self._leftovers.end() if self._leftovers.there_are() else 0
         own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-        resident, shared = os.pread(self._statm, 128, 0).split(b" ", 3)[1:3]
-        usage = self._usage(own, children, int(resident) * _PAGE_BYTES, int(shared) * _PAGE_BYTES, left)
+        usage = self._usage(own, children, *self.memory(), left)
         if self._max_log_bytes:
             trim(self._log, self._max_log_bytes)
         os._exit = _exit
@@ -129,6 +128,11 @@ class Guard:
         with self._barrier:
             self._leaving = page.stopped == serial
         return usage
+
+    def memory(self) -> tuple[int, int]:
+        """Return the bytes that this process has in memory, and those of them that are a file's or shared memory."""
+        resident, shared = os.pread(self._statm, 128, 0).split(b" ", 3)[1:3]
+        return int(resident) * _PAGE_BYTES, int(shared) * _PAGE_BYTES
 
     def must_leave(self) -> bool:
         """Tell whether the worker must leave (os._exit) rather than take another job.
