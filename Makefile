@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check lint types imports format bench faults clean
+.PHONY: help demo test check lint types imports format bench bench-kernel faults gallery formats clean
 
 help: ## Show these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 demo: $(VENV)/.installed ## Install, start the platform here, convert a STEP assembly to GLB, stop
 	@PATH="$(abspath $(BIN)):$$PATH" sh scripts/demo.sh
@@ -32,6 +32,15 @@ format: $(VENV)/.installed-dev ## Put the code into shape
 
 bench: $(VENV)/.installed-dev ## Measure, and write docs/performance.md
 	$(BIN)/python -m benchmarks
+
+bench-kernel: $(VENV)/.installed-dev ## Measure the 3D kernel, and write docs/kernel-figures.md
+	$(BIN)/python -m benchmarks.kernel
+
+formats: $(VENV)/.installed-dev ## Write docs/formats.md from the table of formats
+	$(BIN)/python -m pixyz_worker.kernel.formats > docs/formats.md
+
+gallery: $(VENV)/.installed-dev ## Draw the samples with both renderers, and write docs/gallery.md
+	$(BIN)/python scripts/build_gallery.py
 
 faults: $(VENV)/.installed-dev ## Kill the platform's parts, measure, and write docs/reliability.md
 	$(BIN)/python -m benchmarks.faults

@@ -25,12 +25,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pixyz_ray.home import home
 from pixyz_ray.queues import DEFAULT_QUEUES, Queue
 from pixyz_worker.exception import InvalidBackendParameter
+from pixyz_worker.kernel.limits import Limits
 
 CONFIG_NAME = "pixyz-scheduler.conf"
 OPERATOR = "operator"
 """Whose the token of GOD_PASSWORD_SHA256 is."""
 LOCAL = "local"
 """Whose this machine's own token is."""
+_LIMITS = Limits()
 
 
 def _processes_folder() -> Path:
@@ -92,6 +94,37 @@ class Settings(BaseSettings):
     )
     max_result_bytes: int = Field(
         32 * 2**20, ge=1024, description="New. Size of a job's result as JSON; what is larger belongs into a file."
+    )
+    max_import_seconds: float = Field(
+        _LIMITS.max_import_seconds,
+        ge=0,
+        allow_inf_nan=False,
+        description="New. Seconds that the process which reads one file may take; 0 is no limit.",
+    )
+    max_import_bytes: int = Field(
+        _LIMITS.max_import_bytes,
+        ge=0,
+        description="New. Bytes of memory that a process which reads one file may take; 0 is no limit.",
+    )
+    max_triangles: int = Field(
+        _LIMITS.max_triangles, ge=0, description="New. Triangles, or points, that one file may have; 0 is no limit."
+    )
+    max_image_pixels: int = Field(
+        _LIMITS.max_image_pixels, ge=0, description="New. Pixels that one picture of a file may have; 0 is no limit."
+    )
+    max_archive_entries: int = Field(
+        _LIMITS.max_archive_entries,
+        ge=0,
+        description="New. Files and folders that an input archive may hold; 0 is no limit.",
+    )
+    max_archive_bytes: int = Field(
+        _LIMITS.max_archive_bytes, ge=0, description="New. Bytes that an input archive may unpack to; 0 is no limit."
+    )
+    max_archive_ratio: float = Field(
+        _LIMITS.max_archive_ratio,
+        ge=0,
+        allow_inf_nan=False,
+        description="New. How many times its own size an archive may unpack to, 64 MiB are free; 0 is no limit.",
     )
     max_queued_jobs: int = Field(200_000, ge=1, description="New. Jobs that may wait; more are answered with 429.")
     priority_ageing: float = Field(

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path, PureWindowsPath
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from pixyz_worker.exception import InvalidFile, PixyzFileNotFound, PixyzSecurityViolation
 
-MAX_ENTRIES = 100_000
-"""Files and folders that an archive may hold."""
-
-MAX_BYTES = 64 * 1024**3
-"""Bytes that an archive may unpack to."""
-
-MAX_RATIO = 1000
-"""How many times its own size an archive may unpack to, beyond RATIO_FREE_BYTES."""
+if TYPE_CHECKING:
+    from pixyz_worker.kernel.limits import Limits
 
 RATIO_FREE_BYTES = 64 * 1024**2
 """Bytes that any archive may unpack to: small text compresses very well."""
 
+MAX_DEPTH = 100
+"""How deep folders may lie within each other in an archive."""
+
 _ENDINGS = (".zip", ".tar.gz", ".tgz")
+_INNER_ENDINGS = (*_ENDINGS, ".tar", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst")
+_BAD_NAME = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
 _CHUNK = 1024**2
 
 
@@ -66,20 +67,29 @@ def extract(archive: Path, folder: Path) -> None:
 
 
 def find_root_file(folder: Path, root_file: str | None, archive_name: str) -> Path:
-    """The file to open among unpacked ones: `root_file`, else the first 3D file, the shallowest first."""
+    """The file to open among unpacked ones: `root_file`, else the top of the assembly, as root_file.choose finds it.
+
+    Raises PixyzFileNotFound when there is no `root_file`, and InvalidFile when there is no 3D file at all.
+    """
     if root_file:
         path = folder / _safe_name(root_file)
         if not path.is_file():
             raise PixyzFileNotFound(f"root_file is {root_file!r}, but {archive_name} has no such file")
         return path
-    from pixyz_worker.kernel.formats import readable_extensions
+    from pixyz_worker.kernel.formats import SDK_ONLY, readable_extensions
+    from pixyz_worker.root_file import choose
 
-    extensions = readable_extensions()
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-    models = [path for path in files if path.suffix.lower()[1:] in extensions and not _is_hidden(path)]
-    if not models:
-        raise InvalidFile(f"there is no 3D file in {archive_name}; name the file to open in root_file")
-    return folder / min(models, key=lambda path: (len(path.parts), path.as_posix()))
+    files = [path for path in files if not _is_hidden(path)]
+    extensions = readable_extensions() | SDK_ONLY.keys()
+    if models := [path for path in files if path.suffix.lower()[1:] in extensions]:
+        return folder / choose(folder, models)
+    if inner := sorted(path.as_posix() for path in files if path.name.lower().endswith(_INNER_ENDINGS)):
+        raise InvalidFile(
+            f"there is no 3D file in {archive_name}, but an archive, {inner[0]}: archives within archives are not "
+            "unpacked; pack the files themselves"
+        )
+    raise InvalidFile(f"there is no 3D file in {archive_name}; name the file to open in root_file")
 
 
 def _is_hidden(path: Path) -> bool:
@@ -88,12 +98,13 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    allowed = min(MAX_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * archive.stat().st_size))
-    left = allowed
+    from pixyz_worker.kernel.limits import Limits
+
+    limits = Limits.from_environment()
+    left = allowed = _allowed_bytes(archive, limits)
     with _readable(archive):
-        for number, entry in enumerate(_entries(archive), start=1):
-            if number > MAX_ENTRIES:
-                raise PixyzSecurityViolation(f"{archive.name} has more than {MAX_ENTRIES} entries")
+        for number, entry in enumerate(_entries(archive, limits, allowed), start=1):
+            _check_count(archive, number, limits)
             target = folder / _safe_name(entry.name)
             if entry.content is None:
                 target.mkdir(parents=True, exist_ok=True)
@@ -102,20 +113,43 @@ def _unpack(archive: Path, folder: Path) -> None:
             with entry.content as source, target.open("wb") as copy:
                 while chunk := source.read(_CHUNK):
                     left -= len(chunk)
-                    if left < 0:
-                        message = f"{archive.name} unpacks to more than {allowed} bytes, the most it may"
-                        raise PixyzSecurityViolation(message)
+                    _check_bytes(archive, allowed - left, allowed)
                     copy.write(chunk)
 
 
-def _entries(archive: Path) -> Iterator[_Entry]:
-    return _zip_entries(archive) if archive.name.lower().endswith(".zip") else _tar_entries(archive)
+def _allowed_bytes(archive: Path, limits: Limits) -> float:
+    """What an archive may unpack to."""
+    by_ratio = max(RATIO_FREE_BYTES, limits.max_archive_ratio * archive.stat().st_size)
+    return min(limits.max_archive_bytes or inf, by_ratio if limits.max_archive_ratio else inf)
 
 
-def _zip_entries(archive: Path) -> Iterator[_Entry]:
+def _check_count(archive: Path, count: int, limits: Limits) -> None:
+    if limits.max_archive_entries and count > limits.max_archive_entries:
+        most = f"{limits.max_archive_entries} entries, the most it may have (MAX_ARCHIVE_ENTRIES)"
+        raise PixyzSecurityViolation(f"{archive.name} has more than {most}")
+
+
+def _check_bytes(archive: Path, count: int | float, allowed: float) -> None:
+    if count > allowed:
+        setting = "MAX_ARCHIVE_BYTES, MAX_ARCHIVE_RATIO"
+        raise PixyzSecurityViolation(
+            f"{archive.name} unpacks to more than {int(allowed)} bytes, the most it may ({setting})"
+        )
+
+
+def _entries(archive: Path, limits: Limits, allowed: float) -> Iterator[_Entry]:
+    if archive.name.lower().endswith(".zip"):
+        return _zip_entries(archive, limits, allowed)
+    return _tar_entries(archive)
+
+
+def _zip_entries(archive: Path, limits: Limits, allowed: float) -> Iterator[_Entry]:
     from zipfile import ZipFile
 
     with ZipFile(archive) as file:
+        # What a zip announces is believed when it is too much; what it really holds is counted too.
+        _check_count(archive, len(file.infolist()), limits)
+        _check_bytes(archive, sum(info.file_size for info in file.infolist()), allowed)
         for info in file.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -138,12 +172,16 @@ def _tar_entries(archive: Path) -> Iterator[_Entry]:
 @contextmanager
 def _readable(archive: Path) -> Iterator[None]:
     """Tell all the ways in which an archive can be damaged as InvalidFile."""
+    import lzma
+    import struct
     import tarfile
     import zipfile
     import zlib
     from gzip import BadGzipFile
 
-    damage = (zipfile.BadZipFile, tarfile.TarError, zlib.error, BadGzipFile, EOFError)
+    # ValueError and the like: numbers and names in headers that make no sense.
+    numbers = (ValueError, OverflowError, struct.error)
+    damage = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, BadGzipFile, EOFError, *numbers)
     awkward = (RuntimeError, NotImplementedError, FileExistsError, NotADirectoryError, IsADirectoryError)
     try:
         yield
@@ -151,6 +189,10 @@ def _readable(archive: Path) -> Iterator[None]:
         raise InvalidFile(f"{archive.name} is not a whole archive: {error}") from error
     except awkward as error:  # a password, a compression that Python lacks, a file named as a folder
         raise InvalidFile(f"{archive.name} cannot be unpacked: {error}") from error
+    except OSError as error:
+        if error.errno not in _BAD_NAME:
+            raise
+        raise InvalidFile(f"{archive.name} has a name in it that cannot be a file's here: {error.strerror}") from error
 
 
 def _safe_name(name: str) -> str:
@@ -158,5 +200,7 @@ def _safe_name(name: str) -> str:
     plain = name.replace("\\", "/")
     outside = plain.startswith("/") or ".." in plain.split("/") or PureWindowsPath(plain).drive
     if outside or "\0" in plain:
-        raise PixyzSecurityViolation(f"the name {name!r} reaches outside its folder")
+        raise PixyzSecurityViolation(f"the name {name[:200]!r} reaches outside its folder")
+    if plain.count("/") > MAX_DEPTH:
+        raise PixyzSecurityViolation(f"the name {name[:200]!r} lies deeper than {MAX_DEPTH} folders")
     return plain

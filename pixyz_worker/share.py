@@ -39,9 +39,10 @@ def _scheduled(function: Entrypoint, schedule: Schedule) -> Entrypoint:
 
 
 class PiXYZSession:
-    """A session of the Pixyz SDK with an empty scene, emptied again at the end.
+    """A session with an empty scene, emptied again at the end: of the Pixyz SDK, or of our own kernel.
 
-    Where the SDK is not installed it does nothing, and `pc` is not needed.
+    Our own kernel has again what it had before, so that a task which runs in the process of another leaves that one
+    its scenes. `pc` is not needed.
 
     >>> with PiXYZSession(ProgramContext()) as session:
     ...     pass
@@ -50,9 +51,14 @@ class PiXYZSession:
     def __init__(self, pc: ProgramContext | None = None) -> None:
         self.pc = pc
         self._license = License()
+        self._before: tuple[Any, ...] = ()
 
     def __enter__(self) -> Self:
         self._license.__enter__()
+        if self._license.sdk is None:
+            from pixyz_worker.kernel import session
+
+            self._before = session.scenes()
         self._reset()
         return self
 
@@ -64,9 +70,22 @@ class PiXYZSession:
     ) -> None:
         try:
             self._reset()
+            self._put_back()
         finally:
             self._license.__exit__(kind, error, traceback)
 
     def _reset(self) -> None:
         if self._license.sdk is not None:
             self._license.sdk.core.resetSession()
+            return
+        from pixyz_worker.kernel import session
+
+        session.reset()
+
+    def _put_back(self) -> None:
+        if self._before:
+            from pixyz_worker.kernel import session
+
+            for scene in self._before:
+                session.add(scene)
+            self._before = ()

@@ -1,8 +1,18 @@
 """Convert a 3D file: read the input in any known format, write it in another.
 
 Parameters:
-    extension (text, default "pxz"): format to write, as a file extension: "glb", "obj", "stl", ...
+    extension (text, default "pxz"): format to write, as a file extension: "glb", "obj", "step", ...
     filename (text, default "output"): name of the output file, without its extension.
+    quality (text or 0 to 3): how closely triangles follow exact surfaces (STEP, IGES, ...): "very_high" (0.01 mm or
+        0.0001 of a part's diagonal, whatever is less), "high" (0.1 mm, 0.0002), "medium" (0.2 mm, 0.0003), "low"
+        (1 mm, 0.001). Without it 0.01 mm and 28.6 degrees.
+    sag (number): largest distance between triangles and surface, in millimetres.
+    sag_ratio (number): the same as a share of the diagonal of a part's box.
+    angle (number, at most 90): largest angle between triangles that meet, in degrees.
+    decimate (number): triangles that are left, such as 50000, or a share of them below 1, such as 0.25.
+    up_axis ("y" or "z"): the axis on which the output stands. Without it, that of the format, else of the input.
+    units ("mm", "cm", "m", "in", "ft"): the unit of an input that names none. Without it, as docs/formats.md says.
+    repair (true or false, default false): repair surfaces and triangles: sew, weld, remove what is degenerate.
 
 Input: one 3D file, or a .zip or .tar.gz with one. Of an archive, the file that `root_file` in the job's
 config names is converted, else the first 3D file in it.
@@ -12,7 +22,7 @@ Returns: {"output": "FILENAME.EXTENSION"}.
 Without the Pixyz SDK, a .pxz is the platform's own scene container, which Pixyz's products cannot read.
 
 Example:
-    pixyz process -n convert_file -i assembly.step -p '{"extension": "glb"}' -w
+    pixyz process -n convert_file -i assembly.step -p '{"extension": "glb", "quality": "medium"}' -w
 """
 
 from __future__ import annotations
@@ -20,38 +30,42 @@ from __future__ import annotations
 from typing import Any
 
 from pixyz_worker import io
-from pixyz_worker.exception import PixyzException
+from pixyz_worker.parameters import UNITS, Fineness, Parameters
+from pixyz_worker.preparation import check_writable, decimated, imported, repaired, stand, tessellated
 from pixyz_worker.script import PiXYZSession, ProgramContext
+
+_DEFAULT = Fineness(sag_mm=0.01, sag_ratio=-1, angle_deg=28.6)
 
 
 def main(pc: ProgramContext, params: dict[str, Any]) -> dict[str, str]:
     """Convert the input to `filename`.`extension`."""
-    extension = _extension(params.get("extension", "pxz"))
-    output = f"{_plain_name(params.get('filename', 'output'))}.{extension}"
-    pc.progress_set_total(3)
+    given = Parameters(params)
+    extension = given.extension("extension", "pxz")
+    output = f"{given.file_name('filename', 'output')}.{extension}"
+    fineness = given.fineness(None)
+    target = given.decimation("decimate")
+    axis = given.choice("up_axis", ("y", "z"), None)
+    unit = given.choice("units", tuple(UNITS), None)
+    repair = given.flag("repair", False)
+    given.say_unknown()
+    check_writable(extension)
+    changes = repair or target is not None
+    pc.progress_set_total(4 if changes else 3)
     with PiXYZSession(pc):
         source = pc.get_input_file()
         pc.progress_next(f"Importing {source.rpartition('/')[2]}")
-        root = io.importScene(source)
+        root = imported(source, fineness=fineness, unit_m=None if unit is None else UNITS[unit])
+        if changes:
+            pc.progress_next(" and ".join(["Repairing"] * repair + ["Decimating"] * (target is not None)))
+        if repair:
+            repaired(root, fineness or _DEFAULT)
+        elif fineness is not None or target is not None:
+            tessellated(root, fineness or _DEFAULT)
+        if target is not None:
+            decimated(target)
+        if axis is not None:
+            stand(root, axis, extension)
         pc.progress_next(f"Exporting {output}")
         io.exportScene(pc.get_output_dir(output), root)
     pc.progress_next("Conversion complete")
     return {"output": output}
-
-
-def _extension(given: Any) -> str:
-    """The extension in lower case, without a dot."""
-    if not isinstance(given, str) or not given.strip(". ").isalnum():
-        from pixyz_worker.kernel.formats import writable_extensions
-
-        known = ", ".join(sorted(writable_extensions()))
-        raise PixyzException(f"extension must be one of {known}; not {given!r}")
-    return given.strip(". ").lower()
-
-
-def _plain_name(given: Any) -> str:
-    """The name as given, once it is sure to be that of a file right in the output folder."""
-    plain = isinstance(given, str) and given.strip() and not given.startswith(".")
-    if not plain or any(mark in given for mark in "/\\:\0"):
-        raise PixyzException(f"filename must be a plain name without a folder, not {given!r}")
-    return str(given)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import shutil
 import socket
 import sqlite3
@@ -40,22 +41,34 @@ PACKAGES: Sequence[str] = (
     "psutil",
     "prometheus-client",
     "cloudpickle",
-    "cascadio",
-    "trimesh",
     "numpy",
+    "scipy",
     "pillow",
-    "lxml",
-    "networkx",
+    "trimesh",
+    "cascadio",
+    "assimp-py",
+    "fast-simplification",
+    "embreex",
+    "lib3mf",
     "pycollada",
+    "lxml",
 )
 """Distributions that the platform cannot do without; the same as the project's dependencies."""
 
-FORMATS: Sequence[tuple[str, str, str]] = (
-    ("cascadio", "cascadio", "reads STEP"),
-    ("trimesh", "trimesh", "reads and writes GLB, glTF, OBJ, PLY, STL, OFF and more"),
-    ("PIL", "pillow", "textures of GLB and OBJ"),
+WITHOUT_WHEEL = {"embreex": "aarch64"}
+"""Distributions that are no dependency on one kind of machine."""
+
+LIBRARIES: Sequence[tuple[str, str, str]] = (
+    ("cascadio", "cascadio", "reads STEP and IGES"),
+    ("trimesh", "trimesh", "mesh formats"),
+    ("assimp_py", "assimp-py", "reads FBX, 3DS and DXF"),
+    ("embreex.rtcore_scene", "embreex", "pictures without OpenGL, hidden geometry"),
+    ("OCP.TopoDS", "pixyz-ray[cad]", "exact surfaces of STEP, IGES and BRep; repair; needs libGL.so.1"),
+    ("vtkmodules.vtkRenderingOpenGL2", "pixyz-ray[render]", "pictures by VTK"),
+    ("pxr.Usd", "pixyz-ray[usd]", "USD"),
+    ("ifcopenshell", "pixyz-ray[ifc]", "reads IFC"),
 )
-"""Module, distribution and what 3D work it is for."""
+"""Module, distribution or extra, and what 3D work it is for."""
 
 _SUPPORTED = ((3, 11), (3, 14))
 _IMPORT_S = 120
@@ -87,14 +100,14 @@ class Check:
 
 def run_checks(url: str | None = None, token: str | None = None) -> list[Check]:
     """Look at everything, slow parts side by side."""
-    slow: list[Callable[[], Check]] = [_ray, *(partial(_library, *row) for row in FORMATS), _gpu]
+    slow: list[Callable[[], Check]] = [_ray, *(partial(_library, *row) for row in LIBRARIES), _gpu]
     with ThreadPoolExecutor(max_workers=max(2, (os.cpu_count() or 2) // 2)) as pool:
         waiting = [pool.submit(check) for check in slow]
         quick = [check() for check in (_python, _packages, _home, _disk, _sqlite, _pixyz_sdk)]
-        platform = _platform(url, token)
+        service = _platform(url, token)
         ray, *libraries, gpu = (future.result() for future in waiting)
     python, packages, *rest = quick
-    return [python, packages, ray, *rest, gpu, *libraries, platform]
+    return [python, packages, ray, *rest, gpu, *libraries, service]
 
 
 def _python() -> Check:
@@ -111,6 +124,8 @@ def _python() -> Check:
 def _packages() -> Check:
     missing = []
     for name in PACKAGES:
+        if WITHOUT_WHEEL.get(name) == platform.machine():
+            continue
         try:
             metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -148,7 +163,7 @@ def _library(module: str, distribution: str, purpose: str) -> Check:
     version, reason = _import_version(module)
     if version:
         return Check(name=distribution, verdict=Verdict.GOOD, found=f"{version}: {purpose}")
-    remedy = f"pip install {distribution} ({purpose})"
+    remedy = f"pip install '{distribution}' ({purpose})"
     return Check(name=distribution, verdict=Verdict.NOTE, found=reason, remedy=remedy)
 
 

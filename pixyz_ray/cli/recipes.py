@@ -40,19 +40,35 @@ if TYPE_CHECKING:
 def convert_command(client: Client, output: Path | None, **options: Any) -> None:
     """Convert a 3D file with the process convert_file, and fetch the result.
 
-    The format is the `extension` of -p; without one it is the ending of -o.
+    The format is the `extension` of -p; without one it is the ending of -o. Formats of several files (obj with its
+    materials and textures, gltf) come with all of them, side by side.
+
+    \b
+    Parameters for -p, all of them optional:
+      extension   format to write: "glb", "fbx", "obj", "step", ...
+      filename    name of the output, without extension
+      quality     "very_high", "high", "medium" or "low": how closely exact
+                  surfaces are followed; or sag (mm), sag_ratio, angle (degrees)
+      decimate    triangles that are left, or a share of them such as 0.25
+      up_axis     "y" or "z"; units: "mm", "cm", "m", "in" or "ft"
+      repair      true or false
+
+    `pixyz doc -n convert_file --text` says more.
 
     \b
     Example:
       pixyz convert -i bolt.step -o bolt.glb
-      pixyz convert -i bolt.step -p '{"extension": "obj"}'
+      pixyz convert -i bolt.step -p '{"extension": "obj", "quality": "low"}'
+      pixyz convert -i scan.ply -o scan.glb -p '{"decimate": 50000, "units": "mm"}'
     """
     params = options["params"] or {}
     if output and output.suffix and isinstance(params, dict) and not output.is_dir():
-        params = {"extension": output.suffix[1:].lower(), **params}
+        # The other files of a format name each other, so all of them are named after the target.
+        named = {} if set(output.stem) & set("\\:") else {"filename": output.stem}
+        params = {"extension": output.suffix[1:].lower(), **named, **params}
     options["params"] = params
     job = _run(client, "convert_file", options)
-    _save(job, {_main_output(job): output or Path()}, options["as_json"])
+    _save(job, _converted(job, output), options["as_json"])
 
 
 @click.command("thumbnails", short_help="Render pictures of a 3D file.")
@@ -72,9 +88,19 @@ def convert_command(client: Client, output: Path | None, **options: Any) -> None
 def thumbnails_command(client: Client, output: Path, **options: Any) -> None:
     """Render a 3D file with the process generate_thumbnails, and fetch all that it made.
 
+    That is iso.png, x.png, y.png and z.png with a transparent background, preview.glb, and metadata.json.
+
+    \b
+    Parameters for -p, all of them optional:
+      width, height   pixels of a picture; default 512
+      quality         "very_high", "high", "medium" or "low"; default "medium"
+      renderer        "auto", "vtk" or "embree"
+      units           unit of a file that names none: "mm", "cm", "m", ...
+
     \b
     Example:
       pixyz thumbnails -i bolt.step -o pictures
+      pixyz thumbnails -i bolt.step -o pictures -p '{"width": 1024}'
     """
     job = _run(client, "generate_thumbnails", options)
     _save(job, {path: output / _inside(path) for path in job.outputs()}, options["as_json"])
@@ -82,6 +108,7 @@ def thumbnails_command(client: Client, output: Path, **options: Any) -> None:
 
 @click.command("metadata", short_help="Describe a 3D file.")
 @input_option(required=True)
+@params_option
 @click.option(
     "-o",
     "--output",
@@ -95,6 +122,15 @@ def thumbnails_command(client: Client, output: Path, **options: Any) -> None:
 @with_client
 def metadata_command(client: Client, output: Path, **options: Any) -> None:
     """Describe a 3D file with the process generate_metadata, and fetch its metadata.json.
+
+    It has the size (in millimetres), and counts of parts, materials, bodies, triangles, animations, annotations and
+    metadata; `pixyz doc -n generate_metadata --text` lists them.
+
+    \b
+    Parameters for -p, all of them optional:
+      quality   how closely exact surfaces are followed before triangles
+                are counted: "very_high", "high", "medium" or "low"
+      units     unit of a file that names none: "mm", "cm", "m", ...
 
     \b
     Example:
@@ -122,15 +158,16 @@ def _run(client: Client, process: str, options: dict[str, Any]) -> JobHandle:
     return job
 
 
-def _main_output(job: JobHandle) -> str:
-    """Return the output that the process names in its result, else the only one, else the first."""
+def _converted(job: JobHandle, output: Path | None) -> dict[str, Path]:
+    """Return where each output goes: the others beside the one that the process names in its result, which is last."""
     outputs, result = job.outputs(), job.details()["result"]
-    named = result.get("output") if isinstance(result, dict) else None
-    if named in outputs:
-        return str(named)
     if not outputs:
         raise click.ClickException(f"Job {job.id} succeeded but made no file. See `pixyz logs -j {job.id}`.")
-    return outputs[0]
+    named = result.get("output") if isinstance(result, dict) else None
+    main = str(named) if named in outputs else outputs[0]
+    target = output or Path()
+    folder = target if target.is_dir() else target.parent
+    return {**{path: folder / _inside(path) for path in outputs if path != main}, main: target}
 
 
 def _save(job: JobHandle, targets: dict[str, Path], as_json: bool) -> None:

@@ -6,12 +6,14 @@ import hashlib
 import os
 import shlex
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 from pixyz_ray.home import private_folder, write_private
 from pixyz_ray.reaper import SESSION_MARK
 from pixyz_ray.settings import Settings, load_settings
 from pixyz_ray.watchdog.machine import THRESHOLD
+from pixyz_worker.kernel.limits import Limits
 
 
 def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -> dict[str, str]:
@@ -49,6 +51,11 @@ def _sdk_environment(settings: Settings) -> dict[str, str]:
     return variables
 
 
+def _limits_environment(settings: Settings) -> dict[str, str]:
+    """Return what one input may cost, for the kernel and the archives of the workers."""
+    return {field.name.upper(): str(getattr(settings, field.name)) for field in fields(Limits)}
+
+
 def cluster_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that every node of a cluster is to be started with (see cluster.yaml)."""
     return {
@@ -74,6 +81,7 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
         # A task that waits for others gives its CPU back, and the next one is to have it at once: Ray would hold that
         # back, by up to ten seconds for each task that waits.
         "RAY_worker_cap_enabled": "0",
+        **_limits_environment(settings),
     }
 
 

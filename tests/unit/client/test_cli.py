@@ -202,16 +202,17 @@ def test_download_fetches_one_file(run: Any, server_kit: Any, peer: Any, tmp_pat
 @pytest.mark.parametrize(
     ("words", "params", "saved"),
     [
-        (["-o", "bolt.glb"], {"extension": "glb"}, "bolt.glb"),
-        (["-p", '{"extension": "obj"}', "-o", "x.bin"], {"extension": "obj"}, "x.bin"),
+        (["-o", "bolt.glb"], {"extension": "glb", "filename": "bolt"}, "bolt.glb"),
+        (["-p", '{"extension": "obj"}', "-o", "x.bin"], {"extension": "obj", "filename": "x"}, "x.bin"),
+        (["-p", '{"filename": "y"}', "-o", "sub/x.glb"], {"extension": "glb", "filename": "y"}, "sub/x.glb"),
         ([], {}, "output.glb"),
     ],
 )
 def test_convert_sends_and_fetches(
     run: Any, peer: Any, tmp_path: Path, words: list[str], params: Any, saved: str
 ) -> None:
-    """Given a file, when it is converted, then the process gets the format, and the result is fetched."""
-    peer.files = {"extra.txt": b"", "output.glb": b"glTF"}
+    """Given a file, when it is converted, then the process gets the format, and all that it made is fetched."""
+    peer.files = {"extra.txt": b"more", "output.glb": b"glTF"}
     peer.result = {"output": "output.glb"}
     result = run("convert", "-i", "bolt.step", *words)
     assert result.exit_code == 0
@@ -219,6 +220,7 @@ def test_convert_sends_and_fetches(
     assert json.loads(peer.form["params"]) == params
     assert result.stdout.endswith(f"Saved {saved}\n")
     assert (tmp_path / saved).read_bytes() == b"glTF"
+    assert (tmp_path / saved).with_name("extra.txt").read_bytes() == b"more"
 
 
 def test_thumbnails_and_metadata_are_fetched(run: Any, peer: Any, tmp_path: Path) -> None:

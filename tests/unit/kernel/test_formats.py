@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pixyz_worker.exception import InvalidFile
 from pixyz_worker.kernel import formats
-from pixyz_worker.kernel.format_page import page
 from pixyz_worker.kernel.formats import Format, find
+from pixyz_worker.kernel.formats.page import page
 
 DOCS = Path(__file__).parents[3] / "docs" / "formats.md"
 
@@ -50,10 +51,28 @@ def test_a_missing_package_is_named() -> None:
         entry.load_reader()
 
 
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a format whose extra is missing, when it is loaded, then the sentence says what to install."""
+    monkeypatch.setitem(formats.EXTRAS, "usd", ("usd-core", "no_such_module"))
+    with pytest.raises(InvalidFile, match=r"USD \(\.usd\) can be read with the extra 'usd'.*'pixyz-ray\[usd\]'"):
+        find("usd").load_reader()
+    with pytest.raises(InvalidFile, match=r"can be written with the extra 'usd'"):
+        find("usd").load_writer()
+
+
 def test_what_is_only_read_cannot_be_written() -> None:
-    """Given STEP, when it is to be written, then the sentence lists what can be."""
-    with pytest.raises(InvalidFile, match=r"STEP .*cannot be written here.*can be written: .*glb"):
-        find("step").load_writer()
+    """Given IFC, when it is to be written, then the sentence lists what can be."""
+    with pytest.raises(InvalidFile, match=r"IFC .*cannot be written here.*can be written: .*glb"):
+        find("ifc").load_writer()
+
+
+@pytest.mark.parametrize("entry", formats.TABLE, ids=lambda entry: entry.name)
+def test_each_row_names_functions_that_are_there(entry: Format, need_extra: Callable[[str], None]) -> None:
+    """Given a row of the table, when its reader and its writer are loaded, then they are functions."""
+    for extra in {entry.reader_extra, entry.writer_extra} - {None}:
+        need_extra(str(extra))
+    assert not entry.reader or callable(entry.load_reader())
+    assert not entry.writer or callable(entry.load_writer())
 
 
 def test_the_table_is_consistent() -> None:
@@ -63,7 +82,8 @@ def test_the_table_is_consistent() -> None:
     assert all(extension == extension.lower() and "." not in extension for extension in every)
     assert not set(every) & set(formats.SDK_ONLY)
     assert formats.readable_extensions() >= formats.writable_extensions() >= {"pxz", "glb", "gltf", "obj"}
-    assert formats.readable_extensions() - formats.writable_extensions() == {"step", "stp"}
+    only_read = {"iges", "igs", "3ds", "x3d", "dxf", "3dxml", "ifc"}
+    assert formats.readable_extensions() - formats.writable_extensions() == only_read
 
 
 def test_the_page_is_up_to_date() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pixyz_worker import archive
+from pixyz_worker import archive, root_file
 from pixyz_worker.exception import InvalidFile, PixyzFileNotFound, PixyzSecurityViolation
 from pixyz_worker.pc import ProgramContext
 
@@ -114,20 +114,139 @@ def test_given_a_link_in_a_zip_when_unpacked_then_it_is_refused(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("bound", "value", "files"),
     [
-        ("MAX_ENTRIES", 2, {"a": b"", "b": b"", "c": b""}),
-        ("MAX_BYTES", 10, {"a": b"123456", "b": b"123456"}),
-        ("RATIO_FREE_BYTES", 100, {"a.glb": b"0" * 1_000_000}),
+        ("MAX_ARCHIVE_ENTRIES", 2, {"a": b"", "b": b"", "c": b""}),
+        ("MAX_ARCHIVE_BYTES", 10, {"a": b"123456", "b": b"123456"}),
+        ("MAX_ARCHIVE_RATIO", 100, {"a.glb": b"0" * 1_000_000}),
     ],
 )
 def test_given_a_bound_when_an_archive_goes_beyond_then_it_is_refused(
     pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int, files: dict[str, bytes]
 ) -> None:
     """What counts is what comes out, not what the archive says."""
-    monkeypatch.setattr(archive, bound, value)
-    monkeypatch.setattr(archive, "MAX_RATIO", 100)
-    with pytest.raises(PixyzSecurityViolation):
+    monkeypatch.setenv(bound, str(value))
+    monkeypatch.setattr(archive, "RATIO_FREE_BYTES", 100)
+    with pytest.raises(PixyzSecurityViolation, match=bound):
         context(pack(tmp_path, files)).get_input_file()
     assert not (tmp_path / "extracted").exists()
+
+
+def test_given_no_bounds_when_an_archive_is_unpacked_then_anything_goes(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 is no limit."""
+    monkeypatch.setattr(archive, "RATIO_FREE_BYTES", 100)
+    for name in ("MAX_ARCHIVE_ENTRIES", "MAX_ARCHIVE_BYTES", "MAX_ARCHIVE_RATIO"):
+        monkeypatch.setenv(name, "0")
+    assert Path(context(pack(tmp_path, {"a.glb": b"0" * 1_000_000})).get_input_file()).stat().st_size == 1_000_000
+
+
+def test_given_a_zip_that_lies_about_its_sizes_when_unpacked_then_what_comes_out_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zip may announce less than it holds."""
+    path = pack_zip(tmp_path, {"a.glb": b"0" * 1_000_000})
+    size, lie = (1_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(size, lie))
+    monkeypatch.setenv("MAX_ARCHIVE_BYTES", "1000")
+    with pytest.raises((PixyzSecurityViolation, InvalidFile)):
+        context(path).get_input_file()
+    assert not (tmp_path / "extracted").exists()
+
+
+@pytest.mark.parametrize("name", ["x/" * 101 + "a.glb", "x" * 300 + ".glb", "x/" * 5000 + "a.glb"])
+def test_given_a_name_that_is_too_long_when_unpacked_then_it_is_refused(pack: Pack, tmp_path: Path, name: str) -> None:
+    """Names end in a sentence, and nothing is left behind."""
+    path = pack(tmp_path, {name: b"x"})
+    with pytest.raises((PixyzSecurityViolation, InvalidFile), match="name"):
+        context(path).get_input_file()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+REFERENCES = {
+    "STEP": ("z.stp", b"HEADER;\nFILE_NAME('x');\nDATA;\n#1=DOCUMENT_FILE('a part.stp','','',#2,'','');", "a part.stp"),
+    "STEP letters": ("z.stp", b"DATA;\n#1=DOCUMENT_FILE('Geh\\X2\\00E4\\X0\\use.stp');", "Gehäuse.stp"),
+    "STEP, from Windows": ("z.step", b"DATA;\n#1=DOCUMENT_FILE('C:\\work\\A.STP');", "a.stp"),
+    "glTF": ("z.gltf", b'{"extras": {"of": "a%20b.gltf"}}', "a b.gltf"),
+    "glTF letters": ("z.gltf", b'{"extras": {"of": "Geh\\u00e4use.gltf"}}', "Gehäuse.gltf"),
+    "USD": ("z.usda", b"#usda 1.0\ndef X ( references = @./a.usda@</Top> ) {}", "a.usda"),
+    "X3D": ("z.x3d", b'<Inline url="a &amp; b.x3d"/>', "a & b.x3d"),
+    "COLLADA": ("z.dae", b'<instance_node url="a.dae#top"/>', "a.dae"),
+    "another folder": ("z.stp", b"DATA;\n#1=DOCUMENT_FILE('a.stp');", "a/a.stp"),
+    "a path": ("sub/z.usda", b"@../sub/parts/a.usda@", "sub/parts/a.usda"),
+    "wide letters": ("z.CATProduct", "...a.CATPart...".encode("utf-16-le"), "a.CATPart"),
+    "at its end": ("z.stp", b"DATA;" + bytes(6 << 20) + b"'a.stp'", "a.stp"),
+    "decomposed letters": ("z.gltf", '{"of": "Gehäuse.gltf"}'.encode(), "Geha\u0308use.gltf"),
+}
+
+
+@pytest.mark.parametrize(("root", "content", "part"), REFERENCES.values(), ids=REFERENCES)
+def test_given_an_assembly_when_the_input_is_asked_for_then_it_is_its_top(
+    root: str, content: bytes, part: str, tmp_path: Path
+) -> None:
+    """What another file names is a part, wherever it lies, however small its name."""
+    path = pack_zip(tmp_path, {part: b"the part", root: content})
+    assert context(path).get_input_file() == str(tmp_path / "extracted" / root)
+
+
+def test_given_parts_in_nested_folders_when_a_file_names_one_then_it_means_that_path(tmp_path: Path) -> None:
+    """The same name in another folder is another file."""
+    files = {
+        "a/p.stp": b"1",
+        "z.txt": b"",
+        "b/p.stp": b"2",
+        "b/top.stp": b"DATA; 'p.stp'",
+        "a/top.stp": b"DATA; 'p.stp'",
+    }
+    path = pack_zip(tmp_path, files)
+    assert context(path).get_input_file() == str(tmp_path / "extracted" / "a" / "top.stp")
+
+
+def test_given_parts_whose_header_names_the_assembly_then_it_is_still_the_root(tmp_path: Path) -> None:
+    """A STEP file's header often has the name that it had once."""
+    files = {
+        "top.stp": b"HEADER; FILE_NAME('top.stp'); DATA; #1=DOCUMENT_FILE('a.stp');",
+        "a.stp": b"HEADER; FILE_NAME('top.stp'); DATA; #1=CARTESIAN_POINT();",
+    }
+    assert Path(context(pack_zip(tmp_path, files)).get_input_file()).name == "top.stp"
+
+
+@pytest.mark.parametrize(
+    ("files", "root"),
+    [
+        ({"a.stl": b"", "b.obj": b"", "c.step": b"", "d.glb": b""}, "c.step"),
+        ({"a.stl": b"", "b.xyz": b"", "c.glb": b""}, "c.glb"),
+        ({"a.stl": b"", "sub/c.step": b""}, "a.stl"),
+        ({"b.glb": b"", "a.glb": b"", "C.glb": b""}, "C.glb"),
+        ({"a.CATPart": b"", "sub/b.stl": b""}, "sub/b.stl"),
+        ({"a.CATPart": b"", "b.CATProduct": b""}, "b.CATProduct"),
+        ({"a.stp": b"DATA; 'b.stp'", "b.stp": b"DATA; 'a.stp'"}, "a.stp"),
+        ({"a.stp": b"DATA; 'a.stp'"}, "a.stp"),
+        ({"a.stp": b"DATA; 'other.stp' 'xa.stp.bak'", "b.stp": b"DATA;"}, "a.stp"),
+    ],
+)
+def test_given_several_files_when_none_is_named_then_the_order_is_fixed(
+    files: dict[str, bytes], root: str, pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can be read, the shallowest, scenes before meshes, names."""
+    monkeypatch.setenv("DISABLE_PIXYZ", "1")
+    assert context(pack(tmp_path, files)).get_input_file() == str(tmp_path / "extracted" / root)
+
+
+def test_given_text_full_of_names_when_the_root_is_looked_for_then_it_takes_no_longer(tmp_path: Path) -> None:
+    """How much is looked at is bounded, in bytes and in names."""
+    (tmp_path / "a.stp").write_bytes(b".stp" * 1_000_000)
+    (tmp_path / "b.stp").write_bytes(b"DATA; 'a.stp'")
+    search = root_file._Search(tmp_path, [Path("a.stp"), Path("b.stp")], names_left=1000)
+    assert search.named() == {Path("a.stp")}
+    assert search.names_left == 0
+
+
+def test_given_an_archive_in_an_archive_when_there_is_nothing_else_then_the_error_says_so(
+    pack: Pack, tmp_path: Path
+) -> None:
+    """It is not unpacked, and not passed over in silence."""
+    with pytest.raises(InvalidFile, match=r"no 3D file in input\..*inner\.zip.*archives within archives"):
+        context(pack(tmp_path, {"sub/inner.zip": b"PK", "read.me": b""})).get_input_file()
 
 
 @pytest.mark.parametrize("name", ["input.zip", "input.tar.gz"])

@@ -105,9 +105,11 @@ assert not {"numpy", "trimesh", "cascadio"} & sys.modules.keys()
 with PiXYZSession() as session, License() as seat:
     assert seat.sdk is None, "ours is not taken for the SDK"
 try:
-    algo.repairCAD([1], 0.1)
+    algo.voxelize([1], 0.1)
 except AttributeError as error:
     assert "needs the Pixyz SDK" in str(error)
+else:
+    raise AssertionError("not ours to answer for")
 """
     check(run_python, code)
 

@@ -1,4 +1,4 @@
-"""docs/scripts.md and docs/graphs.md: every example runs, and prints what the page says."""
+"""The pages about scripts, graphs, processes and the kernel: every example runs, and prints what the page says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ ROOT = Path(pixyz_worker.__file__).parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 PATTERN = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
 PAGES = {
-    name: PATTERN.findall((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")) for name in ("scripts", "graphs")
+    name: PATTERN.findall((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"))
+    for name in ("scripts", "graphs", "processes", "kernel")
 }
 EXAMPLES = [
     pytest.param(code, printed, id=f"{name}{number}")
@@ -36,4 +37,5 @@ def test_given_an_example_of_a_page_when_run_then_it_prints_what_the_page_says(
 
 def test_given_the_pages_when_read_then_they_have_examples() -> None:
     """The pattern above still finds them."""
-    assert {name: len(examples) for name, examples in PAGES.items()} == {"scripts": 8, "graphs": 3}
+    counted = {name: len(examples) for name, examples in PAGES.items()}
+    assert counted == {"scripts": 8, "graphs": 3, "processes": 1, "kernel": 3}

@@ -1,0 +1,1 @@
+"""STEP, IGES and BRep: exact surfaces through OpenCASCADE, triangles through cascadio."""

@@ -1,0 +1,1 @@
+"""COLLADA, on pycollada."""

@@ -1,0 +1,1 @@
+"""FBX, written as binary records."""

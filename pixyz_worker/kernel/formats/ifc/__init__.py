@@ -1,0 +1,1 @@
+"""IFC, on ifcopenshell; read in a process of its own."""

@@ -1,0 +1,1 @@
+"""Formats of one mesh or one cloud of points, and OBJ."""

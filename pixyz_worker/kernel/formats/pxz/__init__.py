@@ -1,0 +1,1 @@
+"""Our own `.pxz`: a scene as an Arrow file that is mapped into memory."""

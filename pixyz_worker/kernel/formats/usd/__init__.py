@@ -1,0 +1,1 @@
+"""USD in its four forms, on usd-core; read in a process of its own."""
