@@ -65,7 +65,7 @@ def _row(goal: Goal, result: Result | None) -> str:
 
 
 def _relation(goal: Goal, result: Result) -> str:
-    if goal.unit == "yes":
+    if goal.unit == "yes" or (goal.limit is None and result.bare == "-" and goal.unit == "x"):
         return ""
     form = {"x": "{:.2f}", "s": "{:+.2f}", "MB": "{:.0f}", "KiB": "{:.2f}", "%": "{:.1f}"}[goal.unit]
     unit = {"x": " x"}.get(goal.unit, f" {goal.unit}")

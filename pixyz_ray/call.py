@@ -19,7 +19,14 @@ from pixyz_ray.sandbox import ToldToEnd
 from pixyz_ray.storage import FULL, JobFolder, pickling_problem
 from pixyz_worker.backend import Backend
 from pixyz_worker.exception import InvalidFile, LicenseUnavailable
-from pixyz_worker.loader import call_entrypoint, get_entrypoint, load_script, script_folder, unload_script
+from pixyz_worker.loader import (
+    call_entrypoint,
+    get_entrypoint,
+    in_own_session,
+    load_script,
+    script_folder,
+    unload_script,
+)
 from pixyz_worker.local import wait_for
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.progress import Progress
@@ -83,7 +90,7 @@ def call_script(spec: RunSpec, script: Script, around: Surroundings) -> Answer:
             if spec.calls:
                 result: Any = _call_part(spec, script, around)
             else:
-                result = _call_entrypoint(script, spec, around)
+                result = in_own_session(_call_entrypoint, script, spec, around)
             if spec.wait and isinstance(result, AsyncResult | GroupResult):
                 if around.backend is not None and result.id in around.backend.ends:
                     # The tracker waits for it, which takes no process and outlives a restart.
@@ -123,7 +130,7 @@ def _call_part(spec: RunSpec, script: Script, around: Surroundings) -> list[Any]
         started = time.time()
         returned = None
         try:
-            returned = _call_entrypoint(script, one, around)
+            returned = in_own_session(_call_entrypoint, script, one, around)
         except SystemExit as error:
             if error.code not in (None, 0):
                 raise

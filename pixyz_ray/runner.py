@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from contextvars import copy_context
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -79,9 +78,8 @@ def run(
         if backend is not None:
             stack.enter_context(use_backend(backend))
         around = Surroundings(folder, progress, backend, is_stopping, put_back)
-        # A context of its own: what a script leaves in context variables, such as its scenes, ends with it.
         process = os.getpid()
-        answer = copy_context().run(call_script, spec, Script(path, source), around)
+        answer = call_script(spec, Script(path, source), around)
         if os.getpid() != process:
             # A process that the script has forked comes this way too. The worker, its lines and its lock are not its.
             flush_output()

@@ -13,7 +13,7 @@ from math import inf
 from pathlib import Path, PureWindowsPath
 from typing import IO, TYPE_CHECKING
 
-from pixyz_worker.exception import InvalidFile, PixyzFileNotFound, PixyzSecurityViolation
+from pixyz_worker.exception import InvalidFile, PixyzFileNotFound, PixyzSecurityViolation, UnsafeFile
 
 if TYPE_CHECKING:
     from pixyz_worker.kernel.limits import Limits
@@ -72,9 +72,11 @@ def find_root_file(folder: Path, root_file: str | None, archive_name: str) -> Pa
     Raises PixyzFileNotFound when there is no `root_file`, and InvalidFile when there is no 3D file at all.
     """
     if root_file:
-        path = folder / _safe_name(root_file)
+        if problem := _problem_of(root_file):
+            raise PixyzSecurityViolation(f"root_file is {root_file[:200]!r}, which {problem}.")
+        path = folder / _plain(root_file)
         if not path.is_file():
-            raise PixyzFileNotFound(f"root_file is {root_file!r}, but {archive_name} has no such file")
+            raise PixyzFileNotFound(f"root_file is {root_file!r}, but {archive_name} has no such file.")
         return path
     from pixyz_worker.kernel.formats import SDK_ONLY, readable_extensions
     from pixyz_worker.root_file import choose
@@ -86,10 +88,10 @@ def find_root_file(folder: Path, root_file: str | None, archive_name: str) -> Pa
         return folder / choose(folder, models)
     if inner := sorted(path.as_posix() for path in files if path.name.lower().endswith(_INNER_ENDINGS)):
         raise InvalidFile(
-            f"there is no 3D file in {archive_name}, but an archive, {inner[0]}: archives within archives are not "
-            "unpacked; pack the files themselves"
+            f"There is no 3D file in {archive_name}, but an archive, {inner[0]}: archives within archives are not "
+            "unpacked; pack the files themselves."
         )
-    raise InvalidFile(f"there is no 3D file in {archive_name}; name the file to open in root_file")
+    raise InvalidFile(f"There is no 3D file in {archive_name}; name the file to open in root_file.")
 
 
 def _is_hidden(path: Path) -> bool:
@@ -105,7 +107,9 @@ def _unpack(archive: Path, folder: Path) -> None:
     with _readable(archive):
         for number, entry in enumerate(_entries(archive, limits, allowed), start=1):
             _check_count(archive, number, limits)
-            target = folder / _safe_name(entry.name)
+            if problem := _problem_of(entry.name):
+                raise UnsafeFile(f"{archive.name} has the name {entry.name[:200]!r} in it, which {problem}.")
+            target = folder / _plain(entry.name)
             if entry.content is None:
                 target.mkdir(parents=True, exist_ok=True)
                 continue
@@ -126,15 +130,13 @@ def _allowed_bytes(archive: Path, limits: Limits) -> float:
 def _check_count(archive: Path, count: int, limits: Limits) -> None:
     if limits.max_archive_entries and count > limits.max_archive_entries:
         most = f"{limits.max_archive_entries} entries, the most it may have (MAX_ARCHIVE_ENTRIES)"
-        raise PixyzSecurityViolation(f"{archive.name} has more than {most}")
+        raise UnsafeFile(f"{archive.name} has more than {most}.")
 
 
 def _check_bytes(archive: Path, count: int | float, allowed: float) -> None:
     if count > allowed:
         setting = "MAX_ARCHIVE_BYTES, MAX_ARCHIVE_RATIO"
-        raise PixyzSecurityViolation(
-            f"{archive.name} unpacks to more than {int(allowed)} bytes, the most it may ({setting})"
-        )
+        raise UnsafeFile(f"{archive.name} unpacks to more than {int(allowed)} bytes, the most it may ({setting}).")
 
 
 def _entries(archive: Path, limits: Limits, allowed: float) -> Iterator[_Entry]:
@@ -153,7 +155,7 @@ def _zip_entries(archive: Path, limits: Limits, allowed: float) -> Iterator[_Ent
         for info in file.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise PixyzSecurityViolation(f"{archive.name} has a link in it: {info.filename!r}")
+                raise UnsafeFile(f"{archive.name} has a link in it: {info.filename[:200]!r}.")
             content = None if info.is_dir() else file.open(info)
             yield _Entry(name=info.filename, content=content)
 
@@ -164,7 +166,7 @@ def _tar_entries(archive: Path) -> Iterator[_Entry]:
     with tarfile.open(archive, "r:gz") as file:
         for info in file:
             if not (info.isfile() or info.isdir()):
-                raise PixyzSecurityViolation(f"{archive.name} has a link in it: {info.name!r}")
+                raise UnsafeFile(f"{archive.name} has a link or a device in it: {info.name[:200]!r}.")
             content = None if info.isdir() else file.extractfile(info)
             yield _Entry(name=info.name, content=content)
 
@@ -186,21 +188,32 @@ def _readable(archive: Path) -> Iterator[None]:
     try:
         yield
     except damage as error:
-        raise InvalidFile(f"{archive.name} is not a whole archive: {error}") from error
+        raise InvalidFile(f"{archive.name} is not a whole archive: {_told(error)}.") from error
     except awkward as error:  # a password, a compression that Python lacks, a file named as a folder
-        raise InvalidFile(f"{archive.name} cannot be unpacked: {error}") from error
+        raise InvalidFile(f"{archive.name} cannot be unpacked: {_told(error)}.") from error
     except OSError as error:
         if error.errno not in _BAD_NAME:
             raise
-        raise InvalidFile(f"{archive.name} has a name in it that cannot be a file's here: {error.strerror}") from error
+        raise InvalidFile(f"{archive.name} has a name in it that cannot be a file's here: {error.strerror}.") from error
 
 
-def _safe_name(name: str) -> str:
-    """The name of an entry, once it is sure to stay inside; backslashes separate, as Windows writes them."""
-    plain = name.replace("\\", "/")
+def _told(error: Exception) -> str:
+    """What went wrong, in a few words of one line; of a path, the name that the archive has for it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} ({Path(str(error.filename)).name})" if error.filename else error.strerror
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words[:300].rstrip(".")
+
+
+def _problem_of(name: str) -> str | None:
+    """Why nothing may be unpacked under a name; None when it is sure to stay inside."""
+    plain = _plain(name)
     outside = plain.startswith("/") or ".." in plain.split("/") or PureWindowsPath(plain).drive
     if outside or "\0" in plain:
-        raise PixyzSecurityViolation(f"the name {name[:200]!r} reaches outside its folder")
-    if plain.count("/") > MAX_DEPTH:
-        raise PixyzSecurityViolation(f"the name {name[:200]!r} lies deeper than {MAX_DEPTH} folders")
-    return plain
+        return "reaches outside its folder"
+    return f"lies deeper than {MAX_DEPTH} folders" if plain.count("/") > MAX_DEPTH else None
+
+
+def _plain(name: str) -> str:
+    """A name with the separators of this system; Windows writes backslashes."""
+    return name.replace("\\", "/")

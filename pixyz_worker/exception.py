@@ -4,7 +4,8 @@
     +-- InvalidBackendParameter         a parameter that the platform cannot accept
     +-- InvalidFile                     a file that cannot be used as it is
     |   +-- FormatError                 its format is not what its name says, or is not supported here
-    |       +-- UnsupportedFormat       nothing installed here reads or writes this format
+    |   |   +-- UnsupportedFormat       nothing installed here reads or writes this format
+    |   +-- UnsafeFile                  it reaches outside its folder, or swells; a PixyzSecurityViolation too
     +-- InvalidScript                   a script that does not parse or has no such entrypoint (line, column)
     +-- InternalError                   a fault of the platform itself
     +-- LicenseUnavailable              no licence seat could be had
@@ -97,6 +98,10 @@ class PixyzSharedDirectoryNotFound(PixyzException):
 
 class PixyzSecurityViolation(PixyzException):
     """A path or an archive that reaches outside the folder it belongs to, or beyond its bounds."""
+
+
+class UnsafeFile(InvalidFile, PixyzSecurityViolation):
+    """A file that reaches outside its folder, or unpacks beyond its bounds: the input is bad, not the script."""
 
 
 class PixyzExecutionFault(PixyzException):

@@ -27,6 +27,8 @@ PYTHON = sys.version_info[:2]
 """Python of this process, (major, minor): byte code is good for no other."""
 
 _NOT_THE_USERS = sys.stdlib_module_names | {"__main__", "pixyz_worker", "pixyz_ray", "serve_app", "processes"}
+_LEFT_OUT = "__builtins__"
+"""What cloudpickle leaves out of a module: its builtins may hold anything, and are not to blame."""
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _LINE = 100
 _MAX_NAME = 60
@@ -187,7 +189,7 @@ def _culprits(function: Callable[..., Any]) -> list[str]:
     unsent = {name: value for name, value in names.items() if value is not function and not _can_be_sent(value)}
     # A module of the user's goes whole, so what is to blame may be something in it that nobody thinks of.
     inner = (
-        [f"{name}.{key}" for key, part in vars(value).items() if not _can_be_sent(part)] or [name]
+        [f"{name}.{key}" for key, part in vars(value).items() if key != _LEFT_OUT and not _can_be_sent(part)] or [name]
         if isinstance(value, ModuleType)
         else [name]
         for name, value in unsent.items()

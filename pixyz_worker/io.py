@@ -73,7 +73,7 @@ def exportScene(path: str | os.PathLike[str], root: Any = None) -> None:
     from pixyz_worker.kernel.formats import reading
 
     target = Path(path)
-    formats.find(target).load_writer()  # what cannot be written is said before anything is taken apart
+    formats.find(target, to="written").load_writer()  # what cannot be written is said before anything is taken apart
     reading.write_scene(_wanted(root), target)
 
 

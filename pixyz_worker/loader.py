@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count, islice
@@ -168,6 +169,24 @@ def call_entrypoint(function: Callable[..., Any], pc: Any, params: Any) -> Any:
     import asyncio
 
     return asyncio.run(value)
+
+
+def in_own_session(function: Callable[..., Any], *args: Any) -> Any:
+    """Load and call a script by `function` in a context of its own, with nothing imported in our kernel.
+
+    Context variables have their values there, and what is set there ends there: of two calls in one process, be one
+    made by the other, neither sees the scenes of the other.
+    """
+    return copy_context().run(_with_empty_session, function, args)
+
+
+def _with_empty_session(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    # What was never loaded holds nothing, and is not to be loaded for the sake of a script that needs no kernel.
+    if (pxz := sys.modules.get("pixyz_worker.kernel.pxz.current")) is not None:
+        pxz.release()
+    elif (session := sys.modules.get("pixyz_worker.kernel.session")) is not None:
+        session.reset()
+    return function(*args)
 
 
 def _read(path: Path) -> bytes:

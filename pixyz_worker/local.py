@@ -17,6 +17,7 @@ from pixyz_worker.loader import (
     Schedule,
     call_entrypoint,
     get_entrypoint,
+    in_own_session,
     load_script,
     script_folder,
     unload_script,
@@ -146,7 +147,11 @@ def run_in_place(call: TaskCall, *, by_itself: bool = False) -> Any:
 
 
 def execute(call: TaskCall, progress: Progress) -> Any:
-    """Load the script of a call, run its entrypoint and return what that returns."""
+    """Load the script of a call, run its entrypoint in a session of its own and return what that returns."""
+    return in_own_session(_execute, call, progress)
+
+
+def _execute(call: TaskCall, progress: Progress) -> Any:
     context = call.context.clone()
     if not context.get("script"):
         raise PixyzException("the context names no script; make it with ProgramContext.from_local(__file__)")

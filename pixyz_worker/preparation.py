@@ -35,7 +35,7 @@ def check_writable(extension: str) -> None:
     if sdk.genuine() is None:
         from pixyz_worker.kernel import formats
 
-        formats.find(f".{extension}").load_writer()
+        formats.find(f".{extension}", to="written").load_writer()
 
 
 def imported(path: str | Path, *, fineness: Fineness | None = None, unit_m: float | None = None) -> Any:

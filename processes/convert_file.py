@@ -5,7 +5,7 @@ Parameters:
     filename (text, default "output"): name of the output file, without its extension.
     quality (text or 0 to 3): how closely triangles follow exact surfaces (STEP, IGES, ...): "very_high" (0.01 mm or
         0.0001 of a part's diagonal, whatever is less), "high" (0.1 mm, 0.0002), "medium" (0.2 mm, 0.0003), "low"
-        (1 mm, 0.001). Without it 0.01 mm and 28.6 degrees.
+        (1 mm, 0.001). Without it 0.01 mm for parts up to 50 mm, 0.1 mm from 500 mm on, and 28.6 degrees.
     sag (number): largest distance between triangles and surface, in millimetres.
     sag_ratio (number): the same as a share of the diagonal of a part's box.
     angle (number, at most 90): largest angle between triangles that meet, in degrees.
@@ -49,6 +49,7 @@ def main(pc: ProgramContext, params: dict[str, Any]) -> dict[str, str]:
     repair = given.flag("repair", False)
     given.say_unknown()
     check_writable(extension)
+    path = pc.get_output_dir(output)
     changes = repair or target is not None
     pc.progress_set_total(4 if changes else 3)
     with PiXYZSession(pc):
@@ -56,7 +57,7 @@ def main(pc: ProgramContext, params: dict[str, Any]) -> dict[str, str]:
         pc.progress_next(f"Importing {source.rpartition('/')[2]}")
         root = imported(source, fineness=fineness, unit_m=None if unit is None else UNITS[unit])
         if changes:
-            pc.progress_next(" and ".join(["Repairing"] * repair + ["Decimating"] * (target is not None)))
+            pc.progress_next(" and ".join(["repairing"] * repair + ["decimating"] * (target is not None)).capitalize())
         if repair:
             repaired(root, fineness or _DEFAULT)
         elif fineness is not None or target is not None:
@@ -66,6 +67,6 @@ def main(pc: ProgramContext, params: dict[str, Any]) -> dict[str, str]:
         if axis is not None:
             stand(root, axis, extension)
         pc.progress_next(f"Exporting {output}")
-        io.exportScene(pc.get_output_dir(output), root)
+        io.exportScene(path, root)
     pc.progress_next("Conversion complete")
     return {"output": output}

@@ -43,6 +43,7 @@ def main(pc: ProgramContext, params: dict[str, Any]) -> dict[str, Any]:
     """Optimise the input into lod0, lod1, ... and say what became of it."""
     began = time.monotonic()
     wanted = _wanted(params)
+    report = Path(pc.get_output_dir("optimize.json"))
     pc.progress_set_total(4 + len(wanted["lods"]))
     with PiXYZSession(pc):
         source = pc.get_input_file()
@@ -63,7 +64,7 @@ def main(pc: ProgramContext, params: dict[str, Any]) -> dict[str, Any]:
         lods = _levels(pc, wanted)
     seconds = round(time.monotonic() - began, 3)
     result = {"before": before, "after": after, "lods": lods, "seconds": seconds}
-    Path(pc.get_output_dir("optimize.json")).write_text(json.dumps(result, indent=2), encoding="utf-8")
+    report.write_text(json.dumps(result, indent=2), encoding="utf-8")
     return result
 
 

@@ -17,12 +17,14 @@ from benchmarks import machine
 from benchmarks.goals import Result, compare
 from benchmarks.kernel import inputs
 from benchmarks.kernel.goals import ALONE, GOALS, WRITTEN
-from benchmarks.kernel.page import page
+from benchmarks.kernel.page import page, quality_table
+from benchmarks.kernel.quality import Quality, decimations, repairs
 from benchmarks.platform import ROOT
 from benchmarks.report import table
 
 PAGE = ROOT / "docs" / "kernel-figures.md"
-FIGURES = ("step", "write", "decimate", "thumbnails", "open")
+FIGURES = ("step", "write", "decimate", "thumbnails", "open", "quality")
+SAMPLE = ROOT / "samples" / "bracket_assembly.step"
 LARGE, MILLION, MEDIUM = 1_300_000, 1_000_000, 207_000
 _CHILD_S = 600.0
 
@@ -87,7 +89,7 @@ class Bench:
 def step(bench: Bench) -> list[Result]:
     """STEP to GLB, with exact surfaces and without, beside cascadio alone."""
     source, bare = bench.step(), "bare.glb"
-    exact = bench.pair("step", ("convert", source, "out.glb"), ("cascadio", source, bare))
+    exact = bench.pair("step", ("convert-step", source, "out.glb"), ("cascadio", source, bare))
     return exact + bench.pair("step-base", ("convert-base", source, "out.glb"), ("cascadio", source, bare))
 
 
@@ -112,7 +114,7 @@ def decimate(bench: Bench) -> list[Result]:
 def thumbnails(bench: Bench) -> list[Result]:
     """Four pictures of the STEP assembly, beside the time to import and tessellate it."""
     source = bench.step()
-    bench.run("convert", source, "assembly.glb")
+    bench.run("convert-step", source, "assembly.glb")
     results = []
     for renderer in ("embree", "vtk"):
         bench.say(f"thumbnails by {renderer} ...")
@@ -163,7 +165,7 @@ def main(figures: Sequence[str], blocks: int, small: bool, write: bool | None) -
     """Measure the 3D kernel beside the libraries that it stands on: all figures, or those named.
 
     \b
-    Figures: step write decimate thumbnails open
+    Figures: step write decimate thumbnails open quality
     """
     began = time.monotonic()
     results: dict[str, Result] = {}
@@ -175,14 +177,19 @@ def main(figures: Sequence[str], blocks: int, small: bool, write: bool | None) -
             say=lambda line: click.echo(line, err=True),
         )
         described = machine.describe(bench.folder)
-        for name in figures or FIGURES:
+        for name in [name for name in figures or FIGURES if name in MEASURES]:
             results |= {result.key: result for result in MEASURES[name](bench)}
+    shapes: list[Quality] = []
+    if "quality" in (figures or FIGURES):
+        click.echo("quality ...", err=True)
+        shapes = [*decimations(SAMPLE), *repairs(SAMPLE)]
     minutes = (time.monotonic() - began) / 60
     shown = tuple(goal for goal in GOALS if goal.key in results)
     click.echo(table(results, shown))
+    click.echo(f"\n{quality_table(shapes)}" if shapes else "")
     click.echo(f"\n{described}\n\n{minutes:.1f} minutes", err=True)
     if write or (write is None and not (figures or small)):
-        PAGE.write_text(page(results, described, bench.blocks, minutes), encoding="utf-8")
+        PAGE.write_text(page(results, shapes, described, bench.blocks, minutes), encoding="utf-8")
         click.echo(f"{PAGE} is written.", err=True)
 
 

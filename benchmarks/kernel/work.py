@@ -26,13 +26,35 @@ def convert(source: Path, target: Path) -> None:
     write_scene(read_scene(source), target)
 
 
+def convert_step(source: Path, target: Path) -> None:
+    """Ours: a STEP file as closely as cascadio follows it, 0.01 mm and half a radian."""
+    from pixyz_worker.kernel.algorithms import tessellation
+    from pixyz_worker.kernel.formats.reading import read_scene, write_scene
+    from pixyz_worker.kernel.options import Tessellation
+
+    scene = read_scene(source)
+    tessellation.tessellate([scene.root], Tessellation())
+    write_scene(scene, target)
+
+
+def convert_edited(source: Path, target: Path) -> None:
+    """Ours: a GLB taken apart and written with its arrays, not passed on as the bytes that it is."""
+    from pixyz_worker.kernel.formats.reading import read_scene, write_scene
+
+    scene = read_scene(source)
+    scene.changed()
+    write_scene(scene, target)
+
+
 def convert_base(source: Path, target: Path) -> None:
     """Ours: a STEP file read without the extra `cad`."""
     from pixyz_worker.kernel.formats.cad import step
     from pixyz_worker.kernel.formats.reading import write_scene
-    from pixyz_worker.kernel.options import ReadOptions
+    from pixyz_worker.kernel.options import ReadOptions, Tessellation
 
-    write_scene(step.read_with_cascadio(source, ReadOptions()), target)
+    options = ReadOptions(tessellation=Tessellation())
+
+    write_scene(step.read_with_cascadio(source, options, kind="step", name=source.name), target)
 
 
 def cascadio_alone(source: Path, target: Path) -> None:
@@ -103,6 +125,8 @@ def pictures(renderer: str) -> Task:
 
 TASKS: dict[str, Task] = {
     "convert": convert,
+    "convert-step": convert_step,
+    "convert-edited": convert_edited,
     "convert-base": convert_base,
     "cascadio": cascadio_alone,
     "trimesh": trimesh_alone,
@@ -112,31 +136,36 @@ TASKS: dict[str, Task] = {
     "embree": pictures("embree"),
     "vtk": pictures("vtk"),
 }
+_READER = "pixyz_worker.kernel.formats.gltf.reader"
 _WARM: dict[str, tuple[str, ...]] = {
     "cascadio": ("cascadio",),
     "trimesh": ("trimesh", "networkx", "lxml", "collada"),
-    "simplification": ("fast_simplification", "pixyz_worker.kernel.formats.gltf.reader"),
+    "simplification": ("fast_simplification", _READER),
+    "decimate": ("fast_simplification", _READER, "pixyz_worker.kernel.algorithms.decimation"),
+    "convert-base": ("cascadio", _READER),
+    "convert-step": ("pixyz_worker.kernel.formats.cad.readers", "pixyz_worker.kernel.formats.gltf.writer"),
+    "embree": ("embreex", "pixyz_worker.kernel.pictures.raycaster", _READER),
+    "vtk": ("pixyz_worker.kernel.pictures.vtk_renderer", _READER),
 }
-_OURS = (
-    "cascadio",
-    "trimesh",
-    "lxml",
-    "collada",
-    "lib3mf",
-    "fast_simplification",
-    "embreex",
-    "pyarrow",
-    "scipy.spatial",
-)
-"""What ours may need; a library that is not installed here is not needed either."""
+"""What a task needs, loaded before its time is taken."""
+_WRITERS: dict[str, tuple[str, ...]] = {
+    "3mf": ("lib3mf", "pixyz_worker.kernel.formats.threemf.writer"),
+    "dae": ("collada", "pixyz_worker.kernel.formats.collada.writer"),
+    "fbx": ("pixyz_worker.kernel.formats.fbx.writer",),
+    "usdc": ("pxr.Usd", "pixyz_worker.kernel.formats.usd.writer"),
+    "pxz": ("pyarrow", "pixyz_worker.kernel.formats.pxz.container"),
+    "gltf": ("pixyz_worker.kernel.formats.gltf.files",),
+}
+"""The same of a conversion, by the extension that is written; for the others it is their own module."""
 
 
 def main(name: str, source: str, target: str) -> None:
     """Run one task, and print {"seconds", "megabytes"}."""
-    for module in _WARM.get(name, (*_OURS, "pixyz_worker.kernel.formats.gltf.reader")):
+    kind = Path(target).suffix[1:]
+    writer = _WRITERS.get(kind, (f"pixyz_worker.kernel.formats.mesh.{kind}",))
+    reader = "cad.readers" if Path(source).suffix == ".step" else "gltf.reader"
+    for module in _WARM.get(name, (*writer, f"pixyz_worker.kernel.formats.{reader}")):
         _try_import(module)
-    if name in ("convert", "read") and Path(source).suffix == ".step":
-        _try_import("pixyz_worker.kernel.formats.cad.readers")
     began = time.perf_counter()
     told = TASKS[name](Path(source), Path(target))
     seconds = time.perf_counter() - began if told is None else told

@@ -20,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from importlib import metadata, util
+from importlib import metadata
+from importlib.machinery import PathFinder
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -224,11 +225,24 @@ def _gpu() -> Check:
 
 
 def _pixyz_sdk() -> Check:
-    spec = util.find_spec("pxz")
-    if spec is not None:
-        return Check(name="Pixyz SDK", verdict=Verdict.GOOD, found=f"present ({spec.origin})")
-    remedy = "Nothing to do: the open 3D kernel is used. For native CAD formats install the SDK and a licence."
-    return Check(name="Pixyz SDK", verdict=Verdict.NOTE, found="not installed", remedy=remedy)
+    """Say whether the workers of a platform that is started here use the SDK, by the same settings."""
+    from pixyz_ray.settings import load_settings
+    from pixyz_worker.exception import PixyzException
+
+    note = partial(Check, name="Pixyz SDK", verdict=Verdict.NOTE)
+    try:
+        settings = load_settings()
+    except PixyzException as error:
+        return note(found=f"unknown: {error.message}", remedy="Correct the setting.")
+    folders = [] if settings.pixyz_python_path is None else [str(settings.pixyz_python_path)]
+    spec = PathFinder.find_spec("pxz", [*folders, *sys.path])
+    if spec is None or spec.origin is None:  # a folder without code has no origin
+        remedy = "Nothing to do: the open 3D kernel is used. For native CAD formats install the SDK and a licence."
+        return note(found=f"not in {folders[0]}" if folders else "not installed", remedy=remedy)
+    if settings.disable_pixyz:
+        remedy = "Nothing to do: the open 3D kernel is used. Unset DISABLE_PIXYZ to use the SDK."
+        return note(found=f"present ({spec.origin}), switched off by DISABLE_PIXYZ", remedy=remedy)
+    return Check(name="Pixyz SDK", verdict=Verdict.GOOD, found=f"present ({spec.origin})")
 
 
 def _platform(url: str | None, token: str | None) -> Check:

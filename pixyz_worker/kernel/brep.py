@@ -10,6 +10,7 @@ import io
 import json
 import struct
 from collections.abc import Callable
+from pickle import PickleBuffer
 from typing import Any
 
 import numpy
@@ -93,8 +94,9 @@ class OccBrep:
             brep._bounds = numpy.array(told["bounds"], dtype=numpy.float64).reshape(2, 3)
         return brep
 
-    def __reduce__(self) -> tuple[Callable[[bytes], OccBrep], tuple[bytes]]:
-        return OccBrep.from_bytes, (self.to_bytes(),)
+    def __reduce_ex__(self, protocol: Any) -> tuple[Callable[..., OccBrep], tuple[Any]]:
+        data = self.to_bytes()
+        return _restored, (PickleBuffer(data) if int(protocol) >= 5 else data,)
 
     def _looks(self) -> bytes:
         materials = [
@@ -102,6 +104,11 @@ class OccBrep:
         ]
         bounds = None if self._bounds is None else self._bounds.ravel().tolist()
         return json.dumps({"materials": materials, "bounds": bounds}).encode()
+
+
+def _restored(data: bytes | memoryview) -> OccBrep:
+    # A function of the module: cloudpickle, which Ray uses, sends a class method with all that its module holds.
+    return OccBrep.from_bytes(data)
 
 
 def _material(told: dict[str, Any]) -> Material:

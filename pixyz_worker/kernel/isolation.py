@@ -31,7 +31,10 @@ _CHILD = "pixyz_worker.kernel.isolated_reading"
 _ANSWER_BYTES, _WORDS_BYTES = 1 << 20, 1 << 16
 """What is kept of the child's answer, from its beginning, and of what libraries print, from its end."""
 _LOOK_S = 0.02
-_KINDS = ("InvalidFile", "FormatError", "UnsupportedFormat", "PixyzFileNotFound", "PixyzSecurityViolation")
+_KINDS = (
+    *("InvalidFile", "FormatError", "UnsupportedFormat", "UnsafeFile"),
+    *("PixyzFileNotFound", "PixyzSecurityViolation"),
+)
 """Errors of a reader that reach the caller as what they are."""
 _MEMORY_WORDS = (b"bad_alloc", b"MemoryError", b"out of memory", b"Standard_OutOfMemory")
 

@@ -112,6 +112,11 @@ class Material:
         red, green, blue = (_level(to_srgb(min(max(part, 0.0), 1.0))) for part in self.base_colour[:3])
         return (red, green, blue, _level(self.base_colour[3]))
 
+    @property
+    def hex(self) -> str:
+        """Its base colour as people write it, such as '#7D8A96': the name of materials that have none."""
+        return "#{:02X}{:02X}{:02X}".format(*self.srgb)
+
 
 def from_srgb(red: float, green: float, blue: float, opacity: float = 1.0) -> Colour:
     """A linear colour of sRGB values from 0 to 1."""

@@ -26,7 +26,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def _convert(rest: RestClient, name: str, content: bytes) -> dict[str, Any]:
-    return rest.run(process="convert_file", file=(name, content), params={"extension": "glb"}, deadline_s=120)
+    return rest.run(process="convert_file", file=(name, content), params={"extension": "glb", "quality": "low"}, deadline_s=120)
 
 
 def test_given_bad_files_when_they_are_converted_then_each_job_fails_with_a_sentence_and_workers_live_on(

@@ -35,6 +35,29 @@ def main(pc, params):
 """
 
 
+HANDS_ON = """
+import os
+from pixyz_worker.script import *
+from pxz import io, scene
+
+@pixyz_schedule(wait=True)
+def main(pc, params):
+    return chain(
+        pixyz_execute.s({}, pc.clone(entrypoint="load", raw=True)).set(queue="cpu"),
+        pixyz_execute.s(pc=pc.clone(entrypoint="count", raw=True)).set(queue="gpu"),
+    ).apply_async()
+
+@pixyz_schedule(isolation="fresh")
+def load(pc, params):
+    return [os.getpid(), io.importScene(pc.get_input_file())]
+
+@pixyz_schedule(isolation="fresh")
+def count(pc, params):
+    pid, root = params
+    return [pid, os.getpid(), len(scene.getPartOccurrences(root)), scene.getBRepInfos(root)["faceCount"]]
+"""
+
+
 @pytest.fixture(scope="module")
 def jobs(rest: RestClient) -> dict[str, dict[str, Any]]:
     """The details of one job of each process on the sample; they are sent at once."""
@@ -101,6 +124,15 @@ def test_given_a_step_when_optimised_then_the_second_level_is_lighter(rest: Rest
     assert outputs(rest, job) == {"lod0.glb", "lod1.glb", "optimize.json"}
     first, second = job["result"]["lods"]
     assert 0 < second["triangles"] <= first["triangles"] / 2 + 1
+
+
+def test_given_a_scene_with_exact_surfaces_when_it_is_handed_on_then_another_worker_has_them(rest: RestClient) -> None:
+    """A chain of two tasks, each in a process of its own; no file lies between them."""
+    pytest.importorskip("OCP")
+    job = rest.run(HANDS_ON, file=(STEP.name, STEP.read_bytes()), deadline_s=120)
+    assert job["status"] == "SUCCESS", job["error"]
+    first, second, parts, faces = job["result"]
+    assert first != second and (parts, faces) == (22, 77)
 
 
 def test_given_a_job_that_leaves_a_scene_when_the_next_runs_then_it_finds_none(rest: RestClient) -> None:

@@ -66,7 +66,8 @@ def collapse(
     low, high = (numpy.array([float(end(points[:, axis])) for axis in range(3)]) for end in (numpy.min, numpy.max))
     centre, size = (low + high) / 2, max(float(numpy.linalg.norm(high - low)), 1e-30)
     scaled = (points - centre) / size
-    corners = numpy.ascontiguousarray(triangles, numpy.uint32).view(numpy.int32)
+    # The library takes no array that nobody may write into, such as one of a mapped file.
+    corners = numpy.require(triangles, numpy.uint32, ["C", "W"]).view(numpy.int32)
     fins = 0 if walls is None else len(walls)
     framed, with_fins = _with_fins(scaled, corners, walls) if walls is not None and fins else (scaled, corners)
     left, faces, pairs = _simplified(framed, with_fins, target)

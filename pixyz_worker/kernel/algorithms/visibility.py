@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
+
+from pixyz_worker.kernel.embree import EmbreeScene, TriangleMesh
 
 Floats = NDArray[numpy.float64]
 Integers = NDArray[numpy.int64]

@@ -41,7 +41,7 @@ def read_scene(source: Path, options: ReadOptions | None = None) -> Scene:
 
 def write_scene(scene: Scene, target: Path) -> None:
     """Write a scene in the format of a path's extension; it appears under its name when it is whole."""
-    entry = find(target)
+    entry = find(target, to="written")
     write = entry.load_writer()
     if not target.parent.is_dir():
         raise PixyzFileNotFound(f"There is no folder {target.parent} to write {target.name} into.")

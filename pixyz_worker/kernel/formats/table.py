@@ -345,8 +345,11 @@ def writable_extensions() -> frozenset[str]:
     return frozenset(extension for extension, entry in _BY_EXTENSION.items() if entry.writer)
 
 
-def find(path: str | PathLike[str]) -> Format:
-    """The format of a path or of an extension: 'part.GLB', '.glb', 'glb'."""
+def find(path: str | PathLike[str], *, to: Literal["read", "written"] = "read") -> Format:
+    """The format of a path or of an extension: 'part.GLB', '.glb', 'glb'.
+
+    Raises UnsupportedFormat for any other one; `to` is what was going to be done, and decides what is offered instead.
+    """
     text = fspath(path)
     name = Path(text).name
     bare = isinstance(path, str) and name == text and "." not in text.lstrip(".")
@@ -354,14 +357,11 @@ def find(path: str | PathLike[str]) -> Format:
     if entry := _BY_EXTENSION.get(extension):
         return entry
     if not extension:
-        raise UnsupportedFormat(f"{name or 'The path'} has no extension that says its format. {_offer('read')}")
+        raise UnsupportedFormat(f"{name or 'The path'} has no extension that says its format. {_offer(to)}")
+    file = "" if bare else f"{name}: "
     if owner := SDK_ONLY.get(extension):
-        raise UnsupportedFormat(
-            f"{name}: .{extension} ({owner}) needs the Pixyz SDK, not installed here. {_offer('read')}"
-        )
-    raise UnsupportedFormat(
-        f"{name}: .{extension} is not a format that is known here. {_offer('read')} {_offer('written')}"
-    )
+        raise UnsupportedFormat(f"{file}.{extension} ({owner}) needs the Pixyz SDK, not installed here. {_offer(to)}")
+    raise UnsupportedFormat(f"{file}.{extension} is not a format that is known here. {_offer(to)}")
 
 
 def _offer(verb: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from pixyz_worker.kernel.pictures.camera import Camera
 
 Levels = tuple[int, int, int, int]
+_COVERED = 0.3
+"""Share of a picture that points may cover, if they do not lie behind one another."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,13 +29,15 @@ class Look:
     samples: int = 2
     """Samples along each side of a pixel: 1 (rough) to 4 (slow)."""
     point_size: float | None = None
-    """Diameter of a point in pixels; None for one that suits the size of the picture."""
+    """Diameter of a point in pixels; None for one that suits the picture and the number of points."""
     crevices: bool = True
     """Whether the ray caster darkens what little light reaches."""
 
-    def diameter(self, camera: Camera) -> float:
-        """The diameter of a point in pixels."""
-        return self.point_size or max(1.5, min(camera.width, camera.height) / 160)
+    def diameter(self, camera: Camera, count: int) -> float:
+        """The diameter of each of some points in pixels: without a wish the larger, the fewer there are."""
+        side = min(camera.width, camera.height)
+        lowest, highest = max(1.5, side / 160), max(1.5, side / 40)
+        return self.point_size or min(max(side * math.sqrt(_COVERED / max(count, 1)), lowest), highest)
 
 
 class Renderer(Protocol):

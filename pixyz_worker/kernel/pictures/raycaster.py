@@ -51,7 +51,8 @@ class RayCaster:
         crevices = Crevices(self._solid, self._surfaces, coarse) if look.crevices else None
         splats = None
         if len(self._stage.points):
-            splats = Splats(self._stage.points, self._stage.point_colours, fine, look.diameter(camera) * look.samples)
+            size = look.diameter(camera, len(self._stage.points)) * look.samples
+            splats = Splats(self._stage.points, self._stage.point_colours, fine, size)
         picture = numpy.empty((camera.height * camera.width, 4), numpy.float32)
         seen = crevices.seen if crevices is not None and self._solid is self._rays else []
         for pixels in _batches(numpy.arange(len(picture)), BATCH):

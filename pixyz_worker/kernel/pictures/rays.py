@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
-from embreex import rtcore_scene
-from embreex.mesh_construction import TriangleMesh
 from numpy.typing import NDArray
+
+from pixyz_worker.kernel.embree import EmbreeScene, TriangleMesh
 
 Floats = NDArray[numpy.float32]
 
@@ -61,7 +61,7 @@ class Rays:
             self._numbers = numpy.flatnonzero(chosen).astype(numpy.int32)
             triangles = triangles[chosen]
         if len(triangles):
-            self._scene = rtcore_scene.EmbreeScene()
+            self._scene = EmbreeScene()
             TriangleMesh(self._scene, positions, triangles.astype(numpy.int32, copy=False))
 
     def first(self, origins: Floats, directions: Floats, eye: Floats, forward: Floats) -> Hits:

@@ -14,7 +14,7 @@ import numpy
 from numpy.typing import NDArray
 
 from pixyz_worker.kernel.axes import turn
-from pixyz_worker.kernel.material import GREY, Material, to_srgb
+from pixyz_worker.kernel.material import GREY, Material
 from pixyz_worker.kernel.mesh import Mesh, moved
 from pixyz_worker.kernel.scene import Occurrence
 
@@ -22,7 +22,8 @@ PLAIN = Material(name="plain", base_colour=GREY, roughness=0.7)
 """What a mesh without a material is drawn with."""
 WHITE = Material(name="white", roughness=0.7)
 """What a mesh with colours of its own but without a material is drawn with."""
-_GREY_LEVELS = (*(round(to_srgb(part) * 255) for part in GREY[:3]), 255)
+_POINT_LEVELS = (110, 116, 124, 255)
+"""What points without a colour are drawn with: they have no shades, and are to be seen on white and on black."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,7 +181,7 @@ def _point_colours(mesh: Mesh) -> NDArray[numpy.uint8]:
     if mesh.colours is not None:
         return mesh.colours
     material = mesh.materials[0]
-    levels = _GREY_LEVELS if material is None else material.srgb
+    levels = _POINT_LEVELS if material is None else material.srgb
     return numpy.tile(numpy.array(levels, numpy.uint8), (len(mesh.positions), 1))
 
 

@@ -67,7 +67,11 @@ class VtkRenderer:
         """
         inside = camera.moved(self._stage.scale, self._stage.shift)
         result = Path(self._folder.name) / "picture.npy"
-        wanted = {"camera": asdict(inside), "look": asdict(look), "point_size": look.diameter(camera)}
+        wanted = {
+            "camera": asdict(inside),
+            "look": asdict(look),
+            "point_size": look.diameter(camera, len(self._stage.points)),
+        }
         try:
             self._ask({**wanted, "result": str(result)})
             mean = numpy.load(result)

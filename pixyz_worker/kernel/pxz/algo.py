@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from numbers import Real
 from typing import Any, Literal
 
 from pixyz_worker.exception import PixyzException
@@ -192,8 +193,11 @@ def tessellation_of(maxSag: float, sagRatio: float, maxAngle: float, maxLength: 
 
     Raises PixyzException when none of them is used.
     """
-    used = [value for value in (maxSag, sagRatio, maxAngle, maxLength) if value is not None and value > 0]
-    if not used:
+    given = {"maxSag": maxSag, "sagRatio": sagRatio, "maxAngle": maxAngle, "maxLength": maxLength}
+    for name, value in given.items():
+        if value is not None and not _is_number(value):
+            raise PixyzException(f"{name} must be a number, or -1 where it is not used, not {value!r}.")
+    if not any(value is not None and value > 0 for value in given.values()):
         raise PixyzException("A tessellation needs a sag, a length or an angle above 0.")
     return Tessellation(
         sag_m=metres_if_used(maxSag),
@@ -240,8 +244,13 @@ def _angle(degrees: float, otherwise: float = _ANY_ANGLE_DEG) -> float:
     return float(degrees) if degrees is not None and degrees > 0 else otherwise
 
 
+def _is_number(value: Any) -> bool:
+    """Whether it is a number, numpy's too."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if not _is_number(value) or not 0 <= value < float("inf"):
         raise PixyzException(f"{name} must be a length in millimetres, 0 or more, not {value!r}.")
     return float(value)
 
@@ -250,7 +259,7 @@ def _target(strategy: Any) -> tuple[str, float]:
     """The kind and the number of a target; PixyzException says how one looks."""
     if isinstance(strategy, list | tuple) and len(strategy) == 2:
         kind, value = strategy
-        number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = _is_number(value)
         if kind == "triangleCount" and number and 0 < value < float("inf"):
             return kind, value
         if kind == "ratio" and number and 0 < value <= 100:

@@ -159,11 +159,15 @@ def getAABB(occurrences: Any = None) -> AABB:
 def getBRepInfos(root: Any = None) -> dict[str, Any]:
     """Figures of the exact surfaces: counts of the different parts, and `total...` with every instance.
 
-    area2Dsum is in square millimetres. All are 0 where there are no exact surfaces.
+    area2Dsum is in square millimetres. All are 0 where there are no exact surfaces; a line says so where the file
+    has some, and the extra `cad` is not installed.
     """
     from pixyz_worker.kernel.algorithms import brep_measures
 
-    infos = brep_measures.brep_infos(selection.occurrences(root))
+    tops = selection.occurrences(root)
+    if any(owner is not None and owner.remesh is not None for owner in (top.owner() for top in tops)):
+        print("Exact surfaces are not counted: they need the extra 'cad'. pip install 'pixyz-ray[cad]'")
+    infos = brep_measures.brep_infos(tops)
     return {
         "partCount": infos.part_count,
         "totalPartCount": infos.total_part_count,

@@ -45,7 +45,22 @@ def test_a_library_that_does_not_import_is_named() -> None:
     check = checks._library("no_such_module", "no-such", "reads nothing")
     assert check.verdict is Verdict.NOTE
     assert "No module named" in check.found
-    assert check.remedy == "pip install no-such (reads nothing)"
+    assert check.remedy == "pip install 'no-such' (reads nothing)"
+
+
+def test_the_sdk_is_told_as_the_workers_see_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given an SDK in PIXYZ_PYTHON_PATH, on or off, or none, when the doctor looks, then it says which kernel works."""
+    monkeypatch.setenv("PIXYZ_PYTHON_PATH", str(tmp_path))
+    assert (checks._pixyz_sdk().verdict, checks._pixyz_sdk().found) == (Verdict.NOTE, f"not in {tmp_path}")
+    (tmp_path / "pxz.py").touch()
+    assert (checks._pixyz_sdk().verdict, checks._pixyz_sdk().found) == (Verdict.GOOD, f"present ({tmp_path}/pxz.py)")
+    monkeypatch.setenv("DISABLE_PIXYZ", "1")
+    check = checks._pixyz_sdk()
+    assert (check.verdict, check.found) == (
+        Verdict.NOTE,
+        f"present ({tmp_path}/pxz.py), switched off by DISABLE_PIXYZ",
+    )
+    assert "open 3D kernel" in check.remedy
 
 
 def test_an_open_home_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,9 +158,9 @@ def test_given_ten_thousand_members_when_written_then_the_group_is_one_box(
 ) -> None:
     """The counts stand for them; of those that fail ten are shown; it takes well under a second."""
     graph = group_of(10_000, failing=30)
-    begin = time.perf_counter()
+    begin = time.process_time()
     text = writer(graph)
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
     plain = re.sub(r"#(\d+);", lambda match: chr(int(match[1])), text)
     assert "10,000 tasks: 9,970 SUCCESS, 30 FAILURE" in plain
     assert "t3" in text

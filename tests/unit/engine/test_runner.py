@@ -18,6 +18,7 @@ import pytest
 from pixyz_ray.outcome import Outcome
 from pixyz_ray.runner import RunSpec, run
 from pixyz_ray.storage import JobFolder
+from pixyz_worker.kernel import session
 
 
 class Job:
@@ -139,6 +140,25 @@ def test_given_two_jobs_when_run_one_after_the_other_then_the_second_finds_a_cle
     (second.folder.script / "beside.py").write_text("X = 2\n")
     assert second.run().result == [2, None, str(second.folder.path)]
     assert (Path.cwd(), sys.argv, sys.path) == (here, arguments, path)
+
+
+SCENES = """
+from pixyz_worker.kernel import session
+from pixyz_worker.kernel.scene import Occurrence, Scene
+
+def main(pc, params):
+    found = len(session.scenes())
+    session.add(Scene(name="a", root=Occurrence()))
+    return [found, len(session.scenes())]
+"""
+
+
+def test_given_calls_in_one_part_when_run_then_none_sees_what_another_has_imported(tmp_path: Path) -> None:
+    """Nor does the next job, or the worker itself."""
+    call = {"entrypoint": "main", "params": {}, "config": {"raw": True}}
+    assert Job(tmp_path, SCENES, calls=[call] * 3).run().result == [[0, 1]] * 3
+    assert Job(tmp_path, SCENES).run().result == [0, 1]
+    assert session.scenes() == ()
 
 
 def test_given_a_child_process_when_it_prints_then_it_is_in_the_log(tmp_path: Path) -> None:

@@ -144,15 +144,16 @@ def chunk(number: int, content: bytes) -> bytes:
     return struct.pack("<HI", number, len(content) + 6) + content
 
 
-def studio(texture: str = "") -> bytes:
-    """A 3DS file: a red quad of two triangles."""
+def studio(texture: str = "", *, smooth: bool = False) -> bytes:
+    """A 3DS file: a red quad of two triangles, of one smoothing group or of none."""
     name = chunk(0xA000, b"rot\0")
     diffuse = chunk(0xA020, chunk(0x0011, bytes((200, 30, 40))))
     picture = chunk(0xA200, chunk(0xA300, texture.encode() + b"\0")) if texture else b""
     vertices = chunk(0x4110, struct.pack("<H12f", 4, *(value for corner in CORNERS for value in corner)))
     uvs = chunk(0x4140, struct.pack("<H8f", 4, 0, 0, 1, 0, 1, 1, 0, 1))
     group = chunk(0x4130, b"rot\0" + struct.pack("<3H", 2, 0, 1))
-    faces = chunk(0x4120, struct.pack("<H8H", 2, 0, 1, 2, 7, 0, 2, 3, 7) + group)
+    smoothing = chunk(0x4150, struct.pack("<2I", 1, 1)) if smooth else b""
+    faces = chunk(0x4120, struct.pack("<H8H", 2, 0, 1, 2, 7, 0, 2, 3, 7) + group + smoothing)
     shape = chunk(0x4000, b"Platte\0" + chunk(0x4100, vertices + uvs + faces))
     return chunk(
         0x4D4D, chunk(0x0002, struct.pack("<I", 3)) + chunk(0x3D3D, chunk(0xAFFF, name + diffuse + picture) + shape)
@@ -237,6 +238,14 @@ class TestStudio:
         assert mesh.bounds.tolist() == [[0, 0, 0], [2, 3, 0]]
         assert mesh.materials[0].name == "rot"
         assert mesh.materials[0].base_colour_texture is not None
+
+    @pytest.mark.parametrize("smooth", [False, True])
+    def test_smoothing(self, tmp_path: Path, smooth: bool) -> None:
+        """Given a 3DS file with smoothing groups or none, when it is read, then it is smooth, or all is flat."""
+        file = tmp_path / "t.3ds"
+        file.write_bytes(studio(smooth=smooth))
+        mesh = assimp.parse_3ds(file, OPTIONS).parts()[0].mesh
+        assert mesh is not None and (mesh.normals is not None) == smooth
 
     def test_colours_and_unit(self, tmp_path: Path) -> None:
         """Given a 3DS file without a texture, when it is read in millimetres, then colour and size are right."""

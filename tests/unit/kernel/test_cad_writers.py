@@ -18,7 +18,7 @@ from pixyz_worker.kernel.formats.reading import read_scene, write_scene
 from pixyz_worker.kernel.mesh import Mesh, make_mesh
 from pixyz_worker.kernel.options import ReadOptions
 from pixyz_worker.kernel.scene import Occurrence, Part, Scene
-from tests.unit.kernel import cad_shapes
+from tests.unit.kernel import cad_shapes, samples
 
 Need = Callable[[str], None]
 pytestmark = pytest.mark.usefixtures("cad")
@@ -204,6 +204,28 @@ def test_an_occurrence_with_a_part_and_children(tmp_path: Path) -> None:
     again = read_scene(tmp_path / "s.step")
     assert again.triangle_count == 8
     assert corners_of(again) == corners_of(scene)
+
+
+def test_a_root_that_has_a_place_is_no_level_more(tmp_path: Path) -> None:
+    """Given a scene that stands on y, when written as STEP, which stands on z, then its root is there once."""
+    part = Part(name="part", mesh=tetrahedron())
+    root = Occurrence(name="top", children=[Occurrence(name="one", part=part, matrix=at(1, 2, 3))])
+    write_scene(Scene(name="top", root=root, up="y"), tmp_path / "top.step")
+    again = read_scene(tmp_path / "top.step")
+    assert tree_of(again) == [("top", None), ("one", "part")]
+    numpy.testing.assert_allclose(again.instances()[0].world(), turn("y", "z") @ at(1, 2, 3), atol=1e-9)
+
+
+@pytest.mark.parametrize("ending", ["step", "brep"])
+def test_boxes_stay_sharp(tmp_path: Path, ending: str) -> None:
+    """Given a box of triangles without normals, when written and read, then no corner is rounded."""
+    part = Part(name="box", mesh=samples.box())
+    assert part.mesh is not None and part.mesh.normals is None
+    write_scene(Scene(name="box", root=Occurrence(name="box", part=part), up="z"), tmp_path / f"box.{ending}")
+    (read,) = read_scene(tmp_path / f"box.{ending}").parts()
+    assert read.mesh is not None and len(read.mesh.triangles) == 12
+    if read.mesh.normals is not None:
+        assert numpy.abs(read.mesh.normals).max(axis=1).min() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("levels", "ending"), [(300, "step"), (5000, "brep")])

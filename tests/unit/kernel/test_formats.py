@@ -32,9 +32,19 @@ def test_formats_of_the_sdk_say_so(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["part.docx", "notes.txt", "archive.foo"])
 def test_unknown_formats_list_what_is_known(path: str) -> None:
-    """Given an unknown extension, when it is looked up, then the sentence lists what is read and written."""
-    with pytest.raises(InvalidFile, match=r"not a format that is known here.*can be read: .*can be written: "):
+    """Given an unknown extension, when it is looked up, then the sentence lists what is read, or written."""
+    with pytest.raises(
+        InvalidFile, match=rf"^{path}: .*not a format that is known here\. What can be read: [a-z0-9, ]+\.$"
+    ):
         find(path)
+    with pytest.raises(InvalidFile, match=r"not a format that is known here\. What can be written: [a-z0-9, ]+\.$"):
+        find(path, to="written")
+
+
+def test_an_extension_alone_is_not_said_twice() -> None:
+    """Given an extension of the SDK's, when it is to be written, then the sentence begins with it and offers others."""
+    with pytest.raises(InvalidFile, match=r"^\.catpart \(CATIA\) needs the Pixyz SDK.*What can be written: .*glb"):
+        find(".catpart", to="written")
 
 
 @pytest.mark.parametrize("path", ["", "/a/README", "folder/", Path("part")])

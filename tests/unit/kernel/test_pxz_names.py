@@ -13,8 +13,10 @@ import pytest
 
 from pixyz_worker.exception import PixyzException
 from pixyz_worker.kernel import session, shim
+from pixyz_worker.kernel.formats.cad import step
 from pixyz_worker.kernel.material import Image, Material, Texture
 from pixyz_worker.kernel.mesh import Mesh, make_mesh
+from pixyz_worker.kernel.options import ReadOptions
 from pixyz_worker.kernel.scene import Animation, AnnotationGroup, Occurrence, Part, Scene
 from tests.unit.kernel import samples
 
@@ -442,6 +444,35 @@ def test_the_bracket_is_measured(pxz: Any, bracket: Any) -> None:
     assert (infos["boundaryCount"], infos["boundaryEdgeCount"], infos["openShellCount"]) == (0, 0, 0)
     assert infos["faceCount"] > 10 and infos["area2Dsum"] > 1000
     assert pxz.scene.getPolygonCount([bracket]) == 0
+
+
+def test_the_bracket_has_its_materials_before_and_after_tessellation(pxz: Any, bracket: Any) -> None:
+    """Given exact surfaces with colours, when materials are asked for, then they are there without triangles too."""
+    before = pxz.material.getAllMaterials()
+    assert {pxz.material.getMaterialName(material) for material in before} >= {"#7D8A96", "#E07B1A"}
+    assert pxz.material.getMaterialsFromOccurrence(bracket) == before
+    pxz.algo.tessellate([bracket], 1.0, -1, -1)
+    assert pxz.material.getAllMaterials() == before
+
+
+def test_figures_that_need_an_extra_say_so(pxz: Any, sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Given the sample as triangles alone, when surfaces are counted, then zeros come with a line; a mesh has none."""
+    session.add(step.read_with_cascadio(sample, ReadOptions(), kind="step", name="bracket"))
+    assert pxz.scene.getBRepInfos()["faceCount"] == 0
+    assert "pip install 'pixyz-ray[cad]'" in capsys.readouterr().out
+    pxz.core.resetSession()
+    session.add(scene_of(cube()))
+    assert pxz.scene.getBRepInfos()["faceCount"] == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("wrong", ["fine", True, [1]])
+def test_a_wrong_tessellation_is_a_sentence(pxz: Any, wrong: Any) -> None:
+    """Given no number, when tessellating, then the sentence names the argument, also in an empty session."""
+    with pytest.raises(PixyzException, match="maxSag must be a number, or -1"):
+        pxz.algo.tessellate([], wrong)
+    with pytest.raises(PixyzException, match="maxAngle must be a number, or -1"):
+        pxz.algo.tessellate([], numpy.float32(0.1), -1, wrong)
 
 
 def test_the_bracket_is_tessellated_as_closely_as_asked(pxz: Any, bracket: Any) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 import numpy
 import pytest
 
+from pixyz_worker.exception import InvalidBackendParameter
 from pixyz_worker.kernel.material import Image, Material, Texture, from_srgb
 from pixyz_worker.kernel.mesh import make_mesh
+from pixyz_worker.kernel.pictures.camera import Camera
 from pixyz_worker.kernel.pictures.look import Look
 from pixyz_worker.kernel.pictures.textures import decode
 from pixyz_worker.kernel.scene import Occurrence
@@ -166,6 +171,24 @@ def test_points_are_discs_that_hide_and_are_hidden():
     assert not (picture[..., 1] > 150).any()
 
 
+def test_few_points_are_larger_than_many():
+    """Given points without a wish for their size, when there are fewer, then they are larger, within bounds."""
+    camera = Camera(position=(0, 0, 1), direction=(0, 0, -1), up=(0, 1, 0), width=512, height=640)
+    sizes = [Look().diameter(camera, count) for count in (0, 4, 3000, 30_000, 10**7)]
+    assert sizes[:2] == [12.8, 12.8] and sizes[3:] == [3.2, 3.2]
+    assert sizes[2] == pytest.approx(5.12, abs=0.01)
+    assert Look(point_size=9).diameter(camera, 4) == 9
+
+
+def test_points_without_a_colour_are_seen_on_white_and_on_black():
+    """Given points alone, when drawn, then they are neither light nor dark."""
+    points = make_mesh([[-1, 0, 0], [1, 0, 0], [0, 1, 0]])
+    picture = draw(scene(shown(points)), "embree", look=Look(point_size=9))
+    there = picture[..., 3] == 255
+    assert there.sum() > 20
+    assert ((picture[there][:, :3] > 80) & (picture[there][:, :3] < 160)).all()
+
+
 def test_what_is_hidden_is_not_drawn():
     """Given a hidden branch, when drawn, then nothing of it is seen, and it does not count for the camera."""
     far = Occurrence(visible=False, children=[shown(box(paint(BLUE)), (50, 0, 0))])
@@ -212,3 +235,13 @@ def test_light_from_within():
     """Given a black surface that shines green, when drawn, then it is green."""
     material = Material(base_colour=(0, 0, 0, 1), emission=from_srgb(*(part / 255 for part in GREEN))[:3])
     assert close(draw(scene(shown(square(material))), "embree")[CENTRE], GREEN)
+
+
+def test_given_no_embree_when_rays_are_wanted_then_a_sentence_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Given a machine without a build of Embree, when it is asked for, then the sentence names the extra `render`."""
+    monkeypatch.setitem(sys.modules, "embreex.rtcore_scene", None)
+    monkeypatch.delitem(sys.modules, "pixyz_worker.kernel.embree", raising=False)
+    with pytest.raises(InvalidBackendParameter, match=r"pip install 'pixyz-ray\[render\]'"):
+        importlib.import_module("pixyz_worker.kernel.embree")

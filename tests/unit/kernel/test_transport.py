@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 
+from pixyz_worker.kernel.algorithms.brep_measures import brep_infos
+from pixyz_worker.kernel.formats.reading import read_scene
 from pixyz_worker.kernel.scene import Animation, Channel, Occurrence, Part, Scene
 from tests.unit.kernel.scene_samples import ball, full_scene, same
 
@@ -96,3 +100,15 @@ def test_a_channel_whose_target_is_gone_is_left_out() -> None:
     scene = Scene(name="x", root=root, animations=[Animation(name="a", channels=channels)])
     (channel,) = sent(scene)[0].animations[0].channels
     assert channel.target.name == "moves"
+
+
+def test_exact_surfaces_travel_as_ray_sends_them(need_extra: Callable[[str], None], sample: Path) -> None:
+    """Given a STEP file as it was read, when it is sent by cloudpickle, then its surfaces arrive, beside the pickle."""
+    need_extra("cad")
+    cloudpickle = pytest.importorskip("ray.cloudpickle")
+    scene = read_scene(sample)
+    buffers: list[pickle.PickleBuffer] = []
+    text = cloudpickle.dumps(scene, protocol=5, buffer_callback=buffers.append)
+    arrived = pickle.loads(text, buffers=[bytes(buffer.raw()) for buffer in buffers])  # noqa: S301
+    assert len(text) < sum(buffer.raw().nbytes for buffer in buffers)
+    assert brep_infos([arrived.root]) == brep_infos([scene.root])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import re
 import subprocess
@@ -14,11 +15,12 @@ import pytest
 
 import pixyz_worker
 from pixyz_worker import io
-from pixyz_worker.exception import PixyzException
+from pixyz_worker.exception import PixyzException, PixyzSharedDirectoryNotFound
 from pixyz_worker.kernel import session
 from pixyz_worker.kernel.formats import is_here
 from pixyz_worker.loader import inspect_source
 from pixyz_worker.local import LocalPixyzTask
+from pixyz_worker.pc import ProgramContext
 from tests.unit.kernel import samples
 
 ROOT = Path(pixyz_worker.__file__).parents[1]
@@ -97,7 +99,7 @@ def test_given_sleep_when_run_then_it_takes_its_steps(tmp_path: Path, capsys: py
         ("convert_file", {"filename": ""}, "plain name"),
         ("convert_file", {"filename": 5}, "plain name"),
         ("convert_file", {"filename": "a\\b"}, "plain name"),
-        ("convert_file", {"extension": "catpart"}, "needs the Pixyz SDK"),
+        ("convert_file", {"extension": "catpart"}, r"^\.catpart \(CATIA\) needs the Pixyz SDK.*can be written"),
         ("convert_file", {"quality": "best"}, "quality must be one of very_high, high, medium, low, or 0 to 3"),
         ("convert_file", {"quality": 4}, "quality must be one of"),
         ("convert_file", {"sag": 0}, "sag must be a number above 0"),
@@ -126,6 +128,16 @@ def test_given_wrong_params_when_run_then_the_error_says_what_is_wanted(
     with pytest.raises(PixyzException, match=sentence):
         run(name, tmp_path / "out", params)
     assert not [*(tmp_path / "out").iterdir()]
+
+
+@pytest.mark.parametrize("name", ["convert_file", "optimize"])
+def test_given_no_output_folder_when_run_then_the_input_is_not_even_read(tmp_path: Path, name: str) -> None:
+    """A compute_only job of a process that writes files ends before anything is done."""
+    damaged = tmp_path / "damaged.glb"
+    damaged.write_bytes(b"glTF")
+    pc = ProgramContext.from_local(PROCESSES / f"{name}.py", damaged).update(compute_only=True)
+    with pytest.raises(PixyzSharedDirectoryNotFound, match="compute_only"):
+        importlib.import_module(f"processes.{name}").main(pc, {})
 
 
 def test_given_api_test_when_run_then_it_says_what_it_saw(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from pixyz_worker.backend import current_backend, use_backend
 from pixyz_worker.exception import InvalidScript, PixyzException, PixyzExitFault, PixyzTimeout
+from pixyz_worker.kernel import session
 from pixyz_worker.local import LocalBackend, LocalPixyzTask
 from pixyz_worker.outcome import TaskOutcome
 from pixyz_worker.pc import ProgramContext
@@ -285,3 +286,39 @@ def test_given_a_group_of_unfinished_tasks_when_asked_then_it_is_pending() -> No
     assert (group.state, group.ready(), group.completed_count(), len(group)) == ("PENDING", False, 1, 2)
     assert group.result is None
     group.revoke()
+
+
+SCENES = """
+    from contextvars import ContextVar
+    from pixyz_worker.backend import current_backend
+    from pixyz_worker.kernel import session
+    from pixyz_worker.kernel.pxz import core, current
+    from pixyz_worker.kernel.scene import Occurrence, Scene
+
+    WORD = ContextVar("word", default="none")
+    token = WORD.set("loaded")
+
+    def look(pc, params):
+        found = [len(session.scenes()), core.getModuleProperty("Material", "ExportTextureFormat"), WORD.get()]
+        WORD.reset(token)
+        session.add(Scene(name="a", root=Occurrence()))
+        core.setModuleProperty("Material", "ExportTextureFormat", "KTX2")
+        return (params or []) + [found]
+
+    def several(pc, params):
+        look(pc, None)
+        again = pc.clone(entrypoint="look", raw=True)
+        handle = (pixyz_execute.si(None, again) | pixyz_execute.s(again)).delay()
+        return handle.get() + [len(session.scenes()), id(current_backend())]
+"""
+
+
+def test_given_tasks_in_this_process_when_they_import_then_each_has_a_session_of_its_own(
+    write_script: Callable[..., Path],
+) -> None:
+    """Neither the next of a chain nor the task that started them sees it; its own context a script has whole."""
+    pc = ProgramContext.from_local(write_script(SCENES)).update(entrypoint="several", raw=True)
+    empty = [0, "", "loaded"]
+    with use_backend(LocalBackend()) as backend:
+        assert pixyz_execute(None, pc) == [empty, empty, 1, id(backend)]
+    assert session.scenes() == ()

@@ -73,7 +73,7 @@ def test_given_no_input_when_converting_then_it_says_so(run_python: Run) -> None
     assert done.stderr.splitlines()[-1].startswith("ValueError: this task has no input file")
 
 
-@pytest.mark.parametrize(("extension", "magic"), [("pxz", b"PK"), ("glb", b"glTF")])
+@pytest.mark.parametrize(("extension", "magic"), [("pxz", b"ARROW1"), ("glb", b"glTF")])
 def test_given_a_step_assembly_when_converted_then_the_file_is_there(
     run_python: Run, tmp_path: Path, extension: str, magic: bytes
 ) -> None:

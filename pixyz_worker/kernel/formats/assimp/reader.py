@@ -6,6 +6,7 @@ that runs parse_fbx and its like.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from pixyz_worker.kernel import isolation
 from pixyz_worker.kernel.axes import turn
 from pixyz_worker.kernel.formats.assimp import fbx_facts
-from pixyz_worker.kernel.formats.assimp.studio_names import mesh_names
+from pixyz_worker.kernel.formats.assimp.studio_names import has_smoothing, mesh_names
 from pixyz_worker.kernel.formats.shared.roots import MAX_OCCURRENCES, root_of
 from pixyz_worker.kernel.formats.shared.side_images import ImagesBeside, decoded
 from pixyz_worker.kernel.limits import Limits
@@ -35,6 +36,7 @@ _NO_KEY_FRAMES = "<3DSDummyRoot>"
 _CENTIMETRE = 0.01
 _INCH = 0.0254
 _STACK_BYTES = 1 << 28
+_TAIL_BYTES = 4096
 _FOOT, _MILE, _YARD = 0.3048, 1609.344, 0.9144
 _DXF_UNITS = (
     # $INSUNITS of the DXF reference of Autodesk: none, inches, feet, miles, millimetres, centimetres, metres,
@@ -83,7 +85,10 @@ def parse_3ds(path: Path, options: ReadOptions) -> Scene:
 
 def _studio(path: Path, options: ReadOptions) -> Scene:
     tree = _Tree(path, options.unit_m or 1.0, {})
-    tree.names = mesh_names(path.read_bytes())
+    data = path.read_bytes()
+    tree.names = mesh_names(data)
+    # Assimp makes all of a mesh smooth that has no smoothing groups.
+    tree.normals = has_smoothing(data)
     if tree.top.name == _NO_KEY_FRAMES:
         # The tree that assimp makes up has a node for each material of each mesh; meshes bear the number of theirs.
         numbers = list(dict.fromkeys(str(mesh.name) for mesh in tree.meshes))
@@ -96,11 +101,15 @@ def _studio(path: Path, options: ReadOptions) -> Scene:
 
 
 def parse_dxf(path: Path, options: ReadOptions) -> Scene:
-    """What read_dxf does, in the child; ValueError when the drawing has no faces, or its text is damaged."""
+    """What read_dxf does, in the child; ValueError when the drawing has no faces, or is damaged or cut off."""
     return _with_room(_drawing, path, options)
 
 
 def _drawing(path: Path, options: ReadOptions) -> Scene:
+    with path.open("rb") as file:
+        file.seek(-min(_TAIL_BYTES, path.stat().st_size), os.SEEK_END)
+        if b"EOF" not in file.read():
+            raise ValueError("it is cut off, or no drawing: there is no EOF at its end")
     unit_m = _dxf_unit(path) or options.unit_m
     tree = _Tree(path, unit_m or 1.0, {})
     root = tree.listed(path.stem, [[number] for number in range(len(tree.meshes))])
@@ -147,6 +156,8 @@ class _Tree:
         self.parts: dict[tuple[int, ...], Part | None] = {}
         self.names: list[str] = []
         """Names of meshes that assimp knows by their numbers alone."""
+        self.normals = True
+        """Whether the normals that assimp gives count."""
 
     def listed(self, name: str, groups: list[list[int]]) -> Occurrence:
         """A tree of one level: an occurrence for each of some groups of meshes."""
@@ -217,7 +228,7 @@ class _Tree:
         return make_mesh(
             positions * numpy.float32(self.unit_m),
             numpy.frombuffer(record.indices, numpy.uint32).reshape(-1, 3).copy(),
-            normals=_rows(record.normals, 3),
+            normals=_rows(record.normals, 3) if self.normals else None,
             uvs=None if uvs is None else numpy.column_stack([uvs[:, 0], 1.0 - uvs[:, 1]]),
             colours=None if colours is None else numpy.rint(numpy.clip(colours, 0, 1) * 255),
             materials=(self.materials[record.material_index],),
@@ -281,7 +292,8 @@ def _import(path: Path) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        raise ValueError(str(error).partition(f"'{path}': ")[2] or "it is damaged") from error
+        said = str(error).partition(f"'{path}': ")[2].replace(str(path), path.name)
+        raise ValueError(said or "it is damaged") from error
     most = Limits.from_environment().max_triangles
     if most and sum(mesh.num_faces for mesh in found.meshes) > most:
         raise ValueError(f"it has more than the {most} triangles that are allowed (MAX_TRIANGLES)")

@@ -62,7 +62,8 @@ class _Pieces:
         triangles = occ.BRep.BRep_Tool.Triangulation_s(face, location)
         if triangles is None or not triangles.NbTriangles():
             return
-        if self._normals and not triangles.HasNormals():
+        # Without a surface OpenCASCADE takes the mean of all triangles at a corner: boxes would look round.
+        if self._normals and not triangles.HasNormals() and _has_surface(face):
             occ.BRepLib.BRepLib_ToolTriangulatedShape.ComputeNormals_s(face, triangles)
         # Faces at several places may share their triangles, which are written once.
         place = self._places.setdefault(triangles, len(self._places))
@@ -156,6 +157,10 @@ def _triangulations(data: memoryview) -> list[tuple[Any, Any, Any]]:
 def _placement(location: Any) -> NDArray[numpy.float64]:
     trsf = location.Transformation()
     return numpy.array([[trsf.Value(row, column) for column in range(1, 5)] for row in range(1, 4)])
+
+
+def _has_surface(face: Any) -> bool:
+    return occ.BRep.BRep_Tool.Surface_s(face, occ.TopLoc.TopLoc_Location()) is not None
 
 
 def _placed(nodes: Any, normals: Any, placement: NDArray[numpy.float64]) -> tuple[Any, Any, bool]:

@@ -35,7 +35,9 @@ class PartShape:
 class PlacedShapes:
     """The shapes of parts, each made once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, normals: bool = False) -> None:
+        """With normals, triangles that have none get some, with which edges stay sharp."""
+        self._normals = normals
         self._known: dict[tuple[Part, bytes], PartShape | None] = {}
 
     def location(self, matrix: NDArray[numpy.float64]) -> tuple[Any, NDArray[numpy.float64]]:
@@ -55,11 +57,11 @@ class PlacedShapes:
         """A part under what location() left over; None when it has neither exact surfaces nor triangles."""
         key = (part, rest.tobytes())
         if key not in self._known:
-            self._known[key] = _made(part, rest)
+            self._known[key] = _made(part, rest, self._normals)
         return self._known[key]
 
 
-def _made(part: Part, rest: NDArray[numpy.float64]) -> PartShape | None:
+def _made(part: Part, rest: NDArray[numpy.float64], normals: bool) -> PartShape | None:
     moves = not numpy.array_equal(rest, numpy.eye(4))
     if isinstance(part.brep, OccBrep):
         brep = part.brep
@@ -69,7 +71,12 @@ def _made(part: Part, rest: NDArray[numpy.float64]) -> PartShape | None:
         return PartShape(shape=shape, pieces=faces, materials=[brep.materials[number] for number in numbers])
     if part.mesh is None or part.mesh.is_points:
         return None
-    shape, shells, materials = faceted.shape_of(meshes.moved(part.mesh, rest) if moves else part.mesh)
+    mesh = meshes.moved(part.mesh, rest) if moves else part.mesh
+    if normals and mesh.normals is None:
+        from pixyz_worker.kernel.algorithms.normals import with_normals
+
+        mesh = with_normals(mesh)
+    shape, shells, materials = faceted.shape_of(mesh)
     return PartShape(shape=shape, pieces=shells, materials=materials)
 
 

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pixyz_worker.exception import PixyzSecurityViolation, UnsupportedFormat
+from pixyz_worker.exception import UnsafeFile, UnsupportedFormat
 from pixyz_worker.kernel import isolation
 from pixyz_worker.kernel.formats.cad.step_text import is_sound
 from pixyz_worker.kernel.formats.gltf import document as gltf
 from pixyz_worker.kernel.limits import Limits
+from pixyz_worker.kernel.material import Material
 from pixyz_worker.kernel.options import USUAL, ReadOptions, Tessellation
 from pixyz_worker.kernel.scene import Scene
 
@@ -35,6 +36,7 @@ _CHUNK = 1 << 20
 _FREE_BYTES = 64 << 20
 _TAIL = 1 << 16
 _INCH = re.compile(rb"CONVERSION_BASED_UNIT\s*\(\s*'INCH'", re.IGNORECASE)
+_NUMBERED = re.compile(r"mat_\d+")
 _PREFIXED = re.compile(rb"SI_UNIT\s*\(\s*(\$|\.\w+\.)\s*,\s*\.METRE\.\s*\)")
 _PREFIXES = {b"$": 1.0, b".MILLI.": 0.001, b".CENTI.": 0.01, b".DECI.": 0.1, b".MICRO.": 1e-6, b".KILO.": 1000.0}
 _IGES_UNITS = {1: 0.0254, 2: 0.001, 4: 0.3048, 5: 1609.344, 6: 1.0, 7: 1000.0, 8: 2.54e-5, 9: 1e-6, 10: 0.01}
@@ -109,7 +111,7 @@ class Remesh:
 
 
 def tidy(glb: bytes) -> bytes:
-    """Make instances share their mesh again, and say that plain colours are not metal.
+    """Make instances share their mesh again, name materials after their colours, and say that these are not metal.
 
     OpenCASCADE repeats a mesh for each instance (its data it writes once), and leaves the metalness of a
     material open, which in glTF means pure metal: nearly black in most viewers. Triangles, names, colours
@@ -118,7 +120,10 @@ def tidy(glb: bytes) -> bytes:
     document = gltf.split(glb)
     tree = _share_meshes(document.tree)
     for material in tree.get("materials", []):
-        material.setdefault("pbrMetallicRoughness", {}).setdefault("metallicFactor", 0.0)
+        look = material.setdefault("pbrMetallicRoughness", {})
+        look.setdefault("metallicFactor", 0.0)
+        if _NUMBERED.fullmatch(material.get("name", "")):
+            material["name"] = Material(base_colour=tuple(look.get("baseColorFactor", (1.0, 1.0, 1.0, 1.0)))).hex
     return gltf.join(gltf.Document(tree=tree, binary=document.binary))
 
 
@@ -203,7 +208,7 @@ def _plain(path: Path) -> Iterator[Path]:
 
 
 def _unpack(path: Path, plain: Path) -> None:
-    """Unpack gzip; PixyzSecurityViolation when more comes out than the limits allow."""
+    """Unpack gzip; UnsafeFile when more comes out than the limits allow."""
     limits, size = Limits.from_environment(), 0
     most = limits.max_archive_bytes or math.inf
     if limits.max_archive_ratio:
@@ -213,7 +218,7 @@ def _unpack(path: Path, plain: Path) -> None:
             while chunk := packed.read(_CHUNK):
                 size += len(chunk)
                 if size > most:
-                    raise PixyzSecurityViolation(f"{path.name} unpacks to more than the {most:.0f} bytes allowed.")
+                    raise UnsafeFile(f"{path.name} unpacks to more than the {most:.0f} bytes allowed.")
                 file.write(chunk.removeprefix(_BYTE_ORDER_MARK) if size == len(chunk) else chunk)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError("it is damaged or cut off: gzip cannot unpack it") from error

@@ -103,7 +103,8 @@ class _Writer:
         self.shapes = tools.ShapeTool_s(main)
         self.colours = tools.ColorTool_s(main)
         self.layers = tools.LayerTool_s(main)
-        self.placed = PlacedShapes()
+        # OpenCASCADE's writer gives triangles without normals some that make boxes look round.
+        self.placed = PlacedShapes(normals=True)
         self._labels: dict[tuple[Part, bytes], Any] = {}
         self._assemblies: dict[tuple[int, bytes], Any] = {}
 
@@ -117,10 +118,14 @@ class _Writer:
         while pending:
             occurrence, parent, carried = pending.pop()
             matrix = carried if occurrence.matrix is None else carried @ occurrence.matrix
-            if parent is None and occurrence.matrix is not None:
-                # What stands at the top of a document has no place of its own: one more assembly gives it one.
-                parent = self._assembly(occurrence.name)
             location, rest = self.placed.location(matrix)
+            if parent is None and occurrence.matrix is not None:
+                # What stands at the top of a document has no place of its own: its children take it over, and a part
+                # gets one more assembly above it.
+                if occurrence.part is None:
+                    location, rest = occ.TopLoc.TopLoc_Location(), matrix
+                else:
+                    parent = self._assembly(occurrence.name)
             key = (same[id(occurrence)], rest.tobytes())
             known = key in self._assemblies
             product = self._assemblies[key] if known else self._product(occurrence, rest)

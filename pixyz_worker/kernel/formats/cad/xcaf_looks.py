@@ -79,7 +79,7 @@ class Looks:
                 roughness=roughness,
                 alpha_mode="blend" if colour[3] < 1 else "opaque",
             )
-            made.name = name or "#{:02X}{:02X}{:02X}".format(*made.srgb)
+            made.name = name or made.hex
             self._known[key] = made
         return self._known[key]
 

@@ -57,6 +57,41 @@ def _patched(document: Document, sparse: Any, values: NDArray[Any]) -> NDArray[A
     return values
 
 
+def check(document: Document) -> None:
+    """Raise ValueError when triangles refer to vertices that are not there, or coordinates are not numbers.
+
+    Takes a checked document. What an extension has compressed is left to those who unpack it.
+    """
+    accessors, seen = document.tree.get("accessors", []), set[tuple[int, int]]()
+    for mesh in document.tree.get("meshes", []):
+        for primitive in mesh.get("primitives", []):
+            position, indices = primitive.get("attributes", {}).get("POSITION", -1), primitive.get("indices", -1)
+            if position == -1 or (position, indices) in seen:
+                continue
+            seen.add((position, indices))
+            if _is_plain(document, position) and not _finite(array(document, position)):
+                raise ValueError("some of its coordinates are not numbers")
+            if _is_plain(document, indices) and accessors[indices]["count"]:
+                order = array(document, indices)
+                if order.min() < 0 or order.max() >= accessors[position]["count"]:
+                    raise ValueError("its triangles refer to vertices that are not there")
+
+
+def _is_plain(document: Document, index: int) -> bool:
+    """Whether the numbers of an accessor stand in the file as they are."""
+    accessor = document.tree["accessors"][index] if index != -1 else {}
+    if "bufferView" not in accessor:
+        return False
+    extensions = document.tree["bufferViews"][accessor["bufferView"]].get("extensions", {})
+    return not any(name.endswith("meshopt_compression") for name in extensions)
+
+
+def _finite(values: NDArray[Any]) -> bool:
+    """Whether all values are numbers; a sum shows it for nearly all arrays, without an array of its own."""
+    with numpy.errstate(all="ignore"):
+        return bool(numpy.isfinite(values.sum(dtype=numpy.float32)) or numpy.isfinite(values).all())
+
+
 def floats(document: Document, index: int) -> NDArray[numpy.float32]:
     """An accessor as 32-bit floats; normalised whole numbers become 0 to 1, or -1 to 1."""
     values = array(document, index)

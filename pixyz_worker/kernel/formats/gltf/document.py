@@ -188,15 +188,23 @@ def read_glb(path: Path) -> bytes:
     if _outside(document.tree):
         document = embed(document, path.parent)
         glb = join(document)
-    check(document)
+    _check_all(document)
     return glb
 
 
 def read_gltf(path: Path) -> bytes:
     """A .gltf with the buffers and images that it names, as one checked GLB."""
     document = embed(Document(tree=parse(path.read_bytes()), binary=b""), path.parent)
-    check(document)
+    _check_all(document)
     return join(document)
+
+
+def _check_all(document: Document) -> None:
+    """Raise ValueError unless a document makes sense with its data: it may be passed on as it is."""
+    check(document)
+    from pixyz_worker.kernel.formats.gltf import arrays
+
+    arrays.check(document)
 
 
 def _outside(tree: Mapping[str, Any]) -> bool:
@@ -248,7 +256,10 @@ def _fetch(uri: Any, folder: Path) -> bytes:
     if not isinstance(uri, str):
         raise ValueError("a uri is not a text")
     if uri.startswith("data:"):
-        return base64.b64decode(uri.partition(",")[2], validate=True)
+        try:
+            return base64.b64decode(uri.partition(",")[2], validate=True)
+        except ValueError as error:
+            raise ValueError("data in its JSON is not base64") from error
     name = unquote(uri)
     path = (folder / name).resolve()
     if ":" in name or not path.is_relative_to(folder.resolve()):

@@ -55,6 +55,8 @@ def read_lines(path: Path) -> Lines:
     reader = _Reader()
     with path.open("rb") as file:
         for block in number_text.blocks(file):
+            if b"\0" in block.rstrip(b"\0"):
+                raise ValueError("it is no text: there are zero bytes in it")
             reader.pending += block
             if block.rstrip(b"\r\n").endswith(b"\\"):
                 continue  # the line goes on in the next block

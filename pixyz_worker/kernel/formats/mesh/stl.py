@@ -35,6 +35,8 @@ def read(path: Path, options: ReadOptions) -> Scene:
     if not fits and head.lstrip()[:5].lower() == b"solid" and b"\0" not in head[:1024]:
         children = [_part(name or path.stem, corners, unit_m) for name, corners in _read_text(path)]
     else:
+        if announced < 0:
+            raise ValueError("it is neither text that begins with the word solid, nor long enough for a header")
         if announced * _TRIANGLE.itemsize > size - _HEAD:
             raise ValueError(f"it announces {announced} triangles, more than it has bytes for, and is not text either")
         children = [_part(path.stem, _read_binary(path, announced), unit_m)]

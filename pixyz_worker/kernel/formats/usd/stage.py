@@ -107,7 +107,8 @@ def _words(error: Exception) -> str:
     except UnicodeDecodeError:  # it quotes the file
         return "it is damaged, or not USD"
     found = re.findall(r" : '(.*?)'\s*$", said, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"matching pxrInternal\S+ ", "", found[0] if found else said.strip())
+    # Of what its parser expected it says the names of C++ templates.
+    text = re.sub(r"\s*(?:matching )?pxrInternal.*", "", found[0] if found else said.strip(), flags=re.DOTALL)
     return f"it is damaged, or not USD ({_short(text)})"
 
 
