@@ -26,7 +26,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def _convert(rest: RestClient, name: str, content: bytes) -> dict[str, Any]:
-    return rest.run(process="convert_file", file=(name, content), params={"extension": "glb", "quality": "low"}, deadline_s=120)
+    params = {"extension": "glb", "quality": "low"}
+    return rest.run(process="convert_file", file=(name, content), params=params, deadline_s=120)
 
 
 def test_given_bad_files_when_they_are_converted_then_each_job_fails_with_a_sentence_and_workers_live_on(
