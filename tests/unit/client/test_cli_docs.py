@@ -74,7 +74,7 @@ def test_the_help_of_the_group_lists_all() -> None:
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("from pixyz_ray.cli import main; main(['--help'])", "httpx ray rich pydantic numpy asyncio"),
+        ("from pixyz_ray.cli import main; main(['--help'])", "httpx ray rich pydantic numpy pyarrow OCP asyncio"),
         ("from pixyz_ray.cli import main; main(['exec', '--help'])", "httpx ray rich pydantic numpy"),
         ("import pixyz_ray.client", "ray pydantic numpy sqlalchemy pixyz_ray.settings pixyz_ray.cluster"),
         ("import pixyz_ray.notebook", "IPython ray pydantic pixyz_ray.settings pixyz_ray.cluster"),

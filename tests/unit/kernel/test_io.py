@@ -34,7 +34,19 @@ HEAVY = (
     "pyarrow",
     "OCP",
     "vtkmodules",
+    "pxr",
+    "ifcopenshell",
+    "assimp_py",
+    "lib3mf",
+    "embreex",
+    "scipy",
+    "fast_simplification",
 )
+LIGHT = (
+    *("parameters", "preparation", "description", "thumbnails"),
+    *("kernel.scene", "kernel.session", "kernel.shim", "kernel.options", "kernel.limits", "kernel.formats"),
+)
+"""Modules of ours that scripts may import before anything is to be read."""
 TRIANGLES = 12 + 2 * 224
 
 
@@ -60,6 +72,14 @@ def test_importing_io_loads_nothing_heavy() -> None:
         "scene.getRoot, algo.repairCAD, view.CameraType, pxz.initialize, geom.Point3(1, 2, 3), core.checkLicense();"
         f"print('none', *[name for name in {HEAVY} if name in sys.modules])"
     )
+    assert loaded(code) == ["none"]
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_importing_a_module_loads_nothing_heavy(module: str) -> None:
+    """Given a fresh interpreter, when a module that only describes things is imported, then no library comes along."""
+    heavy = set(HEAVY) - {"zipfile"}
+    code = f"import sys, pixyz_worker.{module}; print('none', *[name for name in {heavy} if name in sys.modules])"
     assert loaded(code) == ["none"]
 
 

@@ -172,7 +172,9 @@ def test_children_of_the_reader_do_not_outlive_it(reader: str, file: Path) -> No
 def test_a_killed_parent_leaves_no_child(file: Path) -> None:
     """Given jobs that are killed or cancelled while they read, then the processes that read end too."""
     code = (
-        "import sys; from pathlib import Path; from pixyz_worker.kernel import isolation, options;"
+        # Who starts a job in the background may have told it to ignore SIGINT.
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from pathlib import Path; from pixyz_worker.kernel import isolation, options;"
         f"isolation.read('{READERS}:hang', Path(sys.argv[1]), options.ReadOptions())"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -196,10 +198,14 @@ def test_an_exception_in_the_parent_leaves_no_child(file: Path) -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        read("hang_with_child", file)
-    thread.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may ignore it
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            read("hang_with_child", file)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert is_gone(noted(file))
     wait_until(lambda: is_gone(int(file.with_suffix(".child").read_text())))
 

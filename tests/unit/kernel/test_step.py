@@ -317,7 +317,7 @@ def test_what_is_no_brep_is_refused(tmp_path: Path, data: bytes) -> None:
 
 def test_damaged_texts_do_no_harm(tmp_path: Path, sample: Path) -> None:
     """Given STEP with letters that went wrong, when it is read, then there is a scene or a sentence, and no crash."""
-    paths = [damaged(sample.read_bytes(), tmp_path / f"{seed}.step", random.Random(seed)) for seed in range(3)]
+    paths = [damaged(sample.read_bytes(), tmp_path / f"{seed}.step", random.Random(seed)) for seed in range(2)]
 
     def read(path: Path) -> str:
         try:
