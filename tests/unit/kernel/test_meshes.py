@@ -332,7 +332,7 @@ BAD: dict[str, tuple[str, bytes | str, str]] = {
     "stl with 10^9 triangles": ("stl", bytes(80) + struct.pack("<I", 10**9) + bytes(50), "announces 1000000000"),
     "stl cut off": ("stl", bytes(80) + struct.pack("<I", 2) + bytes(99), "announces 2"),
     "stl without triangles": ("stl", bytes(84), "no triangle"),
-    "stl of four bytes": ("stl", b"abcd", "announces|no triangle|not text"),
+    "stl of four bytes": ("stl", b"abcd", "announces|no triangle|neither text"),
     "stl with nan": ("stl", bytes(80) + struct.pack("<I12fH", 1, *[float("nan")] * 12, 0), "not numbers"),
     "stl text with nan": (
         "stl",

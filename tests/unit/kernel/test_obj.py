@@ -240,7 +240,7 @@ def test_files_outside_the_folder_are_not_followed(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[bytes, str]] = {
-    "noise": (bytes((n * 7919 + 13) % 256 for n in range(3000)), "no mesh"),
+    "noise": (bytes((n * 7919 + 13) % 256 for n in range(3000)), "it is no text"),
     "nothing but comments": (b"# nothing\no part\n", "no mesh"),
     "a face that leads nowhere": (SQUARE.encode() + b"f 1 2 900000000\n", "refer to vertices"),
     "a face of zeros": (SQUARE.encode() + b"f 0 1 2\n", "refer to vertices"),
