@@ -120,7 +120,7 @@ def test_given_a_file_when_converted_then_it_is_there(
     assert details["result"] == {"output": "output.pxz"}
     (here,) = local.folder.glob("*/output.pxz")
     there = rest.http.get(f"/jobs/{details['uuid']}/outputs/output.pxz").content
-    assert there[:2] == here.read_bytes()[:2] == b"PK"
+    assert there[:6] == here.read_bytes()[:6] == b"ARROW1"
     assert [local.lines[1], local.lines[-1]] == infos(details)[1:]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import zipfile
 from pathlib import Path
 
@@ -256,3 +257,16 @@ class TestHostile:
         monkeypatch.setenv("MAX_ARCHIVE_ENTRIES", "2")
         with pytest.raises(FormatError, match="3 entries, more than the 2"):
             read_scene(package(tmp_path / "t.3mf", model(plate(), item(2))))
+
+
+def test_given_a_locale_when_a_file_is_written_and_read_then_it_is_as_before(tmp_path: Path) -> None:
+    """Given text that is UTF-8, when lib3mf has worked, which sets the locale to C, then text is UTF-8 still."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+        write_scene(samples.assembly(), tmp_path / "a.3mf")
+        assert locale.setlocale(locale.LC_CTYPE) == "C.UTF-8"
+        read_scene(tmp_path / "a.3mf")
+        assert locale.setlocale(locale.LC_CTYPE) == "C.UTF-8"
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
