@@ -156,6 +156,8 @@ def _zip_entries(archive: Path, limits: Limits, allowed: float) -> Iterator[_Ent
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise UnsafeFile(f"{archive.name} has a link in it: {info.filename[:200]!r}.")
+            if info.flag_bits & 1:
+                raise InvalidFile(f"{archive.name} is locked with a password, which nobody can give here.")
             content = None if info.is_dir() else file.open(info)
             yield _Entry(name=info.filename, content=content)
 
@@ -189,7 +191,7 @@ def _readable(archive: Path) -> Iterator[None]:
         yield
     except damage as error:
         raise InvalidFile(f"{archive.name} is not a whole archive: {_told(error)}.") from error
-    except awkward as error:  # a password, a compression that Python lacks, a file named as a folder
+    except awkward as error:  # a compression that Python lacks, a file named as a folder
         raise InvalidFile(f"{archive.name} cannot be unpacked: {_told(error)}.") from error
     except OSError as error:
         if error.errno not in _BAD_NAME:

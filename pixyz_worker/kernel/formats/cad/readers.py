@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import mmap
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pixyz_worker.kernel import isolation
 from pixyz_worker.kernel.brep import MILLIMETRE, OccBrep
 from pixyz_worker.kernel.formats.cad import faceted, occ
 from pixyz_worker.kernel.formats.cad.xcaf_tree import read_tree
@@ -25,6 +29,13 @@ _UNITS = {
     "mile": 1609.344,
     "mil": 2.54e-5,
 }
+_TEXT = b"CASCADE Topology"
+_ANNOUNCED = re.compile(
+    rb"^(?:(?:Locations|Curve2ds|Curves|Polygon3D|PolygonOnTriangulations|Surfaces|Triangulations|TShapes) +(\d{1,18})"
+    rb"|7 [01] [01] \d+ (\d{1,18}) \d+ |9 [01] [01] [01] [01] \d+ \d+ (\d{1,18}) (\d{1,18}) \d+ \d+ )",
+    re.MULTILINE,
+)
+"""What a BRep text announces: the entries of its tables, and the poles of B-spline curves and surfaces."""
 _REFERS = (b"DOCUMENT_FILE", b"EXTERNAL_")
 """What stands in a STEP file that names other files."""
 
@@ -55,14 +66,35 @@ def read_iges(path: Path, *, name: str) -> Scene:
 
 
 def read_brep(path: Path, options: ReadOptions) -> Scene:
-    """A BRep file of OpenCASCADE, text or binary: one shape, in millimetres."""
+    """A BRep file of OpenCASCADE, text or binary: one shape, in millimetres.
+
+    OpenCASCADE makes room for whatever a text announces, and looks for it long after the text has ended. So what
+    tables and splines cannot hold is refused, and a text with other numbers that large is read in a process of its own.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        sound = _TEXT not in text[:4096] or _is_sound(text)
+    return parse_brep(path, options) if sound else isolation.read(f"{__name__}:parse_brep", path, options)
+
+
+def _is_sound(text: mmap.mmap) -> bool:
+    """Whether no number of a BRep text is larger than the text; ValueError when one has to be smaller."""
+    for found in _ANNOUNCED.finditer(text):
+        count = math.prod(int(number) for number in found.groups() if number)
+        if count > len(text):
+            raise ValueError(f"it announces {count} things in a place, more than it has bytes for")
+    large = re.compile(rb"(?<![\w.+-])\d{%d,18}(?![\w.])" % len(str(len(text))))
+    return all(int(found[0]) <= len(text) for found in large.finditer(text))
+
+
+def parse_brep(path: Path, options: ReadOptions) -> Scene:
+    """What read_brep does, in this process, whatever the text is like."""
     shape, name = occ.TopoDS.TopoDS_Shape(), path.stem
     with path.open("rb") as file:
         head = file.read(4096)
     with occ.quietly(), occ.explained("its text is damaged or cut off"):
         if b"Open CASCADE Topology" in head[:64]:
             occ.BinTools.BinTools.Read_s(shape, str(path))
-        elif b"DBRep_DrawableShape" in head or b"CASCADE Topology" in head:
+        elif b"DBRep_DrawableShape" in head or _TEXT in head:
             occ.BRepTools.BRepTools.Read_s(shape, str(path), occ.BRep.BRep_Builder())
         else:
             raise ValueError("it does not begin like a BRep file")

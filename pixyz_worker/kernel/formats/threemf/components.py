@@ -17,11 +17,17 @@ _ENTRY_END = b">"
 
 
 def check(path: Path) -> None:
-    """Refuse, with a ValueError, objects that consist of themselves, or of so many others that no memory holds them."""
+    """Refuse, with a ValueError, objects that consist of themselves, or of so many others that no memory holds them.
+
+    A package without a model is refused too, in plainer words than lib3mf has.
+    """
     below: dict[_Key, list[_Key]] = {}
     tops: list[_Key] = []
     try:
         with zipfile.ZipFile(path) as archive:
+            names = {_plain(name) for name in archive.namelist()}
+            if "/_rels/.rels" not in names or not any(name.endswith(".model") for name in names):
+                raise ValueError("it is a zip archive without a 3D model of this format")
             for name in archive.namelist():
                 if name.lower().endswith(".model"):
                     _look(_plain(name), archive.read(name), below, tops)
