@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pixyz_worker.exception import FormatError, InvalidFile, PixyzException, PixyzFileNotFound
-from pixyz_worker.kernel.formats.shared.kept_locale import kept_locale
 from pixyz_worker.kernel.formats.table import Format, find
 from pixyz_worker.kernel.options import ReadOptions
 from pixyz_worker.kernel.scene import Scene
@@ -29,8 +28,7 @@ def read_scene(source: Path, options: ReadOptions | None = None) -> Scene:
     if source.stat().st_size == 0:
         raise InvalidFile(f"{source.name} is empty.")
     try:
-        with kept_locale():
-            scene: Scene = read(source, options or ReadOptions())
+        scene: Scene = read(source, options or ReadOptions())
     except (PixyzException, OSError):
         raise
     except MemoryError as error:
@@ -54,7 +52,7 @@ def write_scene(scene: Scene, target: Path) -> None:
     try:
         if not entry.exact:
             _tessellate(scene)
-        with _standing(scene, entry) as turned, kept_locale():
+        with _standing(scene, entry) as turned:
             write(turned, staging / target.name)
         for file in sorted(staging.iterdir(), key=lambda file: file.name == target.name):
             file.replace(target.with_name(file.name))

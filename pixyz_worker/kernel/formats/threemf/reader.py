@@ -12,6 +12,7 @@ import numpy
 from numpy.typing import NDArray
 
 from pixyz_worker.kernel.formats.shared import zip_sizes
+from pixyz_worker.kernel.formats.shared.kept_locale import kept_locale
 from pixyz_worker.kernel.formats.shared.roots import check_unfolding, root_of
 from pixyz_worker.kernel.formats.threemf import arrays as lib3mf_arrays
 from pixyz_worker.kernel.formats.threemf import components as threemf_components
@@ -30,6 +31,7 @@ _UNITS = {
 }
 
 
+@kept_locale()
 def read(path: Path, options: ReadOptions) -> Scene:
     """Read a 3MF package, with what its production extension keeps in other files of it.
 

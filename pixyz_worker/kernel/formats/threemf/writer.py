@@ -12,6 +12,7 @@ import lib3mf
 import numpy
 from numpy.typing import NDArray
 
+from pixyz_worker.kernel.formats.shared.kept_locale import kept_locale
 from pixyz_worker.kernel.formats.shared.roots import check_writable, top_occurrences
 from pixyz_worker.kernel.formats.threemf import arrays as lib3mf_arrays
 from pixyz_worker.kernel.material import Image, Material, Texture
@@ -29,6 +30,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 _Rows = NDArray[numpy.uint32]
 
 
+@kept_locale()
 def write(scene: Scene, path: Path) -> None:
     """Write a scene as a 3MF package; ValueError when it has no triangles.
 
