@@ -14,7 +14,7 @@ from pixyz_worker.kernel.formats.reading import read_scene
 from tests.malformed import ISOLATED, cases
 from tests.unit.kernel import good_files
 
-MOST_S = 10.0
+MOST_S = 30.0
 MOST_CHARACTERS = 600
 CHOSEN = ("all but a tenth", "fbx of 10^9 values", "a usda that refers elsewhere", "a usdz that is compressed")
 """Of the formats that are read in a process of their own, the cases that are tried here; the rest are jobs' matter."""
