@@ -9,7 +9,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path, PureWindowsPath
 from typing import IO, TYPE_CHECKING
 
@@ -17,9 +16,6 @@ from pixyz_worker.exception import InvalidFile, PixyzFileNotFound, PixyzSecurity
 
 if TYPE_CHECKING:
     from pixyz_worker.kernel.limits import Limits
-
-RATIO_FREE_BYTES = 64 * 1024**2
-"""Bytes that any archive may unpack to: small text compresses very well."""
 
 MAX_DEPTH = 100
 """How deep folders may lie within each other in an archive."""
@@ -103,7 +99,7 @@ def _unpack(archive: Path, folder: Path) -> None:
     from pixyz_worker.kernel.limits import Limits
 
     limits = Limits.from_environment()
-    left = allowed = _allowed_bytes(archive, limits)
+    left = allowed = limits.unpacked_bytes(archive.stat().st_size)
     with _readable(archive):
         for number, entry in enumerate(_entries(archive, limits, allowed), start=1):
             _check_count(archive, number, limits)
@@ -119,12 +115,6 @@ def _unpack(archive: Path, folder: Path) -> None:
                     left -= len(chunk)
                     _check_bytes(archive, allowed - left, allowed)
                     copy.write(chunk)
-
-
-def _allowed_bytes(archive: Path, limits: Limits) -> float:
-    """What an archive may unpack to."""
-    by_ratio = max(RATIO_FREE_BYTES, limits.max_archive_ratio * archive.stat().st_size)
-    return min(limits.max_archive_bytes or inf, by_ratio if limits.max_archive_ratio else inf)
 
 
 def _check_count(archive: Path, count: int, limits: Limits) -> None:

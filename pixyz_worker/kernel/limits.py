@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Self
 
 from pixyz_worker.exception import InvalidBackendParameter
+
+FREE_BYTES = 64 * 2**20
+"""Bytes that any archive may unpack to, whatever its own size: small text compresses very well."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +43,11 @@ class Limits:
             if text := os.environ.get(field.name.upper(), "").strip():
                 given[field.name] = _number(field.name.upper(), text, whole=isinstance(field.default, int))
         return cls(**given)  # type: ignore[arg-type]
+
+    def unpacked_bytes(self, packed: float) -> float:
+        """The most bytes that an archive of so many bytes may unpack to; infinite without a limit."""
+        by_ratio = max(FREE_BYTES, self.max_archive_ratio * packed) if self.max_archive_ratio else inf
+        return min(self.max_archive_bytes or inf, by_ratio)
 
 
 def _number(name: str, text: str, *, whole: bool) -> float:

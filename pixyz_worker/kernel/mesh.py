@@ -144,7 +144,7 @@ def merged(meshes: list[Mesh], matrices: list[NDArray[numpy.float64]] | None = N
     """One mesh of several, each moved by its (4, 4) matrix where matrices are given.
 
     What one of them has, the whole has: missing normals are made, missing texture coordinates are 0, missing colours
-    white.
+    white. What variants put in place of a material is what the first mesh that uses it says.
     """
     placed = meshes if matrices is None else [moved(mesh, m) for mesh, m in zip(meshes, matrices, strict=True)]
     starts = numpy.cumsum([0, *(len(mesh.positions) for mesh in placed[:-1])])
@@ -153,6 +153,7 @@ def merged(meshes: list[Mesh], matrices: list[NDArray[numpy.float64]] | None = N
     numbers = [_numbers(mesh, place) for mesh in placed]
     triangles = [mesh.triangles + numpy.uint32(start) for mesh, start in zip(placed, starts, strict=True)]
     return Mesh(
+        variants=_joined_variants(placed, materials),
         positions=numpy.concatenate([mesh.positions for mesh in placed]),
         triangles=numpy.concatenate(triangles),
         normals=_joined(placed, "normals", smooth_normals),
@@ -169,9 +170,7 @@ def moved(mesh: Mesh, matrix: NDArray[numpy.float64]) -> Mesh:
     mirrors = numpy.linalg.det(linear) < 0
     normals = mesh.normals
     if normals is not None:
-        turned = normals @ _normal_matrix(linear).T
-        lengths = numpy.linalg.norm(turned, axis=1, keepdims=True)
-        normals = (turned / numpy.where(lengths > 0, lengths, 1)).astype(numpy.float32)
+        normals = unit(normals @ _normal_matrix(linear).T).astype(numpy.float32)
     return Mesh(
         positions=(mesh.positions @ linear.T + shift).astype(numpy.float32),
         triangles=numpy.ascontiguousarray(mesh.triangles[:, ::-1]) if mirrors else mesh.triangles,
@@ -184,10 +183,22 @@ def moved(mesh: Mesh, matrix: NDArray[numpy.float64]) -> Mesh:
     )
 
 
+def unit(vectors: NDArray[Any]) -> NDArray[Any]:
+    """Vectors of length 1, (n, k); those without a length stay as they are."""
+    lengths = numpy.linalg.norm(vectors, axis=1, keepdims=True)
+    result: NDArray[Any] = vectors / numpy.where(lengths > 0, lengths, 1)
+    return result
+
+
+def face_normals(mesh: Mesh) -> NDArray[numpy.float64]:
+    """Normals of the triangles, twice as long as their areas are large, (m, 3)."""
+    first, second, third = (mesh.positions[mesh.triangles[:, number]].astype(float) for number in range(3))
+    return numpy.cross(second - first, third - first)
+
+
 def smooth_normals(mesh: Mesh) -> NDArray[numpy.float32]:
     """For each vertex the mean normal of the triangles around it, weighted by area, (n, 3); z where there is none."""
-    corners = mesh.positions[mesh.triangles].astype(numpy.float64)
-    faces = numpy.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    faces = face_normals(mesh)
     owners, count = mesh.triangles.ravel(), len(mesh.positions)
     sums = numpy.stack([numpy.bincount(owners, numpy.repeat(faces[:, axis], 3), count) for axis in range(3)], axis=1)
     lengths = numpy.linalg.norm(sums, axis=1, keepdims=True)
@@ -215,6 +226,14 @@ def _joined(meshes: list[Mesh], name: str, make: Callable[[Mesh], NDArray[Any]])
         return None
     whole = [make(mesh) if array is None else array for mesh, array in zip(meshes, arrays, strict=True)]
     return numpy.concatenate(whole)
+
+
+def _joined_variants(meshes: list[Mesh], materials: list[Material | None]) -> tuple[dict[str, Material | None], ...]:
+    found: dict[Material | None, dict[str, Material | None]] = {}
+    for mesh in meshes:
+        for material, variants in zip(mesh.materials, mesh.variants, strict=False):
+            found.setdefault(material, variants)
+    return tuple(found.get(material, {}) for material in materials) if any(found.values()) else ()
 
 
 def _rows(values: Any, kind: Any, count: int, width: int) -> Any:

@@ -281,3 +281,19 @@ def combine(scenes: list[Scene]) -> Scene:
     for scene in scenes:
         whole.take(scene)
     return whole
+
+
+def tops(occurrences: Iterable[Occurrence]) -> list[Occurrence]:
+    """Those of the occurrences that are not below another one of them, each once."""
+    chosen = dict.fromkeys(occurrences)
+    below: dict[Occurrence, bool] = {}
+    for occurrence in chosen:
+        path, above = [], occurrence.parent
+        while above is not None and above not in chosen and above not in below:
+            path.append(above)
+            above = above.parent
+        inside = above is not None and (above in chosen or below[above])
+        below.update(dict.fromkeys(path, inside))
+        if inside:
+            below[occurrence] = True
+    return [occurrence for occurrence in chosen if not below.get(occurrence, False)]

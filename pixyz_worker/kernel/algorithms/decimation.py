@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pixyz_worker.kernel.algorithms import adjacency, measures, seams, selection, transfer
 from pixyz_worker.kernel.algorithms.collapses import Collapsed, collapse
-from pixyz_worker.kernel.mesh import Mesh
+from pixyz_worker.kernel.mesh import Mesh, face_normals, unit
 from pixyz_worker.kernel.scene import Occurrence
 
 FEWEST = 12
@@ -114,7 +114,7 @@ def reduced(mesh: Mesh, target: int, *, protect_boundaries: bool = True) -> Mesh
         return Mesh(
             positions=after.points.astype(numpy.float32),
             triangles=after.triangles.astype(numpy.uint32),
-            normals=None if mesh.normals is None else _unit(transfer.blend(points, mesh.normals[first], after)),
+            normals=None if mesh.normals is None else unit(transfer.blend(points, mesh.normals[first], after)),
             materials=mesh.materials,
             variants=mesh.variants,
         )
@@ -160,12 +160,11 @@ def _dressed(
 
 def _normals(mesh: Mesh, carried: NDArray[Any], groups: NDArray[Any]) -> NDArray[numpy.float32]:
     """Unit normals of groups of corners: those carried over, or those of the triangles where the two disagree."""
-    first, second, third = (mesh.positions[mesh.triangles[:, number]].astype(float) for number in range(3))
-    faces = numpy.cross(second - first, third - first)
+    faces = face_normals(mesh)
     own = numpy.stack(
         [numpy.bincount(groups.reshape(-1), numpy.repeat(faces[:, axis], 3), len(carried)) for axis in range(3)], axis=1
     )
-    own, carried = _unit(own), _unit(carried)
+    own, carried = unit(own), unit(carried)
     disagrees = numpy.einsum("ij,ij->i", own, carried) < _SAME_SIDE
     return numpy.where(disagrees[:, None] & own.any(axis=1, keepdims=True), own, carried).astype(numpy.float32)
 
@@ -204,9 +203,3 @@ def _kinds(joined: NDArray[Any], *values: NDArray[Any] | None) -> NDArray[numpy.
 
 def _rows(values: NDArray[Any] | None, numbers: NDArray[Any] | None) -> NDArray[Any] | None:
     return values if values is None or numbers is None else values[numbers]
-
-
-def _unit(vectors: NDArray[Any]) -> NDArray[Any]:
-    lengths = numpy.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: NDArray[Any] = vectors / numpy.where(lengths > 0, lengths, 1)
-    return unit

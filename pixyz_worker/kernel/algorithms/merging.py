@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy
@@ -137,31 +136,16 @@ def _placed(entries: list[tuple[Mesh, Matrix]], name: str) -> Occurrence:
         shift[:3, 3] = (low + high) / 2
     back = numpy.linalg.inv(shift)
     mesh = merged(meshes, [back @ matrix for matrix in matrices])
-    mesh.variants = _variants(meshes, mesh.materials)
     return Occurrence(
         name=name, part=Part(name=name, mesh=mesh), matrix=None if (shift == numpy.eye(4)).all() else shift
     )
 
 
 def _alike(meshes: list[Mesh]) -> list[Mesh]:
-    """The meshes with normals and texture coordinates all, where one of them has some: none shall be lost."""
-    if any(mesh.normals is not None for mesh in meshes):
-        meshes = [mesh if mesh.normals is not None or mesh.is_points else with_normals(mesh) for mesh in meshes]
-    if any(mesh.uvs is not None for mesh in meshes):
-        meshes = [
-            mesh if mesh.uvs is not None else replace(mesh, uvs=numpy.zeros((len(mesh.positions), 2), numpy.float32))
-            for mesh in meshes
-        ]
-    return meshes
-
-
-def _variants(meshes: Iterable[Mesh], materials: tuple[Material | None, ...]) -> tuple[dict[str, Material | None], ...]:
-    """What replaces each material in variants, as the first mesh that uses it tells; () when none does."""
-    found: dict[Material | None, dict[str, Material | None]] = {}
-    for mesh in meshes:
-        for material, variants in zip(mesh.materials, mesh.variants, strict=False):
-            found.setdefault(material, variants)
-    return tuple(found.get(material, {}) for material in materials) if any(found.values()) else ()
+    """The meshes with normals all, sharp edges split, where one of them has some."""
+    if all(mesh.normals is None for mesh in meshes):
+        return meshes
+    return [mesh if mesh.normals is not None or mesh.is_points else with_normals(mesh) for mesh in meshes]
 
 
 def _by_material(mesh: Mesh) -> list[tuple[Material | None, Mesh]]:

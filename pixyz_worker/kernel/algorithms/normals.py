@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pixyz_worker.kernel.algorithms import adjacency, selection
 from pixyz_worker.kernel.algorithms.submesh import with_vertices
-from pixyz_worker.kernel.mesh import Mesh
+from pixyz_worker.kernel.mesh import Mesh, face_normals, unit
 from pixyz_worker.kernel.scene import Occurrence
 
 Floats = NDArray[numpy.float64]
@@ -43,20 +43,14 @@ def with_normals(mesh: Mesh, *, sharp_deg: float = 45.0) -> Mesh:
     joined = adjacency.distinct(mesh.positions)[1]
     corners = joined[mesh.triangles]
     faces = face_normals(mesh)
-    groups = _groups(corners, _unit(faces), int(joined.max()) + 1, sharp_deg)
-    normals = _mean(groups, _unit(faces), _angles(mesh))
+    groups = _groups(corners, unit(faces), int(joined.max()) + 1, sharp_deg)
+    normals = _mean(groups, unit(faces), _angles(mesh))
     looks = adjacency.distinct(joined, mesh.uvs, mesh.colours)[1]
     pairs = looks[mesh.triangles].reshape(-1) << 32 | groups.reshape(-1)
     _, first, numbers = numpy.unique(pairs, return_index=True, return_inverse=True)
     result = with_vertices(mesh, mesh.triangles.reshape(-1)[first], numbers.reshape(-1, 3))
     result.normals = normals.astype(numpy.float32)[groups.reshape(-1)[first]]
     return result
-
-
-def face_normals(mesh: Mesh) -> Floats:
-    """Normals of the triangles, twice as long as their areas are large, (m, 3)."""
-    first, second, third = (mesh.positions[mesh.triangles[:, number]].astype(float) for number in range(3))
-    return numpy.cross(second - first, third - first)
 
 
 def _groups(corners: Integers, faces: Floats, vertex_count: int, sharp_deg: float) -> Integers:
@@ -89,7 +83,7 @@ def _groups(corners: Integers, faces: Floats, vertex_count: int, sharp_deg: floa
 def _angles(mesh: Mesh) -> Floats:
     """The angles of the triangles at their corners, in radians, (m, 3)."""
     points = mesh.positions[mesh.triangles].astype(float)
-    sides = _unit((points[:, [1, 2, 0]] - points).reshape(-1, 3)).reshape(-1, 3, 3)
+    sides = unit((points[:, [1, 2, 0]] - points).reshape(-1, 3)).reshape(-1, 3, 3)
     cosines = -numpy.einsum("ijk,ijk->ij", sides, sides[:, [2, 0, 1]])
     angles: Floats = numpy.arccos(numpy.clip(cosines, -1, 1))
     return angles
@@ -99,12 +93,6 @@ def _mean(groups: Integers, faces: Floats, weights: NDArray[Any]) -> Floats:
     """The unit normals of groups of corners; upwards where their triangles have no area."""
     numbers = groups.reshape(-1)
     sums = [numpy.bincount(numbers, (faces[:, axis : axis + 1] * weights).reshape(-1)) for axis in range(3)]
-    means = _unit(numpy.stack(sums, axis=1))
+    means = unit(numpy.stack(sums, axis=1))
     means[~means.any(axis=1)] = (0, 0, 1)
     return means
-
-
-def _unit(vectors: Floats) -> Floats:
-    lengths = numpy.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Floats = vectors / numpy.where(lengths > 0, lengths, 1)
-    return unit

@@ -14,7 +14,7 @@ from pixyz_worker.kernel.algorithms.submesh import submesh
 from pixyz_worker.kernel.algorithms.visibility import Surfaces, seen_from_outside
 from pixyz_worker.kernel.material import Material
 from pixyz_worker.kernel.mesh import Mesh
-from pixyz_worker.kernel.scene import Occurrence, Part
+from pixyz_worker.kernel.scene import Occurrence, Part, tops
 
 _OPAQUE = 1.0
 """Opacity below which a material lets light through, and hides nothing."""
@@ -86,7 +86,7 @@ def remove_occluded(
             emptied = [entry.occurrence for entry, is_seen in zip(entries, seen, strict=True) if not is_seen]
         else:
             changed, emptied = _cut(entries, seen)
-    top = list(selection.tops(occurrences))
+    top = list(tops(occurrences))
     for occurrence in emptied:
         occurrence.part = None
     selection.clear_out(emptied)

@@ -8,9 +8,8 @@ import numpy
 from numpy.typing import NDArray
 
 from pixyz_worker.kernel.algorithms import adjacency
-from pixyz_worker.kernel.algorithms.normals import face_normals
 from pixyz_worker.kernel.algorithms.submesh import with_vertices
-from pixyz_worker.kernel.mesh import Mesh
+from pixyz_worker.kernel.mesh import Mesh, face_normals
 
 Marks = NDArray[numpy.bool_]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pixyz_worker.exception import InvalidFile
 from pixyz_worker.kernel.limits import Limits
-from pixyz_worker.kernel.mesh import Mesh
+from pixyz_worker.kernel.mesh import Mesh, unit
 
 _ROUNDS = 40
 # For each pattern of halved edges (bit k: the edge from corner k to corner k + 1) the triangles that come of it;
@@ -69,7 +69,7 @@ def _halved(mesh: Mesh, long: NDArray[numpy.bool_]) -> Mesh:
     return Mesh(
         positions=_middle(mesh.positions, pairs),
         triangles=numpy.concatenate(triangles),
-        normals=None if mesh.normals is None else _unit(_middle(mesh.normals, pairs)),
+        normals=None if mesh.normals is None else unit(_middle(mesh.normals, pairs)).astype(numpy.float32),
         uvs=None if mesh.uvs is None else _middle(mesh.uvs, pairs),
         colours=None if mesh.colours is None else _middle(mesh.colours, pairs),
         materials=mesh.materials,
@@ -82,8 +82,3 @@ def _middle(values: Any, pairs: NDArray[numpy.uint32]) -> Any:
     """Values of vertices, followed by those halfway between pairs of them."""
     halfway = (values[pairs[:, 0]].astype(numpy.float64) + values[pairs[:, 1]]) / 2
     return numpy.concatenate([values, halfway.astype(values.dtype)])
-
-
-def _unit(normals: NDArray[numpy.float32]) -> NDArray[numpy.float32]:
-    lengths = numpy.linalg.norm(normals, axis=1, keepdims=True)
-    return (normals / numpy.where(lengths > 0, lengths, 1)).astype(numpy.float32)

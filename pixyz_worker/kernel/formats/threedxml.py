@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from pixyz_worker.kernel.formats.shared import xml_tree
 from pixyz_worker.kernel.formats.shared.roots import MAX_OCCURRENCES
 from pixyz_worker.kernel.formats.shared.strips import fans_to_triangles, strips_to_triangles
-from pixyz_worker.kernel.limits import Limits
+from pixyz_worker.kernel.limits import FREE_BYTES, Limits
 from pixyz_worker.kernel.material import Material, from_srgb
 from pixyz_worker.kernel.mesh import Mesh, make_mesh
 from pixyz_worker.kernel.options import ReadOptions
 from pixyz_worker.kernel.scene import Occurrence, Part, Scene
 
 _UNIT_M = 1e-3
-_FREE_BYTES = 64 * 2**20
 _DEEPEST = 1000
 _BINARY = "its triangles are stored as binary, which needs the Pixyz SDK, not installed here"
 _log = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ class _Documents:
             raise ValueError("it has more entries than are allowed (MAX_ARCHIVE_ENTRIES)")
         if limits.max_archive_bytes and size > limits.max_archive_bytes:
             raise ValueError("it unpacks to more bytes than are allowed (MAX_ARCHIVE_BYTES)")
-        if limits.max_archive_ratio and size > max(_FREE_BYTES, packed * limits.max_archive_ratio):
+        if limits.max_archive_ratio and size > max(FREE_BYTES, packed * limits.max_archive_ratio):
             raise ValueError("it unpacks to many times its own size, more than is allowed (MAX_ARCHIVE_RATIO)")
 
     def data(self, name: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pixyz_worker.exception import PixyzException
 from pixyz_worker.kernel import session
-from pixyz_worker.kernel.scene import Animation, Channel, Occurrence, Scene
+from pixyz_worker.kernel.scene import Animation, Channel, Occurrence, Scene, tops
 
 
 def is_everything(given: Any) -> bool:
@@ -27,8 +27,7 @@ def occurrences(given: Any = None) -> list[Occurrence]:
     if is_everything(given):
         whole = session.whole()
         return [] if whole is None else [whole.root]
-    chosen = dict.fromkeys(_flattened(given))
-    return [occurrence for occurrence in chosen if not _is_below(occurrence, chosen)]
+    return tops(_flattened(given))
 
 
 def one(given: Any) -> Occurrence:
@@ -100,13 +99,6 @@ def _is_untouched(scene: Scene) -> bool:
     if any(scene is known for known in session.scenes()):
         return True
     return scene.root.scene is scene
-
-
-def _is_below(occurrence: Occurrence, others: dict[Occurrence, None]) -> bool:
-    above = occurrence.parent
-    while above is not None and above not in others:
-        above = above.parent
-    return above is not None
 
 
 def _copied(top: Occurrence, targets: dict[Occurrence, Occurrence]) -> Occurrence:

@@ -6,7 +6,7 @@ import pytest
 
 from pixyz_worker.kernel.algorithms import selection
 from pixyz_worker.kernel.algorithms.pruning import delete_small_parts
-from pixyz_worker.kernel.scene import AnnotationGroup, Occurrence, Part, Scene
+from pixyz_worker.kernel.scene import AnnotationGroup, Occurrence, Part, Scene, tops
 from tests.unit.kernel import known_shapes as shapes
 
 
@@ -77,7 +77,7 @@ def test_tops_and_common_ancestors() -> None:
     scene = _scene()
     cube, group, *_ = scene.root.children
 
-    assert selection.tops([group.children[0], group, cube, cube]) == [group, cube]
+    assert tops([group.children[0], group, cube, cube]) == [group, cube]
     assert len(selection.instances([scene.root, group])) == 3
     assert selection.common_ancestor([group.children[0]]) is group
     assert selection.common_ancestor([cube, group.children[0]]) is scene.root

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pixyz_worker import archive, root_file
+from pixyz_worker import root_file
 from pixyz_worker.exception import InvalidFile, PixyzFileNotFound, PixyzSecurityViolation
+from pixyz_worker.kernel import limits
 from pixyz_worker.pc import ProgramContext
 
 Pack = Callable[[Path, dict[str, bytes]], Path]
@@ -124,7 +125,7 @@ def test_given_a_bound_when_an_archive_goes_beyond_then_it_is_refused(
 ) -> None:
     """What counts is what comes out, not what the archive says."""
     monkeypatch.setenv(bound, str(value))
-    monkeypatch.setattr(archive, "RATIO_FREE_BYTES", 100)
+    monkeypatch.setattr(limits, "FREE_BYTES", 100)
     with pytest.raises(PixyzSecurityViolation, match=bound):
         context(pack(tmp_path, files)).get_input_file()
     assert not (tmp_path / "extracted").exists()
@@ -134,7 +135,7 @@ def test_given_no_bounds_when_an_archive_is_unpacked_then_anything_goes(
     pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0 is no limit."""
-    monkeypatch.setattr(archive, "RATIO_FREE_BYTES", 100)
+    monkeypatch.setattr(limits, "FREE_BYTES", 100)
     for name in ("MAX_ARCHIVE_ENTRIES", "MAX_ARCHIVE_BYTES", "MAX_ARCHIVE_RATIO"):
         monkeypatch.setenv(name, "0")
     assert Path(context(pack(tmp_path, {"a.glb": b"0" * 1_000_000})).get_input_file()).stat().st_size == 1_000_000

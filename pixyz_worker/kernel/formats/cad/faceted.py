@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pixyz_worker.kernel.brep import MILLIMETRE, OccBrep
 from pixyz_worker.kernel.formats.cad import occ
 from pixyz_worker.kernel.material import Material, from_srgb
-from pixyz_worker.kernel.mesh import Mesh
+from pixyz_worker.kernel.mesh import Mesh, unit
 
 _SECTION = b"\nTriangulations "
 _MAX_COLOURS = 256
@@ -93,10 +93,13 @@ class _Pieces:
             corners, numbers = corners[kept], None if numbers is None else numbers[kept]
         if not len(corners):
             return None
+        upright = None
+        if all(rows is not None for rows in normals):
+            upright = unit(numpy.concatenate(normals)).astype(numpy.float32)
         return Mesh(
             positions=points,
             triangles=corners,
-            normals=_unit(numpy.concatenate(normals)) if all(rows is not None for rows in normals) else None,
+            normals=upright,
             materials=brep.materials,
             triangle_materials=numbers,
         )
@@ -178,12 +181,6 @@ def _proper(points: NDArray[numpy.float32], corners: NDArray[numpy.uint32]) -> N
     same = (first == second).all(axis=1) | (second == third).all(axis=1) | (third == first).all(axis=1)
     proper: NDArray[numpy.bool_] = ~same
     return proper
-
-
-def _unit(normals: Any) -> NDArray[numpy.float32]:
-    lengths = numpy.linalg.norm(normals, axis=1, keepdims=True)
-    unit: NDArray[numpy.float32] = (normals / numpy.where(lengths > 0, lengths, 1)).astype(numpy.float32)
-    return unit
 
 
 def shape_of(mesh: Mesh) -> tuple[Any, list[Any], list[Material | None]]:

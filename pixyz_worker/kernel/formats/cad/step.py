@@ -33,7 +33,6 @@ MILLIMETRE = 0.001
 _BEGIN, _END, _BYTE_ORDER_MARK = b"ISO-10303-21", b"END-ISO-10303-21", b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20
-_FREE_BYTES = 64 << 20
 _TAIL = 1 << 16
 _INCH = re.compile(rb"CONVERSION_BASED_UNIT\s*\(\s*'INCH'", re.IGNORECASE)
 _NUMBERED = re.compile(r"mat_\d+")
@@ -210,9 +209,7 @@ def _plain(path: Path) -> Iterator[Path]:
 def _unpack(path: Path, plain: Path) -> None:
     """Unpack gzip; UnsafeFile when more comes out than the limits allow."""
     limits, size = Limits.from_environment(), 0
-    most = limits.max_archive_bytes or math.inf
-    if limits.max_archive_ratio:
-        most = min(most, max(_FREE_BYTES, limits.max_archive_ratio * path.stat().st_size))
+    most = limits.unpacked_bytes(path.stat().st_size)
     try:
         with gzip.open(path) as packed, plain.open("wb") as file:
             while chunk := packed.read(_CHUNK):

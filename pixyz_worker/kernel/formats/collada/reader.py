@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pixyz_worker.kernel.formats.collada.looks import Looks
 from pixyz_worker.kernel.formats.collada.shapes import mesh_of
-from pixyz_worker.kernel.formats.shared import number_text
+from pixyz_worker.kernel.formats.shared import number_text, turns
 from pixyz_worker.kernel.formats.shared.roots import check_unfolding, root_of
 from pixyz_worker.kernel.formats.shared.side_images import ImagesBeside
 from pixyz_worker.kernel.material import Material
@@ -246,15 +246,9 @@ def _translation(numbers: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
 
 
 def _rotation(numbers: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
-    """A turn around an axis by an angle in degrees (Rodrigues' formula)."""
-    length = numpy.linalg.norm(numbers[:3])
-    if not length:
-        return numpy.eye(4)
-    x, y, z = numbers[:3] / length
-    angle = numpy.radians(numbers[3])
-    cross = numpy.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    """A turn around an axis by an angle in degrees."""
     matrix = numpy.eye(4)
-    matrix[:3, :3] += numpy.sin(angle) * cross + (1 - numpy.cos(angle)) * cross @ cross
+    matrix[:3, :3] = turns.turn(numbers[:3], float(numpy.radians(numbers[3])))
     return matrix
 
 

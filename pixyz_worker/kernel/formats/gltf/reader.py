@@ -152,11 +152,7 @@ class _Reader:
         """Several meshes of one part as one."""
         if not pieces:
             return None
-        whole = meshes.merged(pieces) if len(pieces) > 1 else pieces[0]
-        if any(mapping for piece in pieces for mapping in piece.variants):
-            found = {piece.materials[0]: piece.variants[0] for piece in pieces if piece.variants}
-            whole.variants = tuple(found.get(material, {}) for material in whole.materials)
-        return whole
+        return meshes.merged(pieces) if len(pieces) > 1 else pieces[0]
 
     def clouds(self, record: dict[str, Any]) -> Mesh | None:
         """The points of a mesh."""

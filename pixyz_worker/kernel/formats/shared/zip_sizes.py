@@ -10,8 +10,6 @@ from typing import IO
 
 from pixyz_worker.kernel.limits import Limits
 
-FREE_BYTES = 64 * 2**20
-"""Bytes that any zip may unpack to: small text compresses very well."""
 _CHUNK = 1 << 20
 _LOCAL = struct.Struct("<4s5HIIIHH")
 
@@ -30,23 +28,16 @@ def check(path: Path) -> None:
     if limits.max_archive_entries and len(entries) > limits.max_archive_entries:
         most = limits.max_archive_entries
         raise ValueError(f"it has {len(entries)} entries, more than the {most} that are allowed (MAX_ARCHIVE_ENTRIES)")
-    left = _allowed(path.stat().st_size, limits)
+    left = allowed = limits.unpacked_bytes(path.stat().st_size)
     with path.open("rb") as file:
         for entry in entries:
             left -= _size(file, entry, left)
             if left < 0:
-                allowed = _allowed(path.stat().st_size, limits)
-                raise ValueError(
-                    f"it unpacks to more than {allowed} bytes, the most it may (MAX_ARCHIVE_BYTES, _RATIO)"
-                )
+                settings = "MAX_ARCHIVE_BYTES, _RATIO"
+                raise ValueError(f"it unpacks to more than {int(allowed)} bytes, the most it may ({settings})")
 
 
-def _allowed(size: int, limits: Limits) -> int:
-    by_ratio = max(FREE_BYTES, int(limits.max_archive_ratio * size)) if limits.max_archive_ratio else 1 << 62
-    return min(limits.max_archive_bytes or 1 << 62, by_ratio)
-
-
-def _size(file: IO[bytes], entry: zipfile.ZipInfo, most: int) -> int:
+def _size(file: IO[bytes], entry: zipfile.ZipInfo, most: float) -> int:
     """How many bytes an entry unpacks to; `most` and a little more when it is more than that."""
     if entry.compress_type == zipfile.ZIP_STORED:
         return max(entry.file_size, entry.compress_size)

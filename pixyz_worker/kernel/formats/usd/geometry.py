@@ -12,6 +12,7 @@ from pxr import UsdGeom
 from pixyz_worker.kernel.formats.shared.corners import unite, weld
 from pixyz_worker.kernel.formats.shared.polygons import triangulate
 from pixyz_worker.kernel.material import Colour
+from pixyz_worker.kernel.mesh import unit
 
 BODIES = ("Cube", "Sphere", "Cylinder", "Cylinder_1", "Cone", "Capsule", "Capsule_1", "Plane")
 KINDS = ("Mesh", "Points", *BODIES)
@@ -280,8 +281,7 @@ def _unit(normals: Any) -> Any:
     """Normals of length one; None if there are none, or some of them are not numbers."""
     if normals is None or not numpy.isfinite(normals).all():
         return None
-    lengths = numpy.linalg.norm(normals.astype(numpy.float64), axis=1, keepdims=True)
-    return normals / numpy.where(lengths > 0, lengths, 1)
+    return unit(normals.astype(numpy.float64))
 
 
 def _array(attribute: Any, when: Any, width: int = 0) -> NDArray[Any]:

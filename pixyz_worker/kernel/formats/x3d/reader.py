@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from pixyz_worker.kernel.formats.shared import xml_tree
+from pixyz_worker.kernel.formats.shared import turns, xml_tree
 from pixyz_worker.kernel.formats.shared.roots import MAX_OCCURRENCES, root_of
 from pixyz_worker.kernel.formats.shared.side_images import ImagesBeside
 from pixyz_worker.kernel.formats.shared.xml_tree import name_of
@@ -247,8 +247,8 @@ def _matrix(element: Any, unit_m: float) -> NDArray[numpy.float64] | None:
         return values
 
     shift, centre = (given(name, (0.0, 0.0, 0.0)) * unit_m for name in ("translation", "center"))
-    turn = _rotation(given("rotation", (0.0, 0.0, 1.0, 0.0)))
-    lean = _rotation(given("scaleOrientation", (0.0, 0.0, 1.0, 0.0)))
+    turn = _turn(given("rotation", (0.0, 0.0, 1.0, 0.0)))
+    lean = _turn(given("scaleOrientation", (0.0, 0.0, 1.0, 0.0)))
     linear = turn @ lean @ numpy.diag(given("scale", (1.0, 1.0, 1.0))) @ lean.T
     matrix = numpy.eye(4)
     matrix[:3, :3] = linear
@@ -256,13 +256,5 @@ def _matrix(element: Any, unit_m: float) -> NDArray[numpy.float64] | None:
     return None if numpy.array_equal(matrix, numpy.eye(4)) else matrix
 
 
-def _rotation(axis_angle: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
-    """The (3, 3) matrix of a turn around an axis by an angle in radians (Rodrigues' formula)."""
-    length = float(numpy.linalg.norm(axis_angle[:3]))
-    if length == 0:
-        return numpy.eye(3)
-    x, y, z = axis_angle[:3] / length
-    cross = numpy.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    angle = float(axis_angle[3])
-    result: NDArray[numpy.float64] = numpy.eye(3) + numpy.sin(angle) * cross + (1 - numpy.cos(angle)) * cross @ cross
-    return result
+def _turn(axis_angle: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
+    return turns.turn(axis_angle[:3], float(axis_angle[3]))
