@@ -107,11 +107,15 @@ def make_graph_job(uuid: str, request: Request) -> tuple[Job, Mapping[str, bytes
 
 def with_input(plan: Any, folder: JobFolder, input_file: str | None) -> Any:
     """Return a plan from outside whose contexts name no file but the input that came with it."""
+    # A path of the sender's machine means nothing here.
     calls = plan.get("calls") if isinstance(plan, dict) else None
     for call in calls if isinstance(calls, list) else ():
         context = call.get("context") if isinstance(call, dict) else None
         if isinstance(context, dict):
             wanted = context.pop("input_file", None)
+            context.pop("input_dir", None)
+            if isinstance(context.get("data"), str):
+                del context["data"]
             if wanted and input_file is None:
                 raise InvalidBackendParameter("A task of the graph has an input file, but none was sent.")
             if wanted:
@@ -156,7 +160,9 @@ def inspected(source: bytes, name: str) -> ScriptInfo:
     return inspect_source(source, name)
 
 
-def effective_config(asked: Mapping[str, Any], info: ScriptInfo, settings: Settings) -> Config:
+def effective_config(
+    asked: Mapping[str, Any], info: ScriptInfo, settings: Settings, *, default_queue: str = "cpu"
+) -> Config:
     """Put a configuration together: server defaults < the entrypoint's schedule < what the caller asks.
 
     Raises:
@@ -168,7 +174,7 @@ def effective_config(asked: Mapping[str, Any], info: ScriptInfo, settings: Setti
         known = ", ".join(info.entrypoints) or "none"
         raise InvalidScript(f"The script has no entrypoint {entrypoint!r}. Its functions: {known}.")
     schedule = info.schedules.get(entrypoint)
-    queue = _typed(asked, "queue", str, None) or (schedule and schedule.queue) or "cpu"
+    queue = _typed(asked, "queue", str, None) or (schedule and schedule.queue) or default_queue
     ceiling = settings.time_limit_of(find_queue(settings.queue_table, queue))
     scheduled = schedule.time_limit if schedule else None
     limit = _seconds(asked.get("time_limit")) or scheduled or DEFAULT_TIME_LIMIT_S
