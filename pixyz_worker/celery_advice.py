@@ -22,7 +22,7 @@ ADVICE: Mapping[str, str] = {
     "celery.beat": _TIMETABLE,
     "celery.bin": "the platform's command is `pixyz`",
     "celery.bootsteps": _WORKERS,
-    "celery.bugreport": "`pixyz checks` looks at the platform",
+    "celery.bugreport": "`pixyz doctor` looks at the platform",
     "celery.concurrency": _WORKERS,
     "celery.contrib": "a running script asks pc.cancelled() whether it is being stopped",
     "celery.events": "clients follow a job with GET /jobs/{id}/events",

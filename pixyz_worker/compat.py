@@ -151,12 +151,20 @@ def _importer_is_installed() -> bool:
 
 def _importing_frame() -> FrameType:
     frame = sys._getframe()
-    while frame.f_back is not None and (
-        frame.f_code.co_filename.startswith("<frozen importlib")
-        or str(frame.f_globals.get("__name__")).partition(".")[0] in ("importlib", "pixyz_startup", "pixyz_worker")
-    ):
+    while frame.f_back is not None and _is_of_import_system(frame):
         frame = frame.f_back
     return frame
+
+
+def _is_of_import_system(frame: FrameType) -> bool:
+    if str(frame.f_globals.get("__name__")).partition(".")[0] in ("importlib", "pixyz_startup", "pixyz_worker"):
+        return True
+    code = frame.f_code
+    # The latter is the finder of pixyz_startup.pth, whose code has neither file nor module.
+    return code.co_filename.startswith("<frozen importlib") or (code.co_filename, code.co_name) == (
+        "<string>",
+        "find_spec",
+    )
 
 
 def is_ours(module: ModuleType | None) -> bool:
