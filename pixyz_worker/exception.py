@@ -266,7 +266,7 @@ class NotRegistered(TaskError, KeyError):
     """There is no task of this name."""
 
     def __str__(self) -> str:
-        return f"there is no task {self.message!r} here"
+        return self.message
 
 
 class AlreadyRegistered(TaskError):
@@ -332,7 +332,7 @@ class Reject(TaskPredicate):
     """Raised by a task that this worker is not to run; on this platform the job fails with this message."""
 
     def __init__(self, reason: object = None, requeue: bool = False) -> None:
-        super().__init__(f"rejected, requeue={requeue}: {reason}")
+        super().__init__("rejected" if reason is None else str(reason))
         self.reason = reason
         self.requeue = requeue
 

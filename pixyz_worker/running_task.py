@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn
 
-from pixyz_worker.exception import InvalidBackendParameter, MaxRetriesExceededError, Retry
+from pixyz_worker.exception import InvalidBackendParameter, MaxRetriesExceededError, NotAvailable, Retry
 from pixyz_worker.outcome import TERMINAL_STATES
 from pixyz_worker.task_options import epoch_seconds
 
@@ -112,37 +112,40 @@ class RunningTask:
         throw: bool = True,
         eta: datetime | None = None,
         countdown: float | None = None,
-        max_retries: int | None = DEFAULT_MAX_RETRIES,
+        max_retries: float | None = None,
         **options: Any,
     ) -> NoReturn:
         """Run the task again from its beginning, later: `raise pc["task"].retry(countdown=10)`.
 
         Args:
-            args: not supported; the next attempt has the same params.
-            kwargs: not supported.
-            exc: raised instead when there have been `max_retries` attempts already.
-            throw: must be True: the attempt ends here.
+            args: not available: the next attempt has the same params.
+            kwargs: the same.
+            exc: the error because of which it is to be run again; raised when there were too many attempts.
+            throw: has to be True: the attempt ends here.
             eta: when to run again; instead of `countdown`.
             countdown: seconds to wait; 180 by default.
-            max_retries: attempts after the first that the task may have; None for any number.
+            max_retries: attempts after the first that the task may have; 3 by default, `math.inf` for any number.
             options: none; Celery's others are refused.
 
         Raises:
-            Retry: always, unless there have been too many attempts.
-            MaxRetriesExceededError: there have, and `exc` is not given.
+            Retry: it is to be run again.
+            MaxRetriesExceededError: that happened as often as it may, and there is no `exc` to raise instead.
+            NotAvailable: with other arguments, or with throw=False.
         """
         refused = [*(name for name, value in (("args", args), ("kwargs", kwargs)) if value), *options]
         if refused or not throw:
             name = refused[0] if refused else "throw=False"
-            raise InvalidBackendParameter(
-                f"retry cannot take {name} here: the next attempt is the same script with the same params. "
-                "Start another task instead: pixyz_execute.apply_async((params, pc), countdown=...)"
-            )
-        if max_retries is not None and self.retries >= max_retries:
+            raise NotAvailable(
+                f"retry takes no {name} here: it runs the same script again with the same params. To run another task "
+                "later, start it: pixyz_execute.apply_async((params, pc), countdown=...)"
+            ) from exc
+        most = DEFAULT_MAX_RETRIES if max_retries is None else max_retries
+        if self.retries >= most:
             if exc is not None:
                 raise exc
-            raise MaxRetriesExceededError(f"task {self.id} has been retried {self.retries} times, the most it may")
-        raise Retry("Task can be retried", exc=exc, when=eta if eta is not None else _delay(countdown))
+            raise MaxRetriesExceededError(f"the task was run again {self.retries} times, as often as it may be")
+        when = eta if eta is not None else DEFAULT_RETRY_DELAY_S if countdown is None else float(countdown)
+        raise Retry(exc=exc, when=when) from exc
 
 
 def retry_delay_s(retry: Retry, now: float) -> float:
@@ -155,7 +158,3 @@ def retry_delay_s(retry: Retry, now: float) -> float:
     if isinstance(retry.when, datetime):
         return max(0.0, epoch_seconds(retry.when) - now)
     return DEFAULT_RETRY_DELAY_S if retry.when is None else max(0.0, float(retry.when))
-
-
-def _delay(countdown: float | None) -> float:
-    return DEFAULT_RETRY_DELAY_S if countdown is None else float(countdown)

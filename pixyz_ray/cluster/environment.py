@@ -40,7 +40,8 @@ def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -
 
 def _sdk_environment(settings: Settings) -> dict[str, str]:
     """Return what the SDK reads on the workers, wherever the operator set it."""
-    variables = {
+    variables = {"SHARE_PATH": str(settings.share_path), "PROCESS_PATH": str(settings.process_path)}
+    variables |= {
         name.upper(): str(int(value) if isinstance(value, bool) else value)
         for name in ("license_host", "license_port", "license_flexlm", "license_acquire_at_start", "disable_pixyz")
         if (value := getattr(settings, name)) is not None

@@ -260,7 +260,7 @@ def test_shown_state(rest: RestClient, tmp_path: Path) -> None:
     source = SCRIPT.read_text(encoding="utf-8")
     files = {"shown": str(tmp_path / "shown"), "seen": str(tmp_path / "seen")}
     uuid = rest.submit(source, params=files, config={"entrypoint": "showing"})
-    wait_until(lambda: (tmp_path / "shown").exists())
+    wait_until(lambda: (tmp_path / "shown").exists(), "the state to be shown")
     asking = """
 from pixyz_worker.script import *
 def main(pc, params):
