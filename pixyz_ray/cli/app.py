@@ -103,18 +103,21 @@ def _explain(error: Exception) -> click.ClickException | None:
     """Return an expected error as a sentence with its exit code; None for any other, which is a bug."""
     from pixyz_worker.exception import PixyzException, PixyzFileNotFound, PixyzWebError
 
+    if isinstance(error, OSError) and error.filename is not None:
+        return _Failure(f"{error.filename}: {error.strerror or error}.", _USAGE)
     if not isinstance(error, PixyzException):
         return None
-    from pixyz_ray.client.errors import InvalidClientConfig, PlatformUnreachable
+    from pixyz_ray.client.address import config_path
+    from pixyz_ray.client.errors import FileNotWritten, InvalidClientConfig, PlatformUnreachable
 
     sentence, code = error.message, _REFUSED
     if isinstance(error, PixyzWebError):
         sentence = f"{error.message} (HTTP {error.status_code})"
         if error.status_code == 401:
-            sentence += "\nGive the token with -k TOKEN, PIXYZ_TOKEN or ~/.config/pixyz/client.toml."
+            sentence += f"\nGive the token with -k TOKEN, PIXYZ_TOKEN or {config_path()}."
     elif isinstance(error, PlatformUnreachable):
         code = _UNREACHABLE
-    elif isinstance(error, InvalidClientConfig | PixyzFileNotFound):
+    elif isinstance(error, InvalidClientConfig | FileNotWritten | PixyzFileNotFound):
         code = _USAGE
     return _Failure(sentence, code)
 
