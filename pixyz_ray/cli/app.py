@@ -6,6 +6,7 @@ did not end with SUCCESS (see `watch.EXIT_CODES`); 130 interrupted.
 
 from __future__ import annotations
 
+import difflib
 import io
 import sys
 from collections.abc import Mapping, Sequence
@@ -76,6 +77,15 @@ class LazyGroup(click.Group):
         module = import_module(f"pixyz_ray.cli.{COMMANDS[name]}")
         command: click.Command = getattr(module, f"{name}_command")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named; the error for one that does not exist names the nearest."""
+        nearest = difflib.get_close_matches(args[0], (*COMMANDS, *ALIASES), n=1)
+        if self.get_command(ctx, args[0]) is None and nearest and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {nearest[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours becomes a sentence and an exit code."""

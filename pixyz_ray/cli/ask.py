@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from textwrap import indent
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import click
 from pixyz_ray.cli.interrupt import interruptible
 from pixyz_ray.cli.notes import NotePrinter
 from pixyz_ray.cli.options import job_option, json_option, json_text, print_json, table_option, with_client
-from pixyz_ray.cli.screen import Screen
+from pixyz_ray.cli.screen import Screen, stdout_is_terminal
 from pixyz_ray.cli.tables import ahead, show_table
 from pixyz_ray.cli.watch import exit_code, show_error, watch
 from pixyz_ray.version import VERSION
@@ -69,7 +68,7 @@ def doc_command(client: Client, name: str, text: bool, as_json: bool) -> None:
       pixyz doc -n convert_file --text | less
     """
     info = client.process_info(name)
-    if as_json or not (text or sys.stdout.isatty()):
+    if as_json or not (text or stdout_is_terminal()):
         print_json(info)
         return
     click.echo(info["doc"])

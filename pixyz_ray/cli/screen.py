@@ -93,3 +93,8 @@ def _cut(text: str, columns: int) -> str:
         if columns < 0:
             return text[:end]
     return text
+
+
+def stdout_is_terminal() -> bool:
+    """Return whether a person sees standard output."""
+    return sys.stdout.isatty()
