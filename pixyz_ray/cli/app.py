@@ -155,10 +155,13 @@ def cli(ctx: click.Context, url: str | None, token: str | None) -> None:
 
     \b
     Example:
-      pixyz up --detach
-      pixyz exec -s scripts/tutorial/00_sleep.py -rw
-      pixyz convert -i bolt.step -o bolt.glb
+      pixyz up --detach                                   start a platform on this machine
+      pixyz exec -s scripts/tutorial/00_sleep.py -rw      run a script, follow it, print its result
+      pixyz convert -i bolt.step -o bolt.glb              convert a file and fetch the result
+      pixyz -u URL -k TOKEN jobs --status FAILURE         ask another platform
       pixyz down
+
+    Every command line of client.py works here: write `pixyz` in place of `python client.py`.
     """
     ctx.obj = Access(url=url, token=token)
 
