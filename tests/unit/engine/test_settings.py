@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pixyz_ray import config_file
+from pixyz_ray import settings as settings_module
 from pixyz_ray.settings import Settings, load_settings
 from pixyz_worker.exception import InvalidBackendParameter
 
@@ -21,6 +23,9 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name in {field.upper() for field in Settings.model_fields} or name.startswith("PIXYZ_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PIXYZ_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(config_file, "SYSTEM_CONFIG", tmp_path / "etc.conf")
+    monkeypatch.setattr(settings_module, "PIXYZ_FOLDER", tmp_path / "opt")
+    (tmp_path / "home").mkdir()
     monkeypatch.chdir(tmp_path)
 
 
@@ -38,7 +43,7 @@ def test_given_environment_file_and_override_when_loaded_then_the_strongest_wins
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Defaults < file < environment < command line."""
-    (tmp_path / "pixyz-scheduler.conf").write_text("API_PORT=1111\nLOG_LEVEL=debug\nPIXYZ_TIME_LIMIT=5\n")
+    (tmp_path / "home" / "pixyz-scheduler.conf").write_text("API_PORT=1111\nLOG_LEVEL=debug\nPIXYZ_TIME_LIMIT=5\n")
     assert load_settings().api_port == 1111
     monkeypatch.setenv("API_PORT", "2222")
     settings = load_settings()
@@ -65,11 +70,11 @@ def test_given_a_named_file_when_it_is_missing_then_it_says_so(monkeypatch: pyte
         ("MAX_UPLOAD_BYTES", "0", "MAX_UPLOAD_BYTES"),
         ("PIXYZ_QUEUES", "[1]", "PIXYZ_QUEUES"),
         ("API_HOST", "0.0.0.0", "GOD_PASSWORD_SHA256"),
-        ("PIXYZ_TOKENS", '{"team": {}}', "PIXYZ_TOKENS.*SHA256"),
+        ("PIXYZ_TOKENS", '{"team": {}}', "PIXYZ_TOKENS.*sha256"),
         ("PIXYZ_TOKENS", '{"team": {"sha256": "secret"}}', "PIXYZ_TOKENS"),
-        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "shares": 2}}), "SHARES"),
-        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "share": 0}}), "SHARE"),
-        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "concurrency": 0}}), "CONCURRENCY"),
+        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "shares": 2}}), "team.shares is not known"),
+        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "share": 0}}), "team.share is too small"),
+        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "concurrency": 0}}), "team.concurrency is too small"),
         ("PIXYZ_TOKENS", json.dumps({"operator": {"sha256": "0" * 64}}), "'operator' is the platform's own name"),
         ("PIXYZ_TOKENS", json.dumps({"local": {"sha256": "0" * 64}}), "'local' is the platform's own name"),
         ("PIXYZ_POOLS", '{"catia": 0}', "'catia' must have at least 1 seat"),
@@ -138,7 +143,7 @@ def test_given_pools_and_limits_of_queues_when_loaded_then_they_are_in_force(mon
     assert settings.pools == {"catia": 3}
     table = settings.queue_table
     assert table["gpu"].concurrency == 4
-    assert [settings.memory_limit_of(table[name]) for name in ("gpu", "cpu", "gpuhigh")] == [1000, 2000, None]
+    assert [settings.memory_limit_of(table[name]) for name in ("gpu", "cpu", "gpuhigh")] == [1000, 2000 * 1024, None]
     assert load_settings(max_memory_usage_gpuhigh=3000).memory_limit_of(table["gpuhigh"]) == 3000
 
 
