@@ -28,6 +28,7 @@ SYSTEM_CONFIG = Path("/etc") / CONFIG_NAME
 
 _UNUSED_LINE = re.compile(r"^[^\S\n]*(?:;|\[[\w .:/-]+\][^\S\n]*(?:[#;]|$))[^\n]*", re.MULTILINE)
 _SEMICOLON_COMMENT = re.compile(r"\s+;(?:\s.*)?$")
+_AFTER_QUOTES = re.compile(r"""^([^=\n]*=[^\S\n]*(?:"[^"\n]*"|'[^'\n]*'))[^\S\n]*;[^\n]*$""", re.MULTILINE)
 _FIRST_WORD = re.compile(r"\s*(?:export\s+)?'?([A-Za-z_]\w*)")
 _REFERENCE = re.compile(r"\$\{([^}:]*)(?::-([^}]*))?\}")
 
@@ -90,7 +91,7 @@ def read_config(path: Path) -> list[ConfigLine]:
     if "\0" in text:
         raise ConfigUnreadable(f"The configuration file {path} is not a text file.")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return list(_lines(_UNUSED_LINE.sub("#", text)))
+    return list(_lines(_AFTER_QUOTES.sub(r"\1", _UNUSED_LINE.sub("#", text))))
 
 
 def _is_file(path: Path) -> bool:
@@ -126,10 +127,7 @@ def _line(binding: Binding, earlier: Mapping[str, str]) -> ConfigLine | None:
     number = binding.original.line + written.count("\n", 0, blank)
     if binding.error or (binding.key is not None and binding.value is None):
         word = _FIRST_WORD.match(written)
-        value = written.partition("=")[2].lstrip()
-        quote = value[:1] if value[:1] in ("'", '"') else ""
-        problem = f"the quote {quote} is not closed" if quote else "write NAME=value"
-        return ConfigLine(number=number, name=word[1] if word else "", problem=problem)
+        return ConfigLine(number=number, name=word[1] if word else "", problem=_problem(written))
     if binding.key is None:
         return None
     value = binding.value or ""
@@ -142,3 +140,12 @@ def _line(binding: Binding, earlier: Mapping[str, str]) -> ConfigLine | None:
         return ConfigLine(number=number, name=binding.key, problem=problem)
     value = _REFERENCE.sub(lambda match: known.get(match[1], match[2] or ""), value)
     return ConfigLine(number=number, name=binding.key, value=value.strip())
+
+
+def _problem(written: str) -> str:
+    """Return why the dotenv parser cannot read a line."""
+    value = written.partition("=")[2].strip()
+    quote = value[:1]
+    if quote not in ("'", '"') or not quote:
+        return "write NAME=value"
+    return "something follows the closing quote" if quote in value[1:] else f"the quote {quote} is not closed"

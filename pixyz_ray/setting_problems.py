@@ -17,6 +17,19 @@ _LONGEST = 100
 _CREDENTIALS = re.compile(r"(?<=://).*@", re.DOTALL)
 
 
+class Conflict(ValueError):
+    """A setting that does not go with another one.
+
+    Args:
+        message: the predicate of a sentence about the setting; `{other}` in it stands for the other one.
+        other: name of the other setting.
+    """
+
+    def __init__(self, message: str, *, other: str) -> None:
+        super().__init__(message)
+        self.other = other
+
+
 def problems_of(error: ValidationError, given: Mapping[str, Given]) -> list[str]:
     """Return one sentence for each thing that a validation has found."""
     return [_sentence(problem, given) for problem in error.errors(include_url=False)]
@@ -25,7 +38,7 @@ def problems_of(error: ValidationError, given: Mapping[str, Given]) -> list[str]
 def shown(name: str, text: str) -> str | None:
     """Return a setting's value as it may be shown to people; None for a secret that has no part to be shown."""
     if name == "JOB_STORE_URL":
-        return _CREDENTIALS.sub("***@", text.partition("?")[0]) if "://" in text else None
+        return _CREDENTIALS.sub("***@", text).partition("?")[0] if "://" in text else None
     if name in SECRET_NAMES:
         return None
     short = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
@@ -44,6 +57,9 @@ def _sentence(problem: ErrorDetails, given: Mapping[str, Given]) -> str:
     name, *inside = (str(part) for part in problem["loc"])
     subject = described(name.upper(), given.get(name.upper()))
     complaint = _complaint(problem)
+    reason = problem.get("ctx", {}).get("error")
+    if isinstance(reason, Conflict):
+        complaint = complaint.format(other=described(reason.other, given.get(reason.other)))
     sentence = f"{subject} {complaint}" if not inside else f"{subject}: {'.'.join(inside)} {complaint}"
     return sentence if sentence.endswith("?") else f"{sentence}."
 
@@ -78,9 +94,12 @@ _COMPLAINTS: Mapping[str, str] = {
     "greater_than": "is too small: it must be more than {gt}",
     "less_than_equal": "is too large: it must be at most {le}",
     "less_than": "is too large: it must be less than {lt}",
-    "literal_error": "must be one of {expected}",
+    "literal_error": "must be {expected}",
     "string_pattern_mismatch": "must be 64 hexadecimal digits",
     "string_type": "must be a text",
+    "mapping_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
+    "model_type": "must be a JSON object",
     "missing": "is missing",
     "extra_forbidden": "is not known",
 }

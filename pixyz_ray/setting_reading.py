@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pixyz_ray.settings import Settings
 
 _HUGE_MEMORY = 2**40
+"""Bytes from which on a limit of memory is no limit."""
+_TINY_MEMORY = 64 * 2**20
+"""Bytes that a script which imports a 3D library needs at least."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +67,20 @@ def notes_on(settings: Settings, given: Mapping[str, Given]) -> list[Note]:
             found = f"{described(name, given[name])} does not exist, so {effect}."
             notes.append(Note(found=found, remedy="Make the folder, or correct the setting."))
     for name in ("MAX_MEMORY_USAGE", "MAX_MEMORY_USAGE_GPUHIGH"):
-        size = getattr(settings, name.lower())
-        if name in given and size >= _HUGE_MEMORY and is_bare(given[name].text):
-            found = f"{described(name, given[name])} is {format_size(size)}: a number without a unit counts KB."
-            notes.append(Note(found=found, remedy=f"For bytes write {name}={given[name].text}B."))
+        if (one := given.get(name)) is not None:
+            notes += _memory_notes(described(name, one), one, getattr(settings, name.lower()))
     return notes
+
+
+def _memory_notes(subject: str, given: Given, size: int) -> list[Note]:
+    """Return a note for a limit on memory that was probably meant in another unit."""
+    counted = f"{subject} is {format_size(size)}" + (
+        ": a number without a unit counts KB" if is_bare(given.text) else ""
+    )
+    if size >= _HUGE_MEMORY:
+        return [
+            Note(found=f"{counted}, and no job takes that much.", remedy="Write a size with its unit, such as 8GB.")
+        ]
+    if 0 < size < _TINY_MEMORY:
+        return [Note(found=f"{counted}, too little for most jobs.", remedy="Write a size with its unit, such as 2GB.")]
+    return []

@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pixyz_ray.home import home
 from pixyz_ray.queue_settings import make_queue_table, queue_changes
 from pixyz_ray.queues import Queue
-from pixyz_ray.setting_problems import problems_of
+from pixyz_ray.setting_problems import Conflict, problems_of
 from pixyz_ray.setting_reading import Reading, notes_on
 from pixyz_ray.setting_sources import COMMAND_LINE, Given, collect
 from pixyz_ray.setting_types import OldSize, Seconds, Size, in_words, json_object, names
@@ -34,6 +34,7 @@ LOCAL = "local"
 PIXYZ_FOLDER = Path("/opt/pixyz")
 """Where installations of the Pixyz SDK are by default."""
 _LIMITS = Limits()
+_LEVELS = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -176,9 +177,10 @@ class Settings(BaseSettings):
     def _is_a_digest(cls, value: str | None, info: ValidationInfo) -> str | None:
         host = info.data.get("api_host", "localhost")
         if not value and not _is_loopback(host):
-            raise ValueError(
-                f"must be set, since API_HOST={host} can be reached from other machines: "
-                "set it to the SHA-256 of a long random token"
+            raise Conflict(
+                "must be set, since {other} can be reached from other machines: "
+                "set it to the SHA-256 of a long random token",
+                other="API_HOST",
             )
         if value and not re.fullmatch(r"[0-9a-fA-F]{64}", value.strip()):
             raise ValueError('must be the SHA-256 of your token, 64 hexadecimal digits: printf %s "TOKEN" | sha256sum')
@@ -234,7 +236,7 @@ class Settings(BaseSettings):
     @field_validator("log_level", mode="before")
     @classmethod
     def _is_upper(cls, value: Any) -> Any:
-        return value.upper() if isinstance(value, str) else value
+        return _LEVELS.get(value.upper(), value.upper()) if isinstance(value, str) else value
 
     @cached_property
     def queue_table(self) -> Mapping[str, Queue]:
