@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
+from pydantic_settings import NoDecode
 
 from pixyz_ray.units import (
     DURATION_HINT,
@@ -42,8 +43,7 @@ def _duration(value: Any) -> Any:
         raise ValueError(str(error).replace(f"write {DURATION_HINT}", hint)) from None
 
 
-def json_object(value: Any) -> Any:
-    """Return the object that a JSON text stands for; anything but an object is refused."""
+def _json_object(value: Any) -> Any:
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -54,8 +54,7 @@ def json_object(value: Any) -> Any:
     return value
 
 
-def names(value: Any) -> Any:
-    """Return the names in a text, between commas or spaces."""
+def _names(value: Any) -> Any:
     return tuple(re.findall(r"[^\s,;]+", value)) if isinstance(value, str) else value
 
 
@@ -68,6 +67,10 @@ OldSize = Annotated[int, _KILOBYTES]
 """Bytes; as text, a number without a unit is KB, which is what the scheduler before this one counted memory in."""
 Seconds = Annotated[float, _SECONDS]
 """Seconds; as text, also with units."""
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+"""Names; as text, between commas or spaces."""
+JSON_OBJECT = (NoDecode, BeforeValidator(_json_object))
+"""Metadata of a setting whose text is a JSON object: `Annotated[Mapping[str, int], *JSON_OBJECT]`."""
 
 
 def in_words(value: Any, field: FieldInfo) -> str | None:

@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pixyz_ray.home import home
 from pixyz_ray.queue_settings import make_queue_table, queue_changes
@@ -24,7 +24,7 @@ from pixyz_ray.queues import Queue
 from pixyz_ray.setting_problems import Conflict, problems_of
 from pixyz_ray.setting_reading import Reading, notes_on
 from pixyz_ray.setting_sources import COMMAND_LINE, Given, collect
-from pixyz_ray.setting_types import OldSize, Seconds, Size, in_words, json_object, names
+from pixyz_ray.setting_types import JSON_OBJECT, Names, OldSize, Seconds, Size, in_words
 from pixyz_worker.kernel.limits import Limits
 
 OPERATOR = "operator"
@@ -153,20 +153,20 @@ class Settings(BaseSettings):
     )
     max_upload_bytes: Size = Field(64 * 2**30, ge=1, description="New. Largest request that may be uploaded.")
     max_field_bytes: Size = Field(16 * 2**20, ge=1, description="New. Largest form field (params, config).")
-    queue_name: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names)] = Field(
+    queue_name: Names = Field(
         (), description="Names of queues, with commas between them; one that is not known becomes a queue like cpu."
     )
-    queues: Annotated[Mapping[str, Mapping[str, Any]], NoDecode, BeforeValidator(json_object)] = Field(
+    queues: Annotated[Mapping[str, Mapping[str, Any]], *JSON_OBJECT] = Field(
         default_factory=dict,
         alias="PIXYZ_QUEUES",
         description='New. JSON that changes or adds queues: {"gpu": {"num_gpus": 0.5, "concurrency": 4}}.',
     )
-    pools: Annotated[Mapping[str, int], NoDecode, BeforeValidator(json_object)] = Field(
+    pools: Annotated[Mapping[str, int], *JSON_OBJECT] = Field(
         default_factory=dict,
         alias="PIXYZ_POOLS",
         description='New. JSON with the seats of named pools, such as licences: {"catia": 3}.',
     )
-    tokens: Annotated[Mapping[str, Token], NoDecode, BeforeValidator(json_object)] = Field(
+    tokens: Annotated[Mapping[str, Token], *JSON_OBJECT] = Field(
         default_factory=dict,
         alias="PIXYZ_TOKENS",
         description='New. JSON with more tokens: {"team": {"sha256": "...", "share": 2, "concurrency": 8}}.',

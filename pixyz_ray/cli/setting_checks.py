@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from pixyz_ray.cli.checks import Check, Verdict
 
@@ -13,8 +13,8 @@ class SettingChecks:
     """The settings that a platform started here would have."""
 
     checks: list[Check]
-    """What is to be said of them, as of everything else that the doctor looks at."""
-    rows: list[dict[str, Any]]
+    """Where they come from, and one entry for each problem and each note."""
+    rows: list[dict[str, str]]
     """Name, value and source of each setting that is not at its default."""
 
 
@@ -32,7 +32,7 @@ def check_settings() -> SettingChecks:
     return SettingChecks(checks=checks, rows=reading.rows())
 
 
-def _order(file: Any, number: int) -> Check:
+def _order(file: Path | None, number: int) -> Check:
     from pixyz_ray.config_file import places
 
     listed = ", else ".join(places())

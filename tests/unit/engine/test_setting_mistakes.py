@@ -19,7 +19,9 @@ from pixyz_ray.setting_problems import SECRET_NAMES
 from pixyz_ray.settings import SETTINGS, Settings, load_settings, read_settings
 from pixyz_worker.exception import InvalidBackendParameter
 
-ANY_TEXT = frozenset({"LICENSE_HOST", "SHARE_PATH", "PROCESS_PATH", "PIXYZ_PYTHON_PATH", "API_HOST", "QUEUE_NAME"})
+ANY_TEXT = frozenset(
+    {"LICENSE_HOST", "SHARE_PATH", "PROCESS_PATH", "PIXYZ_PYTHON_PATH", "API_HOST", "QUEUE_NAME", "CORS_ORIGINS"}
+)
 """Settings for which `2 parsecs` is a value."""
 
 MACHINE = {
