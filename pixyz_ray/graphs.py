@@ -133,12 +133,14 @@ class Graph:
         return {member: node.id for node in self.nodes.values() for member in node.members}
 
     def edges(self) -> Iterable[tuple[str | None, str, str]]:
-        """Yield (source, target, `starts` | `data` | `order`); source None: the job that started the graph."""
+        """Yield (source, target, `starts` | `data` | `order` | `failure`); source None: the job that started the graph."""
         for node in self.nodes.values():
             if node.kind == "group" and node.members:
                 continue
             if node.after is None:
                 yield None, node.id, "starts"
+            elif node.on_failure:
+                yield node.after, node.id, "failure"
             else:
                 yield node.after, node.id, "data" if node.fed else "order"
 
