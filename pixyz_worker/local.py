@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pixyz_worker.backend import TaskCall, new_id
 from pixyz_worker.cause import not_run, not_wanted
+from pixyz_worker.console import say
 from pixyz_worker.exception import PixyzException, PixyzExitFault
 from pixyz_worker.loader import (
     Schedule,
@@ -256,6 +257,6 @@ class _PercentPrinter:
             self._total = event["total"]
         elif event["kind"] == "step":
             known = f"{min(100, 100 * event['index'] // self._total):3}%" if self._total else "  ? "
-            print(f"[{known}] {event['info']}", flush=True)
+            say(f"[{known}] {event['info']}")
         else:
-            print("[100%] Done", flush=True)
+            say("[100%] Done")

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pixyz_worker.exception import PixyzFileNotFound, PixyzSecurityViolation, PixyzSharedDirectoryNotFound
+from pixyz_worker import file_names
+from pixyz_worker.exception import InvalidFile, PixyzFileNotFound, PixyzSecurityViolation, PixyzSharedDirectoryNotFound
 from pixyz_worker.progress import Progress
 from pixyz_worker.result import ResultHandle, allow_join_result
 
@@ -250,6 +251,8 @@ def _inside(folder: Path, name: str | os.PathLike[str]) -> str:
         safe = False
     if not safe:
         raise PixyzSecurityViolation(f"the path {os.fspath(name)!r} reaches outside the folder of this task")
+    if problem := file_names.problem_of(os.fspath(name)):
+        raise InvalidFile(f"the path {os.fspath(name)!r} {problem}")
     return os.path.normpath(folder / name)
 
 
