@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
@@ -24,12 +25,21 @@ def marked(session: str) -> Iterator[psutil.Process]:
 
 
 def is_supervisor(pid: int) -> bool:
-    """Tell whether a process is there and is one of ours, not a stranger that got the same number."""
+    """Return whether a process is there and is one of ours, not a stranger that got the same number."""
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and any("pixyz" in word for word in process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and any(map(_is_our_program, process.cmdline()))
     except psutil.Error:
         return False
+
+
+def _is_our_program(word: str) -> bool:
+    """Return whether a word of a command line names the command pixyz, or a module or a file of pixyz_ray.
+
+    Other programs may lie in a folder whose name is like ours: /home/pixyz/venv/bin/python.
+    """
+    path = Path(word)
+    return path.stem == "pixyz" or "pixyz_ray" in path.parts or word.partition(".")[0] == "pixyz_ray"
 
 
 def end_marked(session: str, *, patience_s: float) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import IO, TYPE_CHECKING
 
+from pixyz_worker import file_names
 from pixyz_worker.exception import InvalidFile, PixyzFileNotFound, PixyzSecurityViolation, UnsafeFile
 
 if TYPE_CHECKING:
@@ -99,13 +100,21 @@ def _unpack(archive: Path, folder: Path) -> None:
     from pixyz_worker.kernel.limits import Limits
 
     limits = Limits.from_environment()
+    names: dict[str, str] = {}
     left = allowed = limits.unpacked_bytes(archive.stat().st_size)
     with _readable(archive):
         for number, entry in enumerate(_entries(archive, limits, allowed), start=1):
             _check_count(archive, number, limits)
             if problem := _problem_of(entry.name):
                 raise UnsafeFile(f"{archive.name} has the name {entry.name[:200]!r} in it, which {problem}.")
-            target = folder / _plain(entry.name)
+            plain = _plain(entry.name).rstrip("/")
+            if problem := file_names.problem_of(plain):
+                raise InvalidFile(f"{archive.name} has the name {entry.name[:200]!r} in it, which {problem}.")
+            target = folder / plain
+            other = names.setdefault(file_names.folded(plain), plain)
+            if other != plain and target.exists():
+                two = f"{other[:200]!r} and {plain[:200]!r}"
+                raise InvalidFile(f"{archive.name} has the names {two} in it, which are one file on this system.")
             if entry.content is None:
                 target.mkdir(parents=True, exist_ok=True)
                 continue

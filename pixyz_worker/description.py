@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pixyz_worker.console import say
 from pixyz_worker.kernel import sdk
 from pixyz_worker.preparation import diagonal_mm, pxz
 
 _CAD_FORMATS = frozenset({"STEP", "IGES", "BRep"})
-_NO_CAD = (
-    "Figures of exact surfaces are unknown: they need the extra 'cad', which is not installed here. "
-    "pip install 'pixyz-ray[cad]'"
-)
 
 
 def described(root: Any, source: str | Path) -> dict[str, Any]:
@@ -64,8 +61,8 @@ def _brep(source: str | Path) -> dict[str, Any]:
     if sdk.genuine() is None:
         from pixyz_worker.kernel import formats
 
-        if formats.find(Path(source).name).name in _CAD_FORMATS and not formats.is_here(formats.EXTRAS["cad"][1]):
-            print(_NO_CAD)
+        if formats.find(Path(source).name).name in _CAD_FORMATS and (lacking := formats.lack_of("cad")):
+            say(f"Figures of exact surfaces are unknown. {lacking}")
             return dict.fromkeys(names)
     infos = pxz().scene.getBRepInfos()
     return {key: infos.get(name) for key, name in names.items()}

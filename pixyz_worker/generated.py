@@ -288,7 +288,8 @@ class _PrivateFolder:
 def _is_own_folder(path: Path) -> bool:
     """Whether the folder is still there, and is not another user's by the same name."""
     try:
-        return path.is_dir() and path.stat().st_uid == os.getuid()
+        # Windows has no user ids in files; a user's temporary folder is closed to others there.
+        return path.is_dir() and (sys.platform == "win32" or path.stat().st_uid == os.getuid())
     except OSError:
         return False
 

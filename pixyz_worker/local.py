@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pixyz_worker.async_result import AsyncResult, OnMessage, allow_join_result
 from pixyz_worker.backend import TaskCall, current_backend, new_id
+from pixyz_worker.console import say
 from pixyz_worker.local_run import LocalBackend, execute, run_in_place
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.plan import single_call
@@ -79,7 +80,7 @@ class LocalPixyzTask(AsyncResult):
         """Run it, print its progress, and return what it returns; what it raises passes through."""
         pc = ProgramContext.from_local(script, input_file, output_dir).update(entrypoint=entrypoint)
         call = TaskCall(id=new_id(), params={} if params is None else params, context=pc)
-        return execute(call, Progress(_PercentPrinter()))
+        return execute(call, Progress(_PercentPrinter()), default_queue="cpu")
 
 
 class BareResult(dict[str, Any]):
@@ -112,6 +113,6 @@ class _PercentPrinter:
             self._total = event["total"]
         elif event["kind"] == "step":
             known = f"{min(100, 100 * event['index'] // self._total):3}%" if self._total else "  ? "
-            print(f"[{known}] {event['info']}", flush=True)
+            say(f"[{known}] {event['info']}")
         else:
-            print("[100%] Done", flush=True)
+            say("[100%] Done")

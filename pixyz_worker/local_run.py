@@ -15,6 +15,7 @@ from typing import Any
 
 from pixyz_worker.backend import TaskCall
 from pixyz_worker.cause import EXPIRED, not_called, not_run, not_wanted
+from pixyz_worker.console import say
 from pixyz_worker.current import current_task
 from pixyz_worker.exception import PixyzException, PixyzExitFault, Retry, TaskRevokedError
 from pixyz_worker.loader import (
@@ -201,20 +202,49 @@ def run_in_place(call: TaskCall, *, by_itself: bool = False, bare: bool = False)
     return value if raw or bare else _record(call, value, progress, started, attempt)
 
 
-def execute(call: TaskCall, progress: Progress, attempt: int = 0) -> Any:
-    """Load the script of a call, run its entrypoint in a session of its own and return what that returns."""
-    return in_own_session(_execute, call, progress, attempt)
+def execute(call: TaskCall, progress: Progress, attempt: int = 0, default_queue: str = "gpu") -> Any:
+    """Load the script of a call, run its entrypoint in a session of its own and return what that returns.
+
+    Args:
+        call: what to run.
+        progress: takes its steps.
+        attempt: attempts before this one.
+        default_queue: queue that its context shows where neither its options nor its schedule name one.
+    """
+    return in_own_session(_execute, call, progress, attempt, default_queue)
 
 
-def _execute(call: TaskCall, progress: Progress, attempt: int) -> Any:
+def _execute(call: TaskCall, progress: Progress, attempt: int, default_queue: str) -> Any:
     context = call.context.clone()
     if not context.get("script"):
         raise PixyzException("the context names no script; make it with ProgramContext.from_local(__file__)")
     # Params are copied as a cluster would: a task that changes its own changes nobody else's.
     params = merged(context.get("params"), copied(call.params))
-    queue = call.options.get("queue") or context.get("queue")
-    limit = call.options.get("time_limit")
-    request = TaskRequest(
+    script = Path(context["script"])
+    with script_folder(script):
+        module = load_script(script)
+        try:
+            function = get_entrypoint(module, context["entrypoint"])
+            schedule = getattr(function, "schedule", None)
+            schedule = schedule if isinstance(schedule, Schedule) else Schedule()
+            queue = call.options.get("queue") or schedule.queue or default_queue
+            limit = call.options.get("time_limit") or schedule.time_limit
+            task = RunningTask(request=_request(call, params, attempt, queue, limit))
+            running = {"params": params, "progress": progress, "task": task, "task_id": call.id, "retry": attempt}
+            dict.update(context, running, queue=queue, time_limit=limit)
+            progress.time_request = context["time_request"]
+            context.open_input()
+            value = call_entrypoint(function, context, params)
+            if schedule.wait and isinstance(value, AsyncResult | GroupResult):
+                value = wait_for(value, progress, call.options.get("timeout") or schedule.timeout)
+        finally:
+            unload_script(module)
+    progress.stop()
+    return value
+
+
+def _request(call: TaskCall, params: Any, attempt: int, queue: str, limit: float | None) -> TaskRequest:
+    return TaskRequest(
         id=call.id,
         retries=attempt,
         root_id=call.id,
@@ -224,39 +254,12 @@ def _execute(call: TaskCall, progress: Progress, attempt: int) -> Any:
         hostname=platform.node(),
         is_eager=True,
     )
-    dict.update(
-        context,
-        {
-            "params": params,
-            "progress": progress,
-            "task": RunningTask(request=request),
-            "task_id": call.id,
-            "retry": attempt,
-            "queue": queue,
-            "time_limit": limit,
-        },
-    )
-    progress.time_request = context["time_request"]
-    context.open_input()
-    script = Path(context["script"])
-    with script_folder(script):
-        module = load_script(script)
-        try:
-            function = get_entrypoint(module, context["entrypoint"])
-            value = call_entrypoint(function, context, params)
-            schedule: Schedule | None = getattr(function, "schedule", None)
-            if isinstance(schedule, Schedule) and schedule.wait and isinstance(value, AsyncResult | GroupResult):
-                value = wait_for(value, progress, schedule.timeout)
-        finally:
-            unload_script(module)
-    progress.stop()
-    return value
 
 
 def _wait(seconds: float, why: str) -> None:
     """Wait as the platform would, and say so where that takes long."""
     if seconds > _SILENT_WAIT_S:
-        print(f"Waiting {seconds:.0f} s ({why})", file=sys.stderr)
+        say(f"Waiting {seconds:.0f} s ({why})", sys.stderr)
     sleep(max(0.0, seconds))
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from math import inf
 from typing import Any, TypeVar
 
+from pixyz_worker.console import say
 from pixyz_worker.exception import PixyzException
 
 Default = TypeVar("Default")
@@ -155,9 +156,7 @@ class Parameters:
     def say_unknown(self) -> None:
         """Print the names that no method has asked for: they may be misspelt."""
         if unknown := [str(name) for name in self._given if name not in self._known]:
-            print(
-                f"Not a parameter, and passed over: {', '.join(unknown)}. There are: {', '.join(sorted(self._known))}."
-            )
+            say(f"Not a parameter, and passed over: {', '.join(unknown)}. There are: {', '.join(sorted(self._known))}.")
 
     def _value(self, name: str, default: Any) -> Any:
         self._known.add(name)

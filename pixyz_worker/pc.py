@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pixyz_worker import file_names
 from pixyz_worker.exception import (
     InvalidBackendParameter,
+    InvalidFile,
     PixyzFileNotFound,
     PixyzSecurityViolation,
     PixyzSharedDirectoryNotFound,
@@ -373,6 +375,8 @@ def _inside(folder: Path, name: str | os.PathLike[str]) -> str:
         safe = False
     if not safe:
         raise PixyzSecurityViolation(f"the path {os.fspath(name)!r} reaches outside the folder of this task")
+    if problem := file_names.problem_of(os.fspath(name)):
+        raise InvalidFile(f"the path {os.fspath(name)!r} {problem}")
     return os.path.normpath(folder / name)
 
 

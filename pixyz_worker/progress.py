@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, Protocol
 
+from pixyz_worker.console import say
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -158,7 +160,7 @@ class Progress:
     def _send(self, event: Mapping[str, Any]) -> None:
         if self._sink is None:
             if event["kind"] == "step":
-                print(event["info"], flush=True)
+                say(event["info"])
             return
         # Progress is news, not work: a sink that fails must not fail the script.
         try:

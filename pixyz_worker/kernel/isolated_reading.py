@@ -62,11 +62,16 @@ def _problem(error: Exception, path: Path) -> dict[str, Any]:
 
 
 def _restrict(most_bytes: int) -> None:
-    """Bound the memory that this process writes to: its own, not the files that it maps, nor what it only reserves."""
-    import resource
+    """Bound the memory that this process writes to: its own, not the files that it maps, nor what it only reserves.
 
+    Where the system does not hold a process to that, process_tree.py does from outside, as far as it can.
+    """
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if most_bytes:
+    if most_bytes and sys.platform == "linux":
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         most = most_bytes if hard == resource.RLIM_INFINITY else min(most_bytes, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))

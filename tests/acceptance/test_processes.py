@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import opengl
 from tests.platforms import ROOT, TestPlatform
 from tests.rest_client import RestClient
 
@@ -128,7 +129,7 @@ def test_given_a_step_when_optimised_then_the_second_level_is_lighter(rest: Rest
 
 def test_given_a_scene_with_exact_surfaces_when_it_is_handed_on_then_another_worker_has_them(rest: RestClient) -> None:
     """A chain of two tasks, each in a process of its own; no file lies between them."""
-    pytest.importorskip("OCP")
+    opengl.need_extra("cad")
     job = rest.run(HANDS_ON, file=(STEP.name, STEP.read_bytes()), deadline_s=120)
     assert job["status"] == "SUCCESS", job["error"]
     first, second, parts, faces = job["result"]

@@ -8,6 +8,7 @@ from pixyz_worker.kernel.formats.table import (
     Trait,
     find,
     is_here,
+    lack_of,
     readable_extensions,
     writable_extensions,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Trait",
     "find",
     "is_here",
+    "lack_of",
     "readable_extensions",
     "writable_extensions",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pixyz_worker import file_names
 from pixyz_worker.exception import FormatError, InvalidFile, PixyzException, PixyzFileNotFound
 from pixyz_worker.kernel.formats.table import Format, find
 from pixyz_worker.kernel.options import ReadOptions
@@ -47,6 +48,8 @@ def write_scene(scene: Scene, target: Path) -> None:
         raise PixyzFileNotFound(f"There is no folder {target.parent} to write {target.name} into.")
     if target.is_dir():
         raise InvalidFile(f"{target} is a folder; name a file to write.")
+    if problem := file_names.problem_of(target.name):
+        raise InvalidFile(f"The name {target.name!r} {problem}.")
     # A hidden folder beside the target, whose files are moved when all are whole; the target itself comes last.
     staging = Path(tempfile.mkdtemp(prefix=".export-", dir=target.parent))
     try:
@@ -55,13 +58,23 @@ def write_scene(scene: Scene, target: Path) -> None:
         with _standing(scene, entry) as turned:
             write(turned, staging / target.name)
         for file in sorted(staging.iterdir(), key=lambda file: file.name == target.name):
-            file.replace(target.with_name(file.name))
+            _move(file, target.with_name(file.name))
     except (PixyzException, OSError, MemoryError):
         raise
     except Exception as error:
         raise FormatError(f"{scene.name} cannot be written as {entry.name}: {_reason(error)}.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _move(file: Path, target: Path) -> None:
+    """Put a finished file under its name, in place of what is there."""
+    try:
+        file.replace(target)
+    except PermissionError as error:
+        raise InvalidFile(
+            f"{target} cannot be replaced: another program has it open, or it is write-protected ({error.strerror})."
+        ) from error
 
 
 def problem_of(error: Exception, entry: Format | None = None) -> str:

@@ -79,11 +79,8 @@ class Format:
                 f"{what} needs {', '.join(self.packages)}: {', '.join(missing)} is not installed here. "
                 f"pip install {' '.join(self.packages)}"
             )
-        if extra is not None and not is_here(EXTRAS[extra][1]):
-            raise UnsupportedFormat(
-                f"{what} can be {verb} with the extra {extra!r}, which is not installed here. "
-                f"pip install 'pixyz-ray[{extra}]'"
-            )
+        if extra is not None and (lacking := lack_of(extra)):
+            raise UnsupportedFormat(f"{what} can be {verb} with the extra {extra!r}. {lacking}")
         module, _, function = target.partition(":")
         loaded: Callable[..., Any] = getattr(importlib.import_module(module), function)
         return loaded
@@ -94,6 +91,20 @@ def is_here(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
+def lack_of(extra: str) -> str | None:
+    """Return a sentence about what an extra of the project lacks here, with the command that installs it.
+
+    None when it can be used: its package is installed, and the system libraries that it needs are there.
+    """
+    from pixyz_worker.kernel import system_libraries
+
+    if not is_here(EXTRAS[extra][1]):
+        return f"The extra {extra!r} is not installed here. pip install 'pixyz-ray[{extra}]'"
+    if missing := system_libraries.missing_for(extra):
+        return f"{system_libraries.needs(EXTRA_USES[extra] + ' need', missing)}."
+    return None
+
+
 EXTRAS: dict[str, tuple[str, str]] = {
     "cad": ("cadquery-ocp-novtk", "OCP"),
     "usd": ("usd-core", "pxr"),
@@ -101,6 +112,8 @@ EXTRAS: dict[str, tuple[str, str]] = {
     "render": ("vtk", "vtkmodules"),
 }
 """For each extra of the project its package, as pip names it, and the module that shows that it is there."""
+EXTRA_USES = {"cad": "Exact CAD surfaces", "render": "Pictures by VTK", "usd": "USD files", "ifc": "IFC files"}
+"""What each extra is for."""
 
 _TEXT: dict[str, Any] = {"packages": ("numpy", "pyarrow", "pillow"), "modules": ("numpy", "pyarrow", "PIL")}
 

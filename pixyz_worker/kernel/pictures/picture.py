@@ -20,7 +20,7 @@ import numpy
 from numpy.typing import NDArray
 
 from pixyz_worker.exception import InternalError, InvalidBackendParameter
-from pixyz_worker.kernel.formats.table import is_here
+from pixyz_worker.kernel.formats.table import is_here, lack_of
 from pixyz_worker.kernel.pictures.camera import Camera
 from pixyz_worker.kernel.pictures.look import Look, Renderer
 from pixyz_worker.kernel.pictures.stage import Stage
@@ -46,11 +46,12 @@ def make_renderer(stage: Stage, name: RendererName = "auto") -> Renderer:
     """
     if name not in get_args(RendererName):
         raise InvalidBackendParameter(f"{name!r} is no renderer; there are {', '.join(get_args(RendererName))}.")
-    if name == "vtk" and not is_here("vtkmodules"):
-        raise InvalidBackendParameter(
-            "The VTK renderer needs the extra 'render', which is not installed here. pip install 'pixyz-ray[render]'"
-        )
-    if name == "embree" or (name == "auto" and (not is_here("vtkmodules") or _broken.reason)):
+    lacking = None if name == "embree" else lack_of("render")
+    if name == "vtk" and lacking:
+        raise InvalidBackendParameter(f"The VTK renderer cannot be used. {lacking}")
+    if name == "auto" and lacking and is_here("vtkmodules"):
+        _report(lacking)
+    if name == "embree" or (name == "auto" and (lacking or _broken.reason)):
         from pixyz_worker.kernel.pictures.raycaster import RayCaster
 
         return RayCaster(stage)

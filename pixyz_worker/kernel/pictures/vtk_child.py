@@ -107,7 +107,7 @@ class Painter:
         return ends
 
     def _build(self) -> None:
-        told = json.loads((self._folder / "stage.json").read_text())
+        told = json.loads((self._folder / "stage.json").read_text(encoding="utf-8"))
         arrays = {file.stem: numpy.load(file, mmap_mode="r") for file in self._folder.glob("*.npy")}
         self._placed = [arrays["positions"], arrays["points"]]
         see_through = False

@@ -10,16 +10,16 @@ import contextlib
 import json
 import logging
 import os
-import select
+import queue
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from pixyz_worker.kernel.pictures.camera import Camera
 from pixyz_worker.kernel.pictures.look import Look, finished
 from pixyz_worker.kernel.pictures.stage import Group, Stage
 from pixyz_worker.kernel.pictures.textures import decode, side_for, transformed
+from pixyz_worker.kernel.process_tree import window_options
 
 PATIENCE_S = 120.0
 """Seconds that the child may take for one picture; the first includes its start."""
@@ -47,7 +48,8 @@ class VtkRenderer:
         self._folder = tempfile.TemporaryDirectory(prefix="pixyz-vtk-", ignore_cleanup_errors=True)
         self._words = Path(self._folder.name) / "words"
         # A window of EGL needs no display and takes the GPU; VTK goes to software by itself where there is none.
-        whole = {"VTK_DEFAULT_OPENGL_WINDOW": "vtkEGLRenderWindow", **os.environ, **(environment or {})}
+        usual = {"VTK_DEFAULT_OPENGL_WINDOW": "vtkEGLRenderWindow"} if sys.platform == "linux" else {}
+        whole = {**usual, **os.environ, **(environment or {})}
         with self._words.open("wb") as words:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", _CHILD, self._folder.name],
@@ -56,7 +58,12 @@ class VtkRenderer:
                 stderr=words,
                 env=whole,
                 bufsize=0,
+                **window_options(),
             )
+        assert self._child.stdout is not None
+        # Not every system can wait for a pipe with a time limit, but every queue can.
+        self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        threading.Thread(target=_forward, args=(self._child.stdout, self._answers), daemon=True, name="vtk").start()
         self._end = weakref.finalize(self, _end, self._child, self._folder)
         _write_stage(stage, Path(self._folder.name))
 
@@ -93,15 +100,12 @@ class VtkRenderer:
             raise ValueError(problem)
 
     def _answer(self) -> bytes:
-        assert self._child.stdout is not None
-        line, end = b"", time.monotonic() + self._patience_s
-        while not line.endswith(b"\n"):
-            if not select.select([self._child.stdout], [], [], max(0.0, end - time.monotonic()))[0]:
-                raise TimeoutError(f"it took longer than {self._patience_s:g} s")
-            part = os.read(self._child.stdout.fileno(), 1 << 16)
-            if not part:
-                raise EOFError
-            line += part
+        try:
+            line = self._answers.get(timeout=self._patience_s)
+        except queue.Empty:
+            raise TimeoutError(f"it took longer than {self._patience_s:g} s") from None
+        if line is None:
+            raise EOFError
         return line
 
     def _failed(self, error: Exception) -> str:
@@ -123,11 +127,21 @@ class VtkRenderer:
         return f"The VTK renderer cannot draw: {str(error) or type(error).__name__}."
 
 
+def _forward(stream: IO[bytes], answers: queue.SimpleQueue[bytes | None]) -> None:
+    """Put what the child says into a queue, line by line, and None at its end."""
+    with stream:
+        text = b""
+        while part := stream.read(1 << 16):
+            *lines, text = (text + part).split(b"\n")
+            for line in lines:
+                answers.put(line)
+    answers.put(None)
+
+
 def _end(child: subprocess.Popen[bytes], folder: tempfile.TemporaryDirectory[str]) -> None:
     """End the child, and wait until it is gone."""
-    for pipe in (child.stdin, child.stdout):
-        if pipe is not None:
-            pipe.close()
+    if child.stdin is not None:
+        child.stdin.close()
     try:
         child.wait(timeout=0.2)
     except subprocess.TimeoutExpired:
@@ -173,7 +187,7 @@ def _write_stage(stage: Stage, folder: Path) -> None:
             }
         )
     staged = folder / "stage.tmp"
-    staged.write_text(json.dumps({"groups": told}))
+    staged.write_text(json.dumps({"groups": told}), encoding="utf-8")
     staged.rename(folder / "stage.json")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pixyz_worker.console import say
 from pixyz_worker.exception import PixyzException
 from pixyz_worker.kernel import session
 from pixyz_worker.kernel.pxz import properties
@@ -90,7 +91,7 @@ def setModuleProperty(module: str, propertyName: str, propertyValue: Any) -> Non
     key, value = (str(module), str(propertyName)), str(propertyValue)
     known = current().properties
     if key == _TEXTURES and known.get(key) != value and value.lower() not in _WRITTEN_TEXTURES:
-        print(f"{module}.{propertyName} {value!r} is not written without the Pixyz SDK: textures stay as they are.")
+        say(f"{module}.{propertyName} {value!r} is not written without the Pixyz SDK: textures stay as they are.")
     known[key] = value
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, Literal
 
+from pixyz_worker.console import say
 from pixyz_worker.exception import PixyzException
 from pixyz_worker.kernel import session
 from pixyz_worker.kernel.pxz import selection
@@ -163,10 +164,12 @@ def getBRepInfos(root: Any = None) -> dict[str, Any]:
     has some, and the extra `cad` is not installed.
     """
     from pixyz_worker.kernel.algorithms import brep_measures
+    from pixyz_worker.kernel.formats.table import lack_of
 
     tops = selection.occurrences(root)
     if any(owner is not None and owner.remesh is not None for owner in (top.owner() for top in tops)):
-        print("Exact surfaces are not counted: they need the extra 'cad'. pip install 'pixyz-ray[cad]'")
+        lacking = lack_of("cad") or "Read the file where the extra 'cad' is: pip install 'pixyz-ray[cad]'"
+        say(f"Exact surfaces are not counted. {lacking}")
     infos = brep_measures.brep_infos(tops)
     return {
         "partCount": infos.part_count,

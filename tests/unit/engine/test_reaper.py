@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pixyz_ray.reaper import end_marked, is_supervisor, marked
+from pixyz_ray.reaper import _is_our_program, end_marked, is_supervisor, marked
 
 STUBBORN = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(60)\n"
 POLITE = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
@@ -60,3 +60,19 @@ def test_given_numbers_of_processes_when_asked_then_only_a_living_one_of_ours_is
     assert not is_supervisor(processes["polite"].pid)
     processes["polite"].wait()
     assert not is_supervisor(processes["polite"].pid)
+
+
+@pytest.mark.parametrize(
+    ("word", "ours"),
+    [
+        ("/srv/venv/bin/pixyz", True),
+        ("pixyz_ray.cluster.supervisor", True),
+        ("/srv/venv/lib/pixyz_ray/cli/__main__.py", True),
+        ("/home/pixyz/venv/bin/python", False),
+        ("/home/pixyzuser/src/.venv/bin/python", False),
+        ("import time", False),
+    ],
+)
+def test_a_folder_with_a_name_like_ours_is_not_ours(word: str, ours: bool) -> None:
+    """Given words of command lines, when the supervisor is looked for, then the folder of a Python does not count."""
+    assert _is_our_program(word) is ours

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pixyz_worker.kernel import session
-from pixyz_worker.kernel.formats import EXTRAS, is_here
 from pixyz_worker.kernel.scene import Scene
+from tests import opengl
 from tests.unit.kernel import samples
 
 ROOT = Path(__file__).parents[3]
@@ -27,14 +26,8 @@ def clean_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def need_extra() -> Callable[[str], None]:
-    """Skips a test whose extra of the project is not installed here; in CI all of them have to be."""
-
-    def need(extra: str) -> None:
-        package, module = EXTRAS[extra]
-        if not is_here(module) and not os.environ.get("CI"):
-            pytest.skip(f"the extra {extra!r} ({package}) is not installed")
-
-    return need
+    """Skips a test whose extra of the project cannot be used here; see tests/opengl.py."""
+    return opengl.need_extra
 
 
 @pytest.fixture(scope="session")

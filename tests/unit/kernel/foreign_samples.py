@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy
 
 from pixyz_worker.kernel.axes import turn
+from pixyz_worker.kernel.formats import lack_of
 from pixyz_worker.kernel.mesh import Mesh, moved
 from pixyz_worker.kernel.scene import Axis
 from tests.unit.kernel import samples
@@ -202,3 +203,10 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "ifc": write_ifc,
 }
 """By extension, what writes the assembly."""
+EXTRAS = {"iges": "cad", "ifc": "ifc"}
+"""By extension, the extra of the project that a writer needs."""
+
+
+def lack_of_writer(extension: str) -> str | None:
+    """What is missing here to write a sample; None when it can be written."""
+    return lack_of(EXTRAS[extension]) if extension in EXTRAS else None

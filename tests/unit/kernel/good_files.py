@@ -5,19 +5,23 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from pixyz_worker.kernel.formats import EXTRAS, TABLE, is_here
+from pixyz_worker.kernel.formats import TABLE, lack_of
 from pixyz_worker.kernel.formats.reading import write_scene
 from tests.unit.kernel import foreign_samples, samples
 
 _SINGLE = {"gltf"}
 """Formats of several files, of which one alone is not whole."""
+_FOUND = {"STEP": Path(__file__).parents[3] / "samples" / "bracket_assembly.step"}
+"""Files of formats that are read here and may not be written."""
 
 
 def make(folder: Path) -> dict[str, bytes]:
     """Write a sample in each format that is read here, and return the files by extension."""
     files: dict[str, bytes] = {}
     for entry in TABLE:
-        if not entry.reader or (entry.reader_extra and not is_here(EXTRAS[entry.reader_extra][1])):
+        if not entry.reader or (entry.reader_extra and lack_of(entry.reader_extra)):
+            continue
+        if not entry.writer and foreign_samples.lack_of_writer(entry.extensions[0]):
             continue
         for extension in entry.extensions:
             path = folder / f"good.{extension}"
@@ -25,6 +29,8 @@ def make(folder: Path) -> dict[str, bytes]:
                 path.write_bytes(_embedded(folder))
             elif extension == "stpz":
                 path.write_bytes(gzip.compress((folder / "good.step").read_bytes()))
+            elif entry.writer_extra and lack_of(entry.writer_extra):
+                path.write_bytes(_FOUND[entry.name].read_bytes())
             elif entry.writer:
                 write_scene(samples.points() if "geometry" not in entry.survives else samples.assembly(), path)
             else:

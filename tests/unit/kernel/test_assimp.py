@@ -339,6 +339,20 @@ class TestPictures:
         assert (found.mime, found.data[:4]) == ("image/png", b"\x89PNG")
         assert beside.find("maps/a b.bmp") is found
 
+    @pytest.mark.parametrize(
+        "reference",
+        [
+            "C:\\Users\\me\\wood.png",
+            "file:///C:/work/wood.png",
+            "\\\\server\\share\\wood.png",
+            "//server/share/wood.png",
+        ],
+    )
+    def test_on_the_authors_computer(self, tmp_path: Path, reference: str) -> None:
+        """Given a picture's path on its author's computer, when it lies beside the file, then it is found."""
+        (tmp_path / "wood.png").write_bytes(picture())
+        assert ImagesBeside(tmp_path / "t.fbx").find(reference) is not None
+
     def test_too_large(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Given a picture of more pixels than allowed, when it is found, then it is left out."""
         monkeypatch.setenv("MAX_IMAGE_PIXELS", "3")

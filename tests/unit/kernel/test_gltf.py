@@ -275,8 +275,29 @@ def test_gltf_brings_its_side_files_in(tmp_path: Path, assembly: Scene) -> None:
     assert len(scene.instances()) == 3
 
 
+@pytest.mark.parametrize("uri", ["side%20files%5Cpart.bin", "side files\\part.bin"])
+def test_gltf_with_backslashes(uri: str, tmp_path: Path, assembly: Scene) -> None:
+    """Given a .gltf whose paths are written as on Windows, when it is read, then its files are found."""
+    write_scene(assembly, tmp_path / "part.gltf")
+    (tmp_path / "side files").mkdir()
+    (tmp_path / "part.bin").rename(tmp_path / "side files" / "part.bin")
+    tree = json.loads((tmp_path / "part.gltf").read_text(encoding="utf-8"))
+    tree["buffers"][0]["uri"] = uri
+    (tmp_path / "part.gltf").write_text(json.dumps(tree), encoding="utf-8")
+    assert len(read_scene(tmp_path / "part.gltf").instances()) == 3
+
+
 @pytest.mark.parametrize(
-    "uri", ["../part.bin", "/etc/passwd", "file:///etc/passwd", "http://x/y.bin", "%2e%2e/part.bin"]
+    "uri",
+    [
+        "//server/share/part.bin",
+        "%5C%5Cserver%5Cshare%5Cpart.bin",
+        "../part.bin",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "http://x/y.bin",
+        "%2e%2e/part.bin",
+    ],
 )
 def test_gltf_reaches_nothing_outside_its_folder(uri: str, tmp_path: Path) -> None:
     """Given a .gltf that names a file elsewhere, when it is read, then it is refused."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy
+import psutil
 import pytest
 
 from pixyz_worker.exception import FormatError, PixyzSecurityViolation, UnsupportedFormat
-from pixyz_worker.kernel import isolation
+from pixyz_worker.kernel import child_process, isolation, process_tree
+from pixyz_worker.kernel.child_process import Ending
+from pixyz_worker.kernel.limits import Limits
 from pixyz_worker.kernel.options import ReadOptions, Tessellation
 from pixyz_worker.kernel.scene import Scene
 
@@ -62,8 +67,8 @@ def try_all(*ways: tuple[str, Path]) -> list[Scene | Exception]:
 def is_gone(pid: int) -> bool:
     """Whether a process has ended, be it that nobody has asked how."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
+        return psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
         return True
 
 
@@ -111,6 +116,14 @@ FAULTS: dict[str, tuple[type[Exception], str]] = {
 }
 
 
+if sys.platform == "win32":
+    FAULTS["segfault"] = (FormatError, r"part\.stl crashes the library that reads it \(0xc0000005, access violation\)")
+    FAULTS["abort"] = (FormatError, r"part\.stl (crashes the library|ended the process that read it)")
+    del FAULTS["kill"]  # nobody there is killed for memory
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+
+
 def test_what_goes_wrong_there_is_a_sentence_here(file: Path, folder: Path) -> None:
     """Given readers that end their process, or give up, then sentences say what happened; errors keep their kind."""
     *bad, good = try_all(*((reader, file) for reader in FAULTS), ("good", file))
@@ -127,7 +140,7 @@ def test_time_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_IMPORT_SECONDS", "1.2")
     files = [file.with_name("one.stl"), file.with_name("two.stl")]
     began = time.monotonic()
-    ends = try_all(("hang", files[0]), ("hold_the_lock", files[1]))
+    ends = try_all(("hang", files[0]), ("hang" if sys.platform == "win32" else "hold_the_lock", files[1]))
     assert time.monotonic() - began < 5
     for path, found in zip(files, ends, strict=True):
         assert isinstance(found, FormatError)
@@ -159,7 +172,7 @@ def test_what_libraries_print_goes_to_the_log(file: Path, capfd: pytest.CaptureF
     assert len(err) <= 1 << 17
 
 
-@pytest.mark.parametrize("reader", ["leave_child", "fork"])
+@pytest.mark.parametrize("reader", ["leave_child", pytest.param("fork", marks=posix)])
 def test_children_of_the_reader_do_not_outlive_it(reader: str, file: Path) -> None:
     """Given a reader that leaves a process behind, when the file is read, then that is not waited for, and ended."""
     began = time.monotonic()
@@ -169,6 +182,7 @@ def test_children_of_the_reader_do_not_outlive_it(reader: str, file: Path) -> No
     wait_until(lambda: is_gone(left))
 
 
+@posix
 def test_a_killed_parent_leaves_no_child(file: Path) -> None:
     """Given jobs that are killed or cancelled while they read, then the processes that read end too."""
     code = (
@@ -190,6 +204,7 @@ def test_a_killed_parent_leaves_no_child(file: Path) -> None:
     wait_until(lambda: all(map(is_gone, readers.values())))
 
 
+@posix
 def test_an_exception_in_the_parent_leaves_no_child(file: Path) -> None:
     """Given a reader that hangs, with a child, when the main thread is interrupted, then both are gone."""
 
@@ -220,24 +235,69 @@ def test_a_strangers_file_is_not_imported(file: Path, monkeypatch: pytest.Monkey
 
 def test_names_of_files_may_be_anything(tmp_path: Path) -> None:
     """Given names with spaces, dashes and bytes that are no text, when the files are read, then they are found."""
-    names = (b"-c.stl", b"a b'\".stl", b"\xff\xfe.stl", "größe.stl".encode())
-    paths = [tmp_path / os.fsdecode(name) for name in names]
+    names = ["-c.stl", "a b'.stl", "größe.stl"]
+    if sys.platform == "linux":
+        names += ['"quoted".stl', os.fsdecode(b"\xff\xfe.stl")]
+    paths = [tmp_path / name for name in names]
     for path in paths:
         path.write_bytes(b"x")
     found = try_all(*(("good", path) for path in paths))
     assert [scene.name for scene in found if isinstance(scene, Scene)] == [path.stem for path in paths]
 
 
-def test_without_pidfd_it_works_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given a system that has no pidfd_open, or forbids it, when files are read, then nothing else changes."""
-
-    def forbidden(pid: int) -> int:
-        raise PermissionError
-
-    monkeypatch.setattr("os.pidfd_open", forbidden)
+@posix
+def test_without_waitid_it_works_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a system that cannot wait without taking the exit code, when files are read, then nothing else changes."""
+    monkeypatch.delattr("os.waitid")
     good, bad = try_all(("good", file), ("segfault", file))
     assert isinstance(good, Scene)
     assert "SIGSEGV" in str(bad)
     monkeypatch.setenv("MAX_IMPORT_SECONDS", "0.2")
     with pytest.raises(FormatError, match="MAX_IMPORT_SECONDS"):
         read("hang", file)
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="ps is not installed")
+def test_memory_is_bounded_from_outside(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a system that holds no process to its limit, when a reader exceeds it, then it is ended all the same."""
+    monkeypatch.setattr(process_tree, "sys", SimpleNamespace(platform="darwin"))
+    child = [sys.executable, "-c", "import time; kept = bytearray(b'x' * (200 << 20)); time.sleep(60)"]
+    ending = child_process.run(child, os.environ, allowed_s=30, most_bytes=100 << 20)
+    assert (ending.too_large, ending.too_late, ending.code) == (True, False, None)
+    with pytest.raises(FormatError, match=r"part\.stl needs more memory .*MAX_IMPORT_BYTES"):
+        isolation._raise_problem(ending, file, Limits())
+
+
+@posix
+def test_a_process_looks_after_its_parent_where_the_system_does_not(tmp_path: Path) -> None:
+    """Given a system without PR_SET_PDEATHSIG, when a parent is killed, then its helper ends too."""
+    note = tmp_path / "helper.pid"
+    helper = (
+        "import sys, os, time; from types import SimpleNamespace; from pixyz_worker.kernel import death;"
+        "death.sys = SimpleNamespace(platform='darwin'); death.die_with_parent(int(sys.argv[1]));"
+        "open(sys.argv[2], 'w').write(str(os.getpid())); time.sleep(60)"
+    )
+    parent = (
+        "import subprocess, sys, os, time;"
+        f"subprocess.Popen([sys.executable, '-c', {helper!r}, str(os.getpid()), sys.argv[1]]); time.sleep(60)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    job = subprocess.Popen([sys.executable, "-c", parent, str(note)], env=environment)
+    wait_until(lambda: note.exists() and note.read_text() != "")
+    job.kill()
+    job.wait()
+    wait_until(lambda: is_gone(int(note.read_text())))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0xC0000005, "crashes the library that reads it (0xc0000005, access violation)"),
+        (0xC000001D, "crashes the library that reads it (0xc000001d, an exception of Windows)"),
+        (1, "with exit code 1"),
+    ],
+)
+def test_exit_codes_of_windows(code: int, words: str, file: Path) -> None:
+    """Given the exit codes with which Windows ends a process that crashes, then the sentence says so."""
+    with pytest.raises(FormatError, match=re.escape(words)):
+        isolation._raise_problem(Ending(code=code, answer=b""), file, Limits())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pixyz_worker import archive
 from pixyz_worker.exception import InvalidFile, PixyzException
-from pixyz_worker.kernel.formats import readable_extensions
+from pixyz_worker.kernel.formats import find, readable_extensions
 from pixyz_worker.kernel.formats.reading import read_scene
 from tests.malformed import ISOLATED, cases
 from tests.unit.kernel import good_files
@@ -61,12 +62,12 @@ def flaw(sentence: str, folder: Path) -> str | None:
 
 @pytest.mark.parametrize("kind", [*sorted(readable_extensions()), "archive"])
 def test_given_bad_files_of_a_format_when_read_then_each_ends_in_a_sentence(
-    kind: str, table: list[Case], tmp_path: Path
+    kind: str, table: list[Case], tmp_path: Path, need_extra: Callable[[str], None]
 ) -> None:
     """Given files of a format that are cut, mixed up or hostile, when they are read, then a sentence says why not."""
     mine = [case for case in table if case[0].startswith(f"{kind}: ")]
     if not mine:
-        pytest.skip(f"reading .{kind} needs an extra that is not installed here")
+        need_extra(find(f".{kind}").reader_extra or "cad")
     faults = []
     for number, (name, file, content) in enumerate(mine):
         if kind not in ISOLATED or name.partition(": ")[2] in CHOSEN:

@@ -33,7 +33,7 @@ MAKERS: dict[str, Callable[[], Scene]] = {"solid": samples.everything, "points":
 def need_all(need: Need, *entries: Format) -> None:
     """Skip unless the extras of some formats are installed."""
     for entry in entries:
-        for extra in {entry.reader_extra, entry.writer_extra} - {None}:
+        for extra in {entry.reader_extra, entry.writer_extra, foreign_samples.EXTRAS.get(kind(entry))} - {None}:
             need(str(extra))
 
 

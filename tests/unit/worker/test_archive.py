@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import stat
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pixyz_worker import root_file
+from pixyz_worker import archive, file_names, root_file
 from pixyz_worker.exception import InvalidFile, PixyzFileNotFound, PixyzSecurityViolation
 from pixyz_worker.kernel import limits
 from pixyz_worker.pc import ProgramContext
@@ -87,6 +89,38 @@ def test_given_a_name_that_escapes_when_unpacked_then_it_is_refused(pack: Pack, 
         context(pack(inputs, {"good.glb": b"x", name: b"x"})).get_input_file()
     assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
     assert [path.name.partition(".")[0] for path in inputs.iterdir()] == ["input"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("aux.glb", "names a device"), ("sub/a:b.glb", "character ':'"), ("sub /a.glb", "ends with ' '")],
+)
+def test_given_a_name_that_windows_cannot_have_when_unpacked_there_then_it_is_refused(
+    pack: Pack, tmp_path: Path, name: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Linux it is a name like any other."""
+    path = pack(tmp_path, {name: b"x", "good.glb": b"x"})
+    with monkeypatch.context() as windows:
+        windows.setattr(file_names, "sys", SimpleNamespace(platform="win32"))
+        with pytest.raises(InvalidFile, match=words):
+            archive.extract(path, tmp_path / "there")
+    if file_names.sys.platform == "linux":
+        archive.extract(path, tmp_path / "here")
+        assert (tmp_path / "here" / name).read_bytes() == b"x"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' file systems ignore case")
+def test_given_names_that_are_one_file_when_unpacked_then_they_are_refused(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that ignores case the second one would replace the first."""
+    path = pack(tmp_path, {"a.glb": b"1", "A.glb": b"2"})
+    archive.extract(path, tmp_path / "here")
+    assert (tmp_path / "here" / "A.glb").read_bytes() == b"2"
+    # Here it is said of every name that there is such a file.
+    monkeypatch.setattr(Path, "exists", lambda path: path != tmp_path / "there")
+    with pytest.raises(InvalidFile, match=r"'a\.glb' and 'A\.glb' in it, which are one file"):
+        archive.extract(path, tmp_path / "there")
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])

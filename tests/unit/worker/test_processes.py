@@ -17,7 +17,7 @@ import pixyz_worker
 from pixyz_worker import io
 from pixyz_worker.exception import PixyzException, PixyzSharedDirectoryNotFound
 from pixyz_worker.kernel import session
-from pixyz_worker.kernel.formats import is_here
+from pixyz_worker.kernel.formats import lack_of
 from pixyz_worker.loader import inspect_source
 from pixyz_worker.local import LocalPixyzTask
 from pixyz_worker.pc import ProgramContext
@@ -248,7 +248,7 @@ def test_given_a_step_when_described_then_the_figures_are_those_of_the_sample(tm
     assert (metadata["part_count"], metadata["unique_part_count"], metadata["material_count"]) == (22, 6, 6)
     assert metadata["mesh_boundary"] == 0 and metadata["polygon_count"] == metadata["triangle_count"] > 1000
     assert (metadata["units"], metadata["up_axis"]) == ("mm", "z")
-    if is_here("OCP"):
+    if lack_of("cad") is None:
         assert (metadata["brep_body_count"], metadata["brep_boundary"]) == (6, 0)
     else:
         assert metadata["brep_body_count"] is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import zlib
 from ast import literal_eval
@@ -46,6 +45,7 @@ def test_given_sleep_when_timed_then_it_costs_little_more_than_python(run_python
 
     Counted in processor time, the best of five, so that a busy machine does not decide.
     """
+    resource = pytest.importorskip("resource")  # Windows has none
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
 
     def best(*arguments: str | Path) -> float:
@@ -111,7 +111,7 @@ def test_given_the_scripts_that_wait_when_inspected_then_their_schedules_say_so(
 
 def run_script(run_python: Run, tmp_path: Path, name: str, *arguments: str | Path) -> list[str]:
     """Run a tutorial script as a newcomer does; lines that it printed."""
-    done = run_python(TUTORIAL / f"{name}.py", *arguments, TMPDIR=str(tmp_path))
+    done = run_python(TUTORIAL / f"{name}.py", *arguments, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(tmp_path)))
     assert done.returncode == 0, done.stderr
     assert all(line.startswith(f"Outputs go to {tmp_path}") for line in done.stderr.splitlines())
     return done.stdout.splitlines()

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from pixyz_worker.exception import PixyzException, UnsupportedFormat
+from pixyz_worker.kernel import system_libraries
 
 
 def _sentence(error: ImportError) -> str:
-    if "libGL" in str(error):
-        return "OpenCASCADE needs the system library libGL.so.1 (Debian: apt install libgl1)."
+    if missing := system_libraries.missing_in(error):
+        return f"{system_libraries.needs('Exact CAD surfaces need', missing)}."
     if error.name == "OCP":
         return "OpenCASCADE is not installed here: it comes with the extra 'cad'. pip install 'pixyz-ray[cad]'"
     return f"OpenCASCADE (cadquery-ocp-novtk) cannot be loaded: {error}."

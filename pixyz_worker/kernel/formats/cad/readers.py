@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pixyz_worker.file_names import is_remote
 from pixyz_worker.kernel import isolation
 from pixyz_worker.kernel.brep import MILLIMETRE, OccBrep
 from pixyz_worker.kernel.formats.cad import faceted, occ
@@ -134,6 +135,8 @@ def _keep_inside(reader: Any, path: Path) -> None:
     folder, seen, pending = path.parent.resolve(), {path.resolve()}, _references(reader)
     while pending:
         name = pending.pop()
+        if is_remote(name):
+            raise ValueError(f"it refers to {name!r}, which is outside its folder")
         found = (folder / name).resolve()
         if not found.exists() or found in seen:
             continue

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from pixyz_worker.file_names import is_remote
+
 MAGIC = b"glTF"
 _JSON_CHUNK, _BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 _COMPONENT_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
@@ -261,8 +263,9 @@ def _fetch(uri: Any, folder: Path) -> bytes:
         except ValueError as error:
             raise ValueError("data in its JSON is not base64") from error
     name = unquote(uri)
-    path = (folder / name).resolve()
-    if ":" in name or not path.is_relative_to(folder.resolve()):
+    if "\\" in name and not (folder / name).exists():
+        name = name.replace("\\", "/")  # as programs on Windows write it
+    if ":" in name or is_remote(name) or not (path := (folder / name).resolve()).is_relative_to(folder.resolve()):
         raise ValueError(f"it refers to {uri[:80]!r}, outside its own folder")
     if not path.is_file():
         raise ValueError(f"it needs {name!r} beside it, which is not there")

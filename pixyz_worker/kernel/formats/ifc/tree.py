@@ -73,7 +73,7 @@ def _shapes(file: Any, how: Tessellation) -> dict[int, Placed]:
     settings.set("apply-default-materials", False)
     settings.set("mesher-linear-deflection", SAG_M if how == USUAL else how.sag(1.0))
     settings.set("mesher-angular-deflection", math.radians(ANGLE_DEG if how == USUAL else how.angle_deg))
-    threads = min(len(os.sched_getaffinity(0)), _MAX_THREADS)
+    threads = min(_cores(), _MAX_THREADS)
     iterator = _geometry.iterator(settings, file, threads, exclude=[_SUBTRACTED])
     looks, parts, found = _Looks(file), dict[str, tuple[Part, NDArray[numpy.float64]] | None](), dict[int, Placed]()
     more = iterator.initialize()
@@ -87,6 +87,11 @@ def _shapes(file: Any, how: Tessellation) -> dict[int, Placed]:
             found[int(shape.id)] = (part, _placement(shape, offset))
         more = iterator.next()
     return found
+
+
+def _cores() -> int:
+    """How many cores this process may use; where the system does not say, how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _part(shape: Any, looks: _Looks) -> tuple[Part, NDArray[numpy.float64]] | None:

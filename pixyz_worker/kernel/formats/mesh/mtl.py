@@ -16,6 +16,7 @@ from typing import Any
 
 import PIL.Image
 
+from pixyz_worker.file_names import is_remote
 from pixyz_worker.kernel.formats.shared.side_images import ImagesBeside, ImageWriter
 from pixyz_worker.kernel.material import Image, Material, Texture, Wrap, from_srgb, to_srgb
 
@@ -78,7 +79,8 @@ def _inside(folder: Path, name: str) -> Path | None:
     if not text or "\0" in text or len(text) > 4096:
         return None
     try:
-        tries = [(base / candidate).resolve() for candidate in (text, PurePosixPath(text).name)]
+        last = PurePosixPath(text).name
+        tries = [(base / candidate).resolve() for candidate in ((last,) if is_remote(text) else (text, last))]
         return next((file for file in tries if file.is_relative_to(base) and file.is_file()), None)
     except OSError:
         return None

@@ -15,6 +15,7 @@ import numpy
 from numpy.typing import NDArray
 
 from pixyz_worker.kernel.formats.shared import number_text
+from pixyz_worker.kernel.mapped_file import content_of
 
 _LONGEST_HEADER = 1 << 20
 _TYPES = {
@@ -182,7 +183,7 @@ def _body(path: Path, header: Header, size: int) -> tuple[NDArray[numpy.uint8], 
     if not size:
         return numpy.empty(0, numpy.uint8), header.layouts
     if header.order:
-        return numpy.memmap(path, dtype=numpy.uint8, mode="r", offset=header.size), header.layouts
+        return content_of(path, header.size), header.layouts
     with path.open("rb") as file:
         file.seek(header.size)
         tokens = [number_text.parse(block) for block in number_text.blocks(file)]

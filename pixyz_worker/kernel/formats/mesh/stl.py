@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pixyz_worker.kernel.formats.shared import header_comments, number_text
 from pixyz_worker.kernel.formats.shared.corners import weld
 from pixyz_worker.kernel.formats.shared.placing import occurrence, placed
+from pixyz_worker.kernel.mapped_file import content_of
 from pixyz_worker.kernel.options import ReadOptions
 from pixyz_worker.kernel.scene import Occurrence, Scene
 
@@ -93,7 +94,7 @@ def _read_binary(path: Path, count: int) -> NDArray[numpy.float32]:
     """The corners of all triangles, (3 n, 3)."""
     if not count:
         return numpy.empty((0, 3), numpy.float32)
-    records = numpy.memmap(path, dtype=_TRIANGLE, mode="r", offset=_HEAD, shape=(count,))
+    records = content_of(path, _HEAD)[: count * _TRIANGLE.itemsize].view(_TRIANGLE)
     return numpy.ascontiguousarray(records["corners"]).reshape(-1, 3)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pixyz_worker.console import say
 from pixyz_worker.exception import FormatError
 from pixyz_worker.kernel.formats.pxz import zip_layout as pxz_zip
 from pixyz_worker.kernel.options import ReadOptions
@@ -41,7 +42,7 @@ def write(scene: Scene, path: Path, *, created: datetime | None = None, quiet: b
     metadata = {PRODUCER_KEY: PRODUCER, VERSION_KEY: str(VERSION), CREATED_KEY: written}
     write_rows(path, rows_of(scene), metadata)
     if not quiet:
-        print(f"{path.name} {_NOTICE}. Export glb, gltf or obj for other programs.", flush=True)
+        say(f"{path.name} {_NOTICE}. Export glb, gltf or obj for other programs.")
 
 
 def read(path: Path, options: ReadOptions) -> Scene:

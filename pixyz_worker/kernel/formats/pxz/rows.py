@@ -7,7 +7,6 @@ are views of the file, which stays mapped as long as one of them is used.
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,8 @@ from typing import Any
 import numpy
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from pixyz_worker.kernel.mapped_file import content_of
 
 _MAGIC = b"ARROW1"
 _HEAD_BYTES = 8
@@ -141,8 +142,7 @@ class Table:
     """An Arrow file that is mapped into memory; ValueError when it is damaged, or cut off."""
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            self._map = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        self._map = pa.py_buffer(content_of(path))
         content = memoryview(self._map)
         if bytes(content[: len(_MAGIC)]) != _MAGIC or bytes(content[-len(_MAGIC) :]) != _MAGIC:
             raise ValueError(_DAMAGED)

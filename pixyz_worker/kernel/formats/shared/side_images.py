@@ -8,10 +8,13 @@ import warnings
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from pixyz_worker.file_names import is_remote
 from pixyz_worker.kernel.limits import Limits
 from pixyz_worker.kernel.material import Image
 
 _MAX_BYTES = 1 << 30
+_DRIVE = re.compile(r"^/([A-Za-z]:/)")
+"""How a URL names a drive of Windows: file:///C:/textures/wood.png."""
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -59,11 +62,13 @@ class ImagesBeside:
 
     def _places(self, reference: str) -> list[Path]:
         text = unquote(reference.strip().removeprefix("file://")).replace("\\", "/")
+        text = _DRIVE.sub(r"\1", text)
         name = PurePosixPath(text).name
         if not name or "\0" in text or len(text) > 4096:
             return []
         try:
-            paths = [(self._folder / candidate).resolve() for candidate in (text, name)]
+            candidates = (name,) if is_remote(text) else (text, name)
+            paths = [(self._folder / candidate).resolve() for candidate in candidates]
             return [path for path in paths if path.is_relative_to(self._folder) and path.is_file()]
         except OSError:
             return []
