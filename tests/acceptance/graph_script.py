@@ -127,7 +127,7 @@ def two_gates(pc: ProgramContext, params: Any) -> Any:
 def followed(pc: ProgramContext, params: Any) -> Any:
     """Hand out the ids of a graph of each kind."""
     parts = group(task(pc, "told", n, compute_only=False) for n in range(2))
-    return chain(parts, task(pc, "total"), group(task(pc, "add"), group())).apply_async().as_tuple()
+    return chain(parts, task(pc, "total"), group(task(pc, "add"), chain(group()))).apply_async().as_tuple()
 
 
 def failing_chord(pc: ProgramContext, params: Any) -> Any:

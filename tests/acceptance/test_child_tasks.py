@@ -75,7 +75,7 @@ def test_given_a_task_when_waited_for_then_its_record_is_the_value_and_it_is_a_j
     details = _run(rest, "main")
     assert details["status"] == "SUCCESS", details["error"]
     child = rest.details(details["result"]["id"])
-    assert details["result"]["value"]["result"] == child["result"] == {"n": 42, "queue": "cpu"}
+    assert details["result"]["value"]["result"] == child["result"] == {"n": 42, "queue": "gpu"}
     assert child["status"] == "SUCCESS"
     assert [step["info"] for step in child["steps"]] == ["doubling"]
     assert rest.log(child["uuid"]) == "child prints 21\n"
@@ -85,16 +85,16 @@ def test_given_a_task_when_waited_for_then_its_record_is_the_value_and_it_is_a_j
 
 def test_given_a_raw_task_when_waited_for_then_its_bare_value_comes(rest: RestClient) -> None:
     """`raw=True` in the context."""
-    assert _run(rest, "main", params={"raw": True})["result"]["value"] == {"n": 42, "queue": "cpu"}
+    assert _run(rest, "main", params={"raw": True})["result"]["value"] == {"n": 42, "queue": "gpu"}
 
 
 @pytest.mark.parametrize(
     ("entrypoint", "value"),
     [
-        ("by_context", {"n": 2, "queue": "cpu"}),
-        ("by_subtask", {"n": 4, "queue": "cpu"}),
+        ("by_context", {"n": 2, "queue": "gpu"}),
+        ("by_subtask", {"n": 4, "queue": "gpu"}),
         ("on_a_queue", {"n": 6, "queue": "gpuhigh"}),
-        ("nested", {"n": 2, "queue": "cpu"}),
+        ("nested", {"n": 2, "queue": "gpu"}),
     ],
 )
 def test_given_each_way_to_start_a_task_when_used_then_it_runs(rest: RestClient, entrypoint: str, value: Any) -> None:
@@ -128,7 +128,7 @@ def test_given_wait_true_when_a_handle_is_returned_then_its_result_is_the_jobs(r
     """The job runs on `control` and shows a step for the task."""
     details = _run(rest, "waits")
     assert (details["status"], details["queue"]) == ("SUCCESS", "control"), details["error"]
-    assert details["result"] == {"n": 10, "queue": "cpu"}
+    assert details["result"] == {"n": 10, "queue": "gpu"}
     assert len(details["steps"]) == 1
     failed = _run(rest, "waits_in_vain")
     assert failed["status"] == "FAILURE"

@@ -275,7 +275,7 @@ def test_given_a_member_that_crashes_once_when_run_again_then_its_graph_goes_on(
     (node,) = [node for node in rest.get(f"/jobs/{root['uuid']}/graph")["nodes"] if node["entrypoint"] == "crash"]
     assert (node["state"], node["queue"], node["retry"]) == ("SUCCESS", "gpuhigh", 1)
     attempts = rest.details(node["id"])["attempts"]
-    assert [(each["queue"], each["failure"]) for each in attempts] == [("cpu", "crash"), ("gpuhigh", None)]
+    assert [(each["queue"], each["failure"]) for each in attempts] == [("gpu", "crash"), ("gpuhigh", None)]
 
 
 def test_given_a_member_that_always_crashes_when_run_then_its_graph_fails(rest: RestClient, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_given_a_member_that_always_crashes_when_run_then_its_graph_fails(rest: 
     root = rest.end(start(rest, "with_crash", params={"tries": str(tmp_path / "tries"), "times": 9}))
     (node,) = [node for node in rest.get(f"/jobs/{root['uuid']}/graph")["nodes"] if node["entrypoint"] == "crash"]
     attempts = rest.details(node["id"])["attempts"]
-    assert [(each["queue"], each["failure"]) for each in attempts] == [("cpu", "crash"), ("gpuhigh", "crash")], attempts
+    assert [(each["queue"], each["failure"]) for each in attempts] == [("gpu", "crash"), ("gpuhigh", "crash")], attempts
     assert (root["status"], node["state"], node["retry"]) == ("FAILURE", "FAILURE", 1)
     assert f"Not run, because task {node['id']} (crash) failed: PixyzSignalFault: The job's process" in root["error"]
 

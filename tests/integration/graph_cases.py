@@ -51,7 +51,7 @@ def use_array(pc, params):
 
 def task(pc, params, name, entrypoint="node", **about):
     data = {"dir": params["dir"], "name": name, **about}
-    context = pc.clone(entrypoint=entrypoint, raw=True, compute_only=True, data=data)
+    context = pc.clone(entrypoint=entrypoint, raw=True, compute_only=True, data=data, params=None)
     return pixyz_execute.s(pc=context).set(queue="control")
 
 
