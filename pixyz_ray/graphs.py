@@ -133,7 +133,7 @@ class Graph:
         return {member: node.id for node in self.nodes.values() for member in node.members}
 
     def edges(self) -> Iterable[tuple[str | None, str, str]]:
-        """Yield (source, target, `starts`, `data`, `order` or `failure`); source None: the job that started the graph."""
+        """Yield (source, target, `starts`, `data`, `order` or `failure`); source None: the job that started it all."""
         for node in self.nodes.values():
             if node.kind == "group" and node.members:
                 continue
