@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -17,10 +18,10 @@ from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pixyz_ray.home import home
 from pixyz_ray.queues import DEFAULT_QUEUES, Queue
@@ -70,8 +71,15 @@ class Settings(BaseSettings):
     license_flexlm: bool = Field(False, description="Whether the licence server is FlexLM.")
     license_acquire_at_start: bool = Field(False, description="Take the licence when a worker starts.")
     disable_pixyz: bool = Field(False, description="Use the open kernel even where the Pixyz SDK is installed.")
-    pixyz_time_limit: float = Field(2400, gt=0, description="Seconds that a run on cpu, gpu, zip or clean may take.")
-    pixyz_retry_time_limit: float = Field(3600, gt=0, description="Seconds that a run on gpuhigh or control may take.")
+    pixyz_time_limit: float = Field(
+        2400, gt=0, description="Time limit in seconds on cpu, gpu, zip and clean of a job that asks for none."
+    )
+    pixyz_retry_time_limit: float = Field(
+        3600, gt=0, description="The same on gpuhigh and control, and for a retry there."
+    )
+    pixyz_max_time_limit: float | None = Field(
+        None, gt=0, description="New. Longest time limit in seconds that a job may ask for; more is refused with 400."
+    )
     cleanup_enabled: bool = Field(False, description="Whether jobs that ended long ago are removed, files and record.")
     cleanup_delay: float = Field(86400, gt=0, description="Seconds after its end that a job is kept.")
     max_tasks_before_shutdown: int = Field(0, ge=0, description="Tasks after which a worker is replaced; 0 is never.")
@@ -158,6 +166,26 @@ class Settings(BaseSettings):
         description='New. JSON with more tokens: {"team": {"sha256": "...", "share": 2, "concurrency": 8}}.',
     )
 
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="New. Origins whose web pages may call the service, such as `https://app.example.com`: "
+        "comma-separated or a JSON list; `*` is any.",
+    )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _are_origins(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            text = value.strip()
+            value = json.loads(text) if text.startswith("[") else [one for one in text.split(",") if one.strip()]
+        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+            raise ValueError("must be a comma-separated text or a JSON list of origins")
+        origins = tuple(one.strip().rstrip("/") for one in value)
+        for one in origins:
+            if one != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+", one):
+                raise ValueError(f"{one!r} is not an origin such as https://app.example.com:8443, nor *")
+        return origins
+
     @field_validator("god_password_sha256")
     @classmethod
     def _is_a_digest(cls, value: str | None) -> str | None:
@@ -221,8 +249,9 @@ class Settings(BaseSettings):
         return table
 
     def time_limit_of(self, queue: Queue) -> float:
-        """Return the longest time in seconds that one run on that queue may take."""
-        return self.pixyz_retry_time_limit if queue.long else self.pixyz_time_limit
+        """Return the seconds that one run on that queue may take, unless the job asks for another limit."""
+        usual = self.pixyz_retry_time_limit if queue.long else self.pixyz_time_limit
+        return usual if self.pixyz_max_time_limit is None else min(usual, self.pixyz_max_time_limit)
 
     def memory_limit_of(self, queue: Queue) -> int | None:
         """Return the most bytes that one attempt on that queue may take; None for no limit."""
@@ -293,6 +322,7 @@ _DEFAULTS_IN_WORDS = {
     "pools": "`{}`",
     "tokens": "`{}`",
     "concurrent_tasks": "all CPUs",
+    "cors_origins": "none",
 }
 
 
