@@ -44,6 +44,12 @@ class GraphLookup:
         for run in self._runs:
             yield from (run.job(id) for id in run.nodes if id not in run.states and id not in self._jobs.live)
 
+    def waiting_ids(self, before: float) -> Iterator[str]:
+        """Yield the ids of all nodes whose turn has not come, of graphs requested before a time."""
+        for run in self._runs:
+            if run.graph.plain["requested"] < before:
+                yield from (id for id in run.nodes if id not in run.states and id not in self._jobs.live)
+
     def children(self, uuid: str) -> list[Any]:
         """Return `as_tuple()` of each graph that a job's script has started; of one too deep for JSON all ids, flat."""
         graphs = self._jobs.store.graphs_of(uuid)

@@ -110,7 +110,6 @@ class NodeJobs:
             time_limit=config.time_limit,
             wait=config.wait,
             wait_timeout=config.wait_timeout,
-            notes=config.notes,
             policy=self._inherited(config.policy),
         )
 
