@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_CUTOFF = 0.8
+_CUTOFF = 0.75
 """Similarity (difflib's ratio) from which on a name counts as a misspelling of another."""
 
 

@@ -15,6 +15,7 @@ from serve_app.answers import JsonAnswer
 from serve_app.attachment import attachment
 from serve_app.auth import TokenCheck
 from serve_app.errors import BadRequest, TooEarly
+from serve_app.file_path import FILE_PATH
 from serve_app.pictures import PICTURES, GraphFormat, graph_picture
 from serve_app.quick_route import quick_route
 from serve_app.streams import EventStream, job_list_stream, log_stream
@@ -194,7 +195,7 @@ def _add_fetching(router: APIRouter, engine: Engine) -> None:
             raise TooEarly("The job or the packing of its outputs is not done. Ask again in a moment.")
         return _BigFileResponse(archive, media_type="application/zip", headers=attachment(f"{uuid}.zip"))
 
-    @router.get("/{uuid}/outputs/{path:path}", response_class=FileResponse)
+    @router.get(f"/{{uuid}}/outputs/{{path:{FILE_PATH}}}", response_class=FileResponse)
     async def get_output(uuid: str, path: str) -> Response:
         """Download one output; Range works."""
         if not path:
