@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain, dropwhile, islice
 from typing import Any
 
 from pixyz_ray.cluster.errors import UnknownJob
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.overview import Overview
-from pixyz_ray.jobs import JobState
+from pixyz_ray.jobs import Job, JobState
 
 MAX_PAGE = 1000
 PORTION = 500
@@ -53,17 +53,28 @@ class JobList:
         return self._explained(rows) if why else rows
 
     def _live_page(self, state: JobState, limit: int, after: str | None) -> list[dict[str, Any]]:
-        before = math.inf if after is None else self._jobs.find(after).requested
+        """Return a page of jobs that have not ended: first those in memory, then those that wait in the store."""
         live = self._jobs.live
-        stored: list[dict[str, Any]] = []
-        if state in _STORED_LIVE:
-            # Jobs that only wait are not in memory; of those that are, the store may have an older state.
-            stored = self._jobs.store.page(state=state, limit=limit + len(live), after=after)
-            stored = [row for row in stored if row["uuid"] not in live]
         waiting = self._graphs.lookup.all_waiting() if state is JobState.PENDING else ()
         inside = chain(waiting, (one.record for one in reversed(live.values())))
-        found = (job for job in inside if job.state is state and job.requested < before)
-        return [*(job.as_list_item() for job in islice(found, limit)), *stored][:limit]
+        found: Iterator[Job] = (job for job in inside if job.state is state)
+        place: int | None = None
+        if after is not None:
+            last = self._jobs.find(after)
+            if after in live or self._graphs.waiting(after) is not None:
+                # Nodes of a graph were all requested at once: only its place tells what comes after one of them.
+                started = last.state is not state
+                rest = dropwhile(lambda job: job.uuid != after, found)
+                found = (job for job in found if job.requested <= last.requested) if started else islice(rest, 1, None)
+            else:
+                place = self._jobs.store.place_of(after)
+                found = iter(())
+        rows = [job.as_list_item() for job in islice(found, limit)]
+        if len(rows) < limit and state in _STORED_LIVE:
+            # Of jobs that are in memory, too, the store may have an older state.
+            stored, _ = self._jobs.store.portion(state=state, limit=limit + len(live), before=place)
+            rows += [row for row in stored if row["uuid"] not in live]
+        return rows[:limit]
 
     # --- All jobs ----------------------------------------------------------------------------------------------------
 

@@ -35,7 +35,9 @@ class Platform:
         self.store = store
         self.live: dict[str, LiveJob] = {}
         self.nodes: dict[str, Job] = {}
-        self.lookup = SimpleNamespace(waiting_ids=lambda before: list(self.nodes), all_waiting=self.nodes.values)
+        self.lookup = SimpleNamespace(
+            waiting_ids=lambda before: list(self.nodes), all_waiting=lambda: list(self.nodes.values())
+        )
         overview: Any = SimpleNamespace(waiting=lambda job: {"reason": f"waits: {job.uuid}"})
         self.list = JobList(cast(Any, self), cast(Any, self), overview)
         self.engine = Engine(Settings(job_store_url="sqlite://"))
@@ -51,6 +53,10 @@ class Platform:
         if found is None:
             raise UnknownJob(uuid)
         return found
+
+    def waiting(self, uuid: str) -> Job | None:
+        """Return a node that has not begun, as the graphs do."""
+        return self.nodes.get(uuid)
 
     async def answer(self, method: str, *arguments: Any) -> Any:
         """Answer as the tracker does."""
@@ -150,3 +156,17 @@ def test_after_and_why(platform: Platform) -> None:
     assert platform.listed(after=str(uuid4())) == []
     assert [item["uuid"] for item in platform.listed(JobState.SUCCESS)] == [job.uuid for job in reversed(jobs)]
     assert platform.listed(JobState.FAILURE) == []
+
+
+def test_pages_of_waiting_jobs(platform: Platform) -> None:
+    """Given nodes of one graph, all requested at once, and jobs in memory and in the store, then pages have all."""
+    jobs = [_job(JobState.PENDING) for _ in range(7)]
+    nodes = [_job(JobState.PENDING, requested=5.0) for _ in range(8)]
+    platform.store.write(jobs)
+    platform.nodes = {node.uuid: node for node in nodes}
+    platform.live = {job.uuid: LiveJob(job) for job in jobs[:2]}
+    seen: list[str] = []
+    while page := platform.list.page("PENDING", 3, seen[-1] if seen else None, why=False):
+        seen += [item["uuid"] for item in page]
+    assert len(seen) == len(set(seen))
+    assert set(seen) == {job.uuid for job in [*jobs, *nodes]}
