@@ -58,15 +58,16 @@ def read_config(text: str) -> AskedConfig:
     Raises:
         InvalidBackendParameter: it is not a JSON object; with `strict`, a key looks misspelt.
     """
-    config = json_object(text, "config", {})
-    ignored = sorted(key for key in config if key in RESERVED_KEYS or key in RUNNER_KEYS)
+    # Old clients send every key that they know, with null for those that are not given.
+    given = {key: value for key, value in json_object(text, "config", {}).items() if value is not None}
+    ignored = sorted(key for key in given if key in RESERVED_KEYS or key in RUNNER_KEYS)
     notes = []
     if ignored:
         names = ", ".join(map(repr, ignored))
         _log.warning("config keys %s are set by the platform: ignored", names)
         kind = "keys" if len(ignored) > 1 else "key"
         notes.append(f"config {kind} {names} ignored: the platform sets {'them' if len(ignored) > 1 else 'it'} itself.")
-    values = {key: value for key, value in config.items() if value is not None and key not in ignored}
+    values = {key: value for key, value in given.items() if key not in ignored}
     strict = typed(values, "strict", bool, False)
     for key in sorted(values.keys() - CONFIG_KEYS):
         meant = nearest(key, CONFIG_KEYS)

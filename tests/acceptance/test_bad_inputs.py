@@ -63,6 +63,8 @@ CASES: dict[str, tuple[Callable[[RestClient], httpx.Response], int, str]] = {
     "a time limit below zero": (_form(config={"time_limit": -5}), 400, "time_limit above 0"),
     "a time limit that is true": (_form(config={"time_limit": True}), 400, "time_limit number"),
     "a time limit beyond all bounds": (_form(config='{"time_limit": 1e300}'), 400, "time_limit"),
+    "a time limit above the operator's": (
+        _form(config={"time_limit": 10_001}), 400, "time_limit PIXYZ_MAX_TIME_LIMIT 10000"),
     "an entrypoint that is a number": (_form(config={"entrypoint": 1}), 400, "entrypoint str"),
     "compute_only that is a text": (_form(config={"compute_only": "yes"}), 400, "compute_only bool"),
     "root_file that is a list": (_form(config={"root_file": []}), 400, "root_file str"),

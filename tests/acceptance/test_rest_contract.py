@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.acceptance.conftest import ORIGIN
 from tests.acceptance.scripts import CONTEXT, ECHO, NOTHING, RETURN, TWO_STEPS
 from tests.platforms import OPERATOR_TOKEN, TestPlatform
 from tests.rest_client import STATUSES, RestClient
@@ -134,6 +135,18 @@ def test_given_the_operators_token_when_it_is_used_then_it_opens_too(platform: T
     """GOD_PASSWORD_SHA256 holds its digest; the token of the machine itself goes on to work."""
     with RestClient(platform.url, OPERATOR_TOKEN) as client:
         assert client.http.get("/jobs").status_code == 200
+
+
+@pytest.mark.parametrize(("origin", "allowed"), [(ORIGIN, ORIGIN), ("https://evil.example.com", None)])
+def test_cors(platform: TestPlatform, rest: RestClient, origin: str, allowed: str | None) -> None:
+    """Given a page of a listed origin, when its browser asks without a token, then it may; no other page may."""
+    wanted = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
+    preflight = httpx.options(f"{platform.url}/jobs", headers={"Origin": origin, **wanted})
+    assert (preflight.status_code == 200) is (allowed is not None)
+    for answer in (preflight, rest.http.get("/jobs?limit=1", headers={"Origin": origin})):
+        assert answer.headers.get("access-control-allow-origin") == allowed
+    refused = httpx.get(f"{platform.url}/jobs", headers={"Origin": origin})
+    assert (refused.status_code, refused.headers.get("access-control-allow-origin")) == (401, allowed)
 
 
 # --- Submitting ------------------------------------------------------------------------------------------------------

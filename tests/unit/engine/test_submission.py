@@ -263,7 +263,7 @@ def test_reserved_key(key: str, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_reserved_keys_of_a_graph() -> None:
     """Given a graph from outside, when its config has such keys, then its job has the same notes."""
-    config = '{"uuid": 1, "data": null, "priorty": 3}'
+    config = '{"uuid": 1, "data": "x", "shadow": null, "priorty": 3}'
     job, _ = make_graph_job("0", Request(script_name="a.py", script=SCRIPT, config=config))
     assert [note.split(" ")[:3] for note in job.notes] == [
         ["config", "keys", "'data',"],
