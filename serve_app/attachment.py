@@ -11,7 +11,7 @@ _UNQUOTED = "!#$&+-.^_`|~"
 
 
 def attachment(name: str) -> dict[str, str]:
-    """Return the header that names a download.
+    r"""Return the header that names a download.
 
     >>> attachment("part 1.glb")
     {'Content-Disposition': 'attachment; filename="part 1.glb"'}

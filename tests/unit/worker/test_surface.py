@@ -78,7 +78,9 @@ def test_given_the_package_when_imported_then_its_modules_are_not(run_python: Ru
     assert done.stdout == "[]\n", done.stderr
 
 
-@pytest.mark.parametrize("name", ["loader", "pc", "progress", "share", "license"])
+@pytest.mark.parametrize(
+    "name", ["declaration", "license", "loader", "nearest", "parameters", "pc", "progress", "share"]
+)
 def test_given_the_examples_of_docstrings_when_run_then_they_hold(name: str) -> None:
     """Documentation that is executed stays true."""
     result = doctest.testmod(importlib.import_module(f"pixyz_worker.{name}"))
