@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from pixyz_ray.run_spec import RunSpec
 from pixyz_ray.sandbox import ToldToEnd
 from pixyz_ray.storage import FULL, JobFolder, pickling_problem
 from pixyz_worker.backend import Backend
-from pixyz_worker.exception import InvalidFile, LicenseUnavailable
+from pixyz_worker.exception import InvalidFile, LicenseUnavailable, Retry
 from pixyz_worker.loader import (
     call_entrypoint,
     get_entrypoint,
@@ -27,23 +29,13 @@ from pixyz_worker.loader import (
     script_folder,
     unload_script,
 )
-from pixyz_worker.local import wait_for
+from pixyz_worker.local_run import wait_for
 from pixyz_worker.pc import ProgramContext
-from pixyz_worker.progress import Progress
+from pixyz_worker.progress import Progress, ProgressSink
 from pixyz_worker.result import AsyncResult, GroupResult
+from pixyz_worker.running_task import RunningTask, TaskRequest, retry_delay_s
+from pixyz_worker.task_params import merged, unpacked
 from pixyz_worker.values import NotJson, described, passed_on, task_record
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """The running task, as a script sees it in `pc['task']`."""
-
-    id: str
-    """The job's id."""
-    retries: int
-    """Attempts before this one."""
-    cancelled: Callable[[], bool] = bool
-    """Tells whether it is being stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +54,8 @@ class Surroundings:
     progress: Progress
     backend: Backend | None
     cancelled: Callable[[], bool]
+    report: ProgressSink
+    """Takes events, such as the state that a script shows of its task."""
     put_back: Callable[[], None]
     """Takes back what the script has changed in its process, before anything of the platform's needs it."""
 
@@ -77,6 +71,8 @@ class Answer:
     exit_code: int | None = None
     opaque: bool = False
     awaits: str | None = None
+    retry_after: float | None = None
+    """Seconds until the next attempt that the script asked for; None where it did not."""
     value: Any = None
     """What goes on to the next node, where it is not the record."""
 
@@ -100,6 +96,8 @@ def call_script(spec: RunSpec, script: Script, around: Surroundings) -> Answer:
         return _answer_of(spec, around.folder, result)
     except NotJson as error:
         return Answer(error=str(error), failure=FailureClass.USER_ERROR, sentence=str(error))
+    except Retry as error:
+        return _asked_again(error, script.path)
     except SystemExit as error:
         if error.code in (None, 0):
             around.progress.stop()
@@ -121,11 +119,14 @@ def _answer_of(spec: RunSpec, folder: JobFolder, result: Any) -> Answer:
     return Answer(result=described(value), value=value, opaque=True)
 
 
+_OF_A_CALL = ("entrypoint", "params", "params_packed", "packed", "config")
+
+
 def _call_part(spec: RunSpec, script: Script, around: Surroundings) -> list[Any]:
     """Make the calls of a part, one after another, and return the list of what they give."""
     results = []
     for call in spec.calls:
-        one = replace(spec, entrypoint=call["entrypoint"], params=call["params"], config=call["config"], calls=())
+        one = replace(spec, calls=(), **{key: call[key] for key in _OF_A_CALL if key in call})
         before = len(around.progress.steps)
         started = time.time()
         returned = None
@@ -175,6 +176,14 @@ def _call_entrypoint(script: Script, spec: RunSpec, around: Surroundings) -> Any
             unload_script(module)
 
 
+def _asked_again(error: Retry, script: Path) -> Answer:
+    delay_s = retry_delay_s(error, time.time())
+    failure, sentence = _blame(error, script.name)
+    with suppress(OSError):
+        print(f"{sentence} The next attempt starts in {delay_s:.0f} s.", file=sys.stderr)
+    return Answer(error=user_traceback(error, script), failure=failure, sentence=sentence, retry_after=delay_s)
+
+
 def _failed(error: BaseException, script: Path) -> Answer:
     """Show the whole traceback in the job's log; the job's error has the script's own frames."""
     with suppress(OSError):
@@ -190,6 +199,8 @@ def _failed(error: BaseException, script: Path) -> Answer:
 def _blame(error: BaseException, script: str) -> tuple[FailureClass, str]:
     """Return what an error's kind says of who is to do something, and what."""
     words = _first_line(error)
+    if isinstance(error, Retry):
+        return FailureClass.RETRY, f"The script asked to be run again: {words}"
     if isinstance(error, SystemExit):
         return FailureClass.EXIT, f"The script left with exit code {words} (sys.exit). Raise an exception, or return."
     if isinstance(error, InvalidFile):
@@ -214,33 +225,74 @@ def _first_line(error: BaseException) -> str:
 def _context(spec: RunSpec, script: Path, around: Surroundings) -> ProgramContext:
     compute_only = bool(spec.config.get("compute_only"))
     folder = around.folder
-    return ProgramContext(
+    own = {key: unpacked(text, f"the context's value {key!r}") for key, text in spec.packed.items()}
+    base = own.pop("params", spec.config.get("params"))
+    params = merged(base, unpacked(spec.params, "the params") if spec.params_packed else spec.params)
+    requested = datetime.fromtimestamp(spec.requested, UTC).replace(tzinfo=None)
+    around.progress.time_request = requested
+    context = ProgramContext.running(
         **{
             **spec.config,
+            **own,
             "script": str(script),
-            "input_dir": None if compute_only else f"{folder.name}/inputs",
+            "input_dir": _absolute(spec, spec.config.get("input_dir")),
             "input_file": _input(spec, folder),
             "output_dir": None if compute_only else f"{folder.name}/{folder.outputs_of(spec.attempt)}",
             "progress": around.progress,
-            "params": spec.params,
+            "params": params,
             "entrypoint": spec.entrypoint,
-            "task": Task(spec.uuid, spec.attempt - 1, around.cancelled),
+            "task": _running_task(spec, around, params),
+            "task_id": spec.uuid,
+            "time_limit": spec.time_limit,
+            "time_request": requested,
+            "shadow": spec.name,
             "queue": spec.queue,
             "retry": spec.attempt - 1,
         }
     )
+    _open_input(context, spec, folder)
+    return context
+
+
+def _running_task(spec: RunSpec, around: Surroundings, params: Any) -> RunningTask:
+    def report(state: str | None, meta: Any) -> None:
+        around.report({"kind": "state", "state": state, "meta": meta})
+
+    request = TaskRequest(
+        id=spec.uuid,
+        retries=spec.attempt - 1,
+        root_id=spec.home or spec.uuid,
+        parent_id=spec.parent_id,
+        args=(params,),
+        delivery_info={"routing_key": spec.queue},
+        timelimit=(spec.time_limit, None),
+        hostname=socket.gethostname(),
+    )
+    return RunningTask(request=request, is_cancelled=around.cancelled, report=report)
+
+
+def _open_input(context: ProgramContext, spec: RunSpec, folder: JobFolder) -> None:
+    """Unpack an archive, unless the task has the folder that the one before it unpacked it to."""
+    if context["input_dir"] is not None:
+        return
+
+    def extraction_dir(archive: Path) -> Path:
+        # That of a job's upload lies beside it, for all tasks of the job; any other belongs to this task.
+        uploads = archive.parent.name == "inputs" and archive.parent.parent.parent == Path(spec.share)
+        return (archive.parent if uploads else folder.inputs) / "extracted"
+
+    context.open_input(extraction_dir)
+    if context["input_dir"] is None and not context.is_compute_only():
+        dict.__setitem__(context, "input_dir", str(folder.inputs))
 
 
 def _input(spec: RunSpec, folder: JobFolder) -> str | None:
-    """Return the path of the input. A node has its own link to it, with room beside it to unpack an archive."""
+    """Return the path of the input: the upload of a job, or the file that the context of a task names."""
     if spec.input_file is None:
         return None
-    if spec.home is None:
-        return str(folder.inputs / spec.input_file)
-    source = Path(spec.share) / spec.input_file
-    if spec.config.get("compute_only"):
-        return str(source)
-    link = folder.inputs / source.name
-    with suppress(FileExistsError):
-        os.link(source, link)
-    return str(link)
+    return str(folder.inputs / spec.input_file) if spec.home is None else _absolute(spec, spec.input_file)
+
+
+def _absolute(spec: RunSpec, path: str | None) -> str | None:
+    """Return a path that is relative to the share as an absolute one."""
+    return None if path is None else str(Path(spec.share) / path)

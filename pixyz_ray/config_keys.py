@@ -11,27 +11,12 @@ from pixyz_ray.json_fields import json_object
 from pixyz_ray.policy import POLICY_KEYS
 from pixyz_worker.exception import InvalidBackendParameter
 from pixyz_worker.nearest import nearest
+from pixyz_worker.wire import RUNNER_KEYS
 
 _log = logging.getLogger(__name__)
 
 RESERVED_KEYS = frozenset({"script", "data", "shadow", "uuid"})
 """Keys that the contract reserves for the platform."""
-
-RUNNER_KEYS = frozenset(
-    {
-        "input_dir",
-        "input_file",
-        "output_dir",
-        "progress",
-        "params",
-        "task",
-        "task_id",
-        "retry",
-        "is_local",
-        "time_request",
-    }
-)
-"""Keys that the runner sets in the context; a caller must not be able to name other files."""
 
 CONFIG_KEYS = POLICY_KEYS | {"entrypoint", "queue", "time_limit", "compute_only", "raw", "root_file", "strict"}
 """Keys with a meaning for the platform. All others are the script's own."""
@@ -60,6 +45,7 @@ def read_config(text: str) -> AskedConfig:
     """
     # Old clients send every key that they know, with null for those that are not given.
     given = {key: value for key, value in json_object(text, "config", {}).items() if value is not None}
+    # A caller must not be able to name other files than those that were sent.
     ignored = sorted(key for key in given if key in RESERVED_KEYS or key in RUNNER_KEYS)
     notes = []
     if ignored:

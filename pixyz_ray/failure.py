@@ -23,6 +23,8 @@ class FailureClass(StrEnum):
     """A signal killed its process."""
     EXIT = "exit"
     """Its process left with an exit code."""
+    RETRY = "retry"
+    """The script asked to be run again (pc["task"].retry)."""
     LICENSE = "license"
     """There was no licence seat for it."""
     NODE_LOST = "node_lost"

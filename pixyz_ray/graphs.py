@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,8 @@ from pixyz_worker.wire import VERSION
 
 MAX_NODES = 200_000
 """Nodes that one graph may have."""
+_TIMES = frozenset({"countdown", "eta", "expires", "expires_at"})
+_MOMENTS = frozenset({"eta", "expires_at"})
 MAX_NESTING = 100
 """Groups in one another that it may have: their results are lists in lists."""
 
@@ -31,14 +34,17 @@ class Node:
     """Id of the job that it is."""
     kind: str
     """`task`, `part` or `group`, as in Job."""
-    calls: tuple[tuple[int, Any], ...] = ()
-    """(number in the table of calls, params) of each of its calls; several for a part."""
+    calls: tuple[tuple[Any, ...], ...] = ()
+    """(number in the table of calls, params) of each of its calls; several for a part. With a third item, true, the
+    params are a pickle as text."""
     after: str | None = None
     """Node that must have ended well before; a group's stands with its members."""
     fed: bool = False
     """Whether the result of `after` becomes the params."""
     members: tuple[str, ...] = ()
     """Nodes whose results make the list that is a group's."""
+    on_failure: bool = False
+    """Whether it runs when `after` has failed; fed, it gets the id of `after`. An error callback."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +107,11 @@ class Graph:
                 places.get(node["after"]),
                 [places[member] for member in node.get("members", ())],
                 *(node.get(key) for key in ("calls", "fed", "part")),
+                *([True] if node.get("on_failure") else ()),
             ]
             for node in self.plain["nodes"]
         ]
-        return hashlib.sha256(json.dumps([self.plain["calls"], nodes]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([[*map(_timeless, self.calls)], nodes]).encode()).hexdigest()
 
     @property
     def tasks(self) -> int:
@@ -116,28 +123,44 @@ class Graph:
         members = ((node.id, node.members if node.kind == "group" else None) for node in self.nodes.values())
         return linked(members, self.plain["parents"])[self.uuid].as_tuple()
 
+    def ids_of(self, id: str) -> Any:
+        """Return the ids of one node and, of a group, of its members, as its handle gives them without a parent."""
+        node = self.nodes[id]
+        return ((id, None), None if node.kind != "group" else [self.ids_of(member) for member in node.members])
+
     def group_of(self) -> dict[str, str]:
         """Return the group that a node is a member of, for those that are."""
         return {member: node.id for node in self.nodes.values() for member in node.members}
 
     def edges(self) -> Iterable[tuple[str | None, str, str]]:
-        """Yield (source, target, `starts` | `data` | `order`); source None: the job that started the graph."""
+        """Yield (source, target, `starts` | `data` | `order` | `failure`); source None: the job that started the graph."""
         for node in self.nodes.values():
             if node.kind == "group" and node.members:
                 continue
             if node.after is None:
                 yield None, node.id, "starts"
+            elif node.on_failure:
+                yield node.after, node.id, "failure"
             else:
                 yield node.after, node.id, "data" if node.fed else "order"
+
+
+def _timeless(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a call without points in time, which a script that is run again works out anew."""
+    options = call["options"]
+    if options.keys().isdisjoint(_MOMENTS):
+        return call
+    return {**call, "options": {key: value for key, value in options.items() if key not in _MOMENTS}}
 
 
 def _node(plain: Mapping[str, Any]) -> Node:
     if "members" in plain:
         return Node(plain["id"], "group", (), plain["after"], False, tuple(plain["members"]))
-    calls = tuple((number, params) for number, params in plain["calls"])
+    calls = tuple(map(tuple, plain["calls"]))
     if plain.get("part"):
         return Node(plain["id"], "part", calls, plain["after"])
-    return Node(plain["id"], "task", calls, plain["after"], bool(plain["fed"]))
+    fed, on_failure = bool(plain["fed"]), bool(plain.get("on_failure"))
+    return Node(plain["id"], "task", calls, plain["after"], fed, on_failure=on_failure)
 
 
 def _check(graph: Graph) -> None:
@@ -158,8 +181,18 @@ def _check(graph: Graph) -> None:
             raise ValueError("a call names no script or has no context")
         if not isinstance(call["options"], dict):
             raise ValueError("the options of a call are no object")
+        for name in _TIMES & call["options"].keys():
+            value = call["options"][name]
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise ValueError(f"{name} of a call is no number of seconds")
+        if not _is_texts(call.get("packed", {})):
+            raise ValueError("what is packed of a call is no object of texts")
         if not isinstance(call["options"].get(FAIL_FAST), int | None):
             raise ValueError(f"{FAIL_FAST} of a call is no number")
+
+
+def _is_texts(values: Any) -> bool:
+    return isinstance(values, dict) and all(isinstance(value, str) for value in values.values())
 
 
 def _check_nodes(graph: Graph) -> None:
@@ -179,7 +212,11 @@ def _check_nodes(graph: Graph) -> None:
                 raise ValueError(f"its groups are nested more than {MAX_NESTING} deep")
         elif not node.calls or (node.kind == "task" and len(node.calls) > 1):
             raise ValueError(f"node {node.id} has {len(node.calls)} calls")
-        if not all(type(number) is int and 0 <= number < len(graph.calls) for number, _ in node.calls):
+        if not all(2 <= len(call) <= 3 for call in node.calls):
+            raise ValueError(f"a call of node {node.id} is no list of a number and params")
+        if not all(type(number) is int and 0 <= number < len(graph.calls) for number, *_ in node.calls):
             raise ValueError(f"node {node.id} makes a call that is not in the table")
+        if node.on_failure and node.after is None:
+            raise ValueError(f"node {node.id} is an error callback of nothing")
         in_group.update(node.members)
         seen.add(node.id)

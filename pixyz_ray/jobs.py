@@ -129,8 +129,12 @@ class Job:
     """File name of the uploaded input inside `inputs`; None when there is none."""
     params: Any = field(default_factory=dict)
     """JSON value passed to the entrypoint."""
+    params_packed: bool = False
+    """Whether `params` is the pickle, as text, of a value that is not JSON; only for the tasks of a script."""
+    packed: Mapping[str, str] | None = None
+    """Values of the task's context that are not JSON, pickled, by key."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The caller's other settings: root_file, compute_only, raw, ..."""
+    """The caller's other settings: root_file, compute_only, raw, keys of the script's own."""
     queue: str = "cpu"
     """Queue that it runs on now; a retry may move it."""
     time_limit: float = 3600.0

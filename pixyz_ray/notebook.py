@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import Any
 
 from pixyz_ray.client import Client, Event, JobHandle, LogEvent, StatusEvent
+from pixyz_ray.client.shapes import job_label
 
 _KEPT_LOG = 4000
 """Characters of a script's output that stay in view: its end says most."""
@@ -36,6 +37,7 @@ class JobView:
         self._begun = 0
         self._log = ""
         self._result: Any = None
+        self._notes: list[str] = []
 
     def take(self, event: Event) -> None:
         """Note what an event says."""
@@ -43,6 +45,7 @@ class JobView:
             self._log = (self._log + event.text)[-_KEPT_LOG:]
         elif isinstance(event, StatusEvent):
             self._info = {
+                **self._info,
                 "uuid": event.uuid,
                 "name": event.name,
                 "status": event.status,
@@ -58,16 +61,18 @@ class JobView:
         details = self.job.details()
         self._info, self._result = self.job.state(), details["result"]
         self._step = details["steps"][-1]["info"] if details["steps"] else ""
+        self._notes = details.get("notes") or []
 
     def __repr__(self) -> str:
-        """Return one line, and below it why the job failed."""
+        """Return one line, and below it why the job failed, and its notes."""
         step = f" ({self._step})" if self._step else ""
         line = f"Job [ {self._info['uuid']} ] {self._info['status']} {self._info['progress'] or 0}%{step}"
-        return f"{line}\n{self._info['error']}" if self._info["error"] else line
+        below = [self._info["error"]] if self._info["error"] else []
+        return "\n".join([line, *below, *(f"Note: {note}" for note in self._notes)])
 
     def _repr_html_(self) -> str:
         share, status = self._info["progress"] or 0, self._info["status"]
-        name, step = html.escape(self._info["name"]), html.escape(self._step)
+        name, step = html.escape(job_label(self._info)), html.escape(self._step)
         parts = [
             f"<div><b>{name}</b> <code>{self._info['uuid']}</code> {status}</div>",
             f'<div><progress max="100" value="{share}"></progress> {share}% {step}</div>',
@@ -78,6 +83,7 @@ class JobView:
             parts.append(f'<pre style="color:#b00">{html.escape(self._info["error"])}</pre>')
         if self._result is not None:
             parts.append(f"<pre>{html.escape(json.dumps(self._result, indent=2))}</pre>")
+        parts += [f"<div>Note: {html.escape(note)}</div>" for note in self._notes]
         return "".join(parts)
 
 
@@ -109,6 +115,7 @@ def run_cell(line: str, source: str) -> JobHandle:
         params=options["params"],
         name=options["alias"] or "notebook",
         config=config,
+        strict=True,
     )
     show(job)
     return job
@@ -128,13 +135,13 @@ def _parse(line: str) -> dict[str, Any]:
     """Read the magic's options: those of `pixyz exec`, plus -u and -t."""
     import click
 
-    from pixyz_ray.cli.options import JsonParam
+    from pixyz_ray.cli.options import JsonParam, SecondsParam
 
     words = {"-e": "entrypoint", "-q": "queue", "-a": "alias", "-u": "url", "-t": "token"}
     options: list[click.Parameter] = [click.Option([flag, name]) for flag, name in words.items()]
     options.append(click.Option(["-p", "params"], type=JsonParam()))
     options.append(click.Option(["-i", "input"], type=click.Path(exists=True, dir_okay=False)))
-    options.append(click.Option(["-l", "time_limit"], type=click.IntRange(min=1)))
+    options.append(click.Option(["-l", "time_limit"], type=SecondsParam()))
     command = click.Command("%%pixyz", params=options, add_help_option=False)
     try:
         return command.make_context("%%pixyz", shlex.split(line)).params

@@ -31,6 +31,8 @@ class Outcome:
     """Whether what the script returned is no JSON; `result` then only describes it."""
     awaits: str | None = None
     """Job whose end is this one's: the script returned its handle and is to be waited for."""
+    retry_after: float | None = None
+    """Seconds until the next attempt that the script itself asked for."""
     exit_code: int | None = None
     """Code that the script left with, by sys.exit."""
     log: str | None = None

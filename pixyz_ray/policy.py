@@ -14,7 +14,9 @@ from pixyz_worker.exception import InvalidBackendParameter
 MAX_PRIORITY = 9
 MAX_RETRIES = 20
 _MIN_MEMORY = 16 * 2**20
-_NEVER_AGAIN = frozenset({FailureClass.CANCELLED, FailureClass.DEPENDENCY_FAILED, FailureClass.NODE_LOST})
+_NEVER_AGAIN = frozenset(
+    {FailureClass.CANCELLED, FailureClass.DEPENDENCY_FAILED, FailureClass.NODE_LOST, FailureClass.RETRY}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -51,15 +51,19 @@ class Again:
     """Pause before it."""
 
 
-def next_attempt(job: Job, queues: Mapping[str, Queue]) -> Again | None:
+def next_attempt(job: Job, queues: Mapping[str, Queue], asked_delay_s: float | None = None) -> Again | None:
     """Return what follows the failure of a job's last attempt; None when the job ends with it.
 
     Args:
         job: its last attempt has its failure.
         queues: the table in force.
+        asked_delay_s: seconds that the script itself asked to wait, where it asked for a retry.
     """
     failure = job.attempts[-1].failure
     assert failure is not None
+    if failure is FailureClass.RETRY:
+        # The script counts these attempts itself (max_retries).
+        return Again(queue=job.queue, delay_s=asked_delay_s or 0.0)
     rule = _rule(job, failure)
     number = times_failed(job, failure)
     if rule is None or number > _most(job, failure, rule):
@@ -84,7 +88,7 @@ def times_failed(job: Job, failure: FailureClass) -> int:
 
 
 def _is_own(failure: FailureClass) -> bool:
-    return LADDER.get(failure, ASKED_FOR).own_fault
+    return failure is not FailureClass.RETRY and LADDER.get(failure, ASKED_FOR).own_fault
 
 
 def _rule(job: Job, failure: FailureClass) -> Rule | None:

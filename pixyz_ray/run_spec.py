@@ -24,11 +24,17 @@ class RunSpec:
     entrypoint: str
     """Function to call."""
     params: Any
-    """JSON value for the function."""
+    """JSON value for the function, or the pickle of another one as text."""
+    params_packed: bool = False
+    """Whether `params` is a pickle."""
+    packed: Mapping[str, str] = field(default_factory=dict)
+    """Values of the context that are not JSON, pickled, by key."""
     input_file: str | None = None
-    """File name of the input in the job's inputs folder."""
+    """File name of the input in the job's inputs folder; of a task of a graph, its path: relative to the share, or
+    absolute for a file elsewhere."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """What the context takes over: root_file, compute_only, raw, data, ..."""
+    """What the context takes over: root_file, compute_only, raw, data, keys of the script's own; `params`: those of the
+    context that a task was made from, over which its own are merged."""
     queue: str = "cpu"
     """Queue that it runs on."""
     wait: bool = False
@@ -37,10 +43,14 @@ class RunSpec:
     """Seconds for that; None for no limit of its own."""
     home: str | None = None
     """Job whose folder has the script, for a node of a graph; its own when None."""
+    parent_id: str | None = None
+    """Job whose script started this one."""
     name: str = ""
-    """Name of a node."""
+    """Name of the job."""
     requested: float = 0.0
-    """When a node was asked for, in seconds since the epoch."""
+    """When it was asked for, in seconds since the epoch."""
+    time_limit: float | None = None
+    """Seconds that the attempt may take."""
     hands_on: bool = False
     """Whether another node gets what this one returns."""
     calls: Sequence[Mapping[str, Any]] = ()

@@ -77,7 +77,7 @@ def run(
         report({"kind": "started", "pid": os.getpid(), "node": _HOSTNAME, "time": started})
         if backend is not None:
             stack.enter_context(use_backend(backend))
-        around = Surroundings(folder, progress, backend, is_stopping, put_back)
+        around = Surroundings(folder, progress, backend, is_stopping, report, put_back)
         process = os.getpid()
         answer = call_script(spec, Script(path, source), around)
         if os.getpid() != process:
@@ -147,6 +147,7 @@ def _outcome(answer: Answer, started: float, progress: Progress, folder: JobFold
         log=None if answer.error is None else folder.log_tail(),
         opaque=answer.opaque,
         awaits=answer.awaits,
+        retry_after=answer.retry_after,
         peak_rss=usage.peak_rss if usage else None,
         peak_uss=usage.peak_uss if usage else None,
         cpu_time=usage.cpu_time if usage else None,

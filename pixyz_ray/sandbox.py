@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TextIO
 
 from pixyz_ray.process_state import ProcessState
+from pixyz_worker.exception import SoftTimeLimitExceeded
 
 ATTEMPT_MARK = "PIXYZ_ATTEMPT"
 """Variable that every process which a script starts carries: `uuid/attempt`."""
@@ -30,8 +31,11 @@ _C = ctypes.CDLL(None)
 _streams: dict[int, TextIO] = {}
 
 
-class ToldToEnd(SystemExit):
-    """Raised in a script when its process is told to end."""
+class ToldToEnd(SoftTimeLimitExceeded, SystemExit):
+    """Raised in a script when its process is told to end: at its time limit, or cancelled.
+
+    Scripts catch it by the name that Celery has for it.
+    """
 
 
 @contextmanager

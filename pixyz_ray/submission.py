@@ -101,11 +101,15 @@ def make_graph_job(uuid: str, request: Request) -> tuple[Job, Mapping[str, bytes
 
 def with_input(plan: Any, folder: JobFolder, input_file: str | None) -> Any:
     """Return a plan from outside whose contexts name no file but the input that came with it."""
+    # A path of the sender's machine means nothing here.
     calls = plan.get("calls") if isinstance(plan, dict) else None
     for call in calls if isinstance(calls, list) else ():
         context = call.get("context") if isinstance(call, dict) else None
         if isinstance(context, dict):
             wanted = context.pop("input_file", None)
+            context.pop("input_dir", None)
+            if isinstance(context.get("data"), str):
+                del context["data"]
             if wanted and input_file is None:
                 raise InvalidBackendParameter("A task of the graph has an input file, but none was sent.")
             if wanted:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 MAX_DEPTH = 100
 """How deep folders may lie within each other in an archive."""
 
-_ENDINGS = (".zip", ".tar.gz", ".tgz")
-_INNER_ENDINGS = (*_ENDINGS, ".tar", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst")
+_ENDINGS = (".zip", ".tar.gz", ".tgz", ".tar")
+_INNER_ENDINGS = (*_ENDINGS, ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst")
 _BAD_NAME = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
 _CHUNK = 1024**2
 
@@ -155,7 +155,7 @@ def _zip_entries(archive: Path, limits: Limits, allowed: float) -> Iterator[_Ent
 def _tar_entries(archive: Path) -> Iterator[_Entry]:
     import tarfile
 
-    with tarfile.open(archive, "r:gz") as file:
+    with tarfile.open(archive, "r:" if archive.name.lower().endswith(".tar") else "r:gz") as file:
         for info in file:
             if not (info.isfile() or info.isdir()):
                 raise UnsafeFile(f"{archive.name} has a link or a device in it: {info.name[:200]!r}.")

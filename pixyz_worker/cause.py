@@ -35,6 +35,15 @@ def not_wanted(failed_id: str) -> str:
     return f"Cancelled, because task {failed_id} failed and the composition is fail_fast."
 
 
+def not_called(cause_id: str, name: str, state: str) -> str:
+    """The text of an error callback that had nothing to do."""
+    return f"TaskRevokedError: an error callback, not run: task {cause_id} ({name}) ended with {state}."
+
+
+EXPIRED = "expired: the task had not started by then"
+"""Message of a task that was given up, since it had not started when its `expires` was over."""
+
+
 def error_of(text: str) -> BaseException:
     """The error that a text ends with: of its own type where that is Python's or the SDK's, else a PixyzException.
 

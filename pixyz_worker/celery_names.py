@@ -1,47 +1,49 @@
 """The modules `celery`, `celery.canvas`, `celery.result`, ... for scripts, on our own implementation.
 
-What they offer is in _OFFERS. Any other name raises ImportError or AttributeError with a sentence.
+_OFFERS says where each name is defined, as "module" or "module:name"; that is imported when it is first used. Any other
+name raises ImportError or AttributeError with what to use instead (celery_advice.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from pixyz_worker.backend import new_id
-from pixyz_worker.canvas import Canvas, Maker, chain, chord, chunks, group
-from pixyz_worker.exception import PixyzException, PixyzTimeout
-from pixyz_worker.outcome import TERMINAL_STATES
-from pixyz_worker.result import AsyncResult, GroupResult, allow_join_result, result_from_tuple
-from pixyz_worker.tasks import pixyz_execute
+from pixyz_worker.canvas import Canvas, Maker
+from pixyz_worker.celery_advice import ADVICE
+from pixyz_worker.exception import PixyzException
 
 
 def module(name: str) -> ModuleType:
     """A fresh module by its full name."""
     made = ModuleType(name, f"The names that scripts use of {name}, by pixyz_worker.")
-    made.__dict__.update(_OFFERS[name], __all__=sorted(_OFFERS[name]))
+    offered = _OFFERS[name]
 
-    def missing(attribute: str) -> Any:
+    def found(attribute: str) -> Any:
         full_name = f"{name}.{attribute}"
+        if attribute in offered:
+            source, _, original = offered[attribute].partition(":")
+            value = made.__dict__[attribute] = getattr(import_module(source), original or attribute)
+            return value
         if full_name in NAMES:
-            from importlib import import_module
-
             return import_module(full_name)
         if attribute.startswith("__"):
             raise AttributeError(f"module {name!r} has no attribute {attribute!r}", name=attribute)
         raise AttributeError(refusal(full_name), name=attribute)
 
-    made.__dict__["__getattr__"] = missing
+    made.__dict__.update(__all__=sorted(offered), __getattr__=found, __dir__=lambda: sorted(offered))
     return made
 
 
 def refusal(full_name: str) -> str:
-    """Why there is no such name, as a sentence."""
+    """Why there is no such name, and what to use instead, for a person."""
     parent = full_name.rpartition(".")[0]
-    there = ", ".join(sorted(_OFFERS[parent]))
-    return f"scripts have pixyz_worker's own celery here, which has no {full_name}; {parent} has: {there}"
+    package = parent.partition(".")[0]
+    advice = ADVICE.get(full_name) or f"{parent} has: {', '.join(sorted(_OFFERS[parent])) or 'its exceptions'}"
+    return f"scripts have pixyz_worker's own {package} here, which has no {full_name}; {advice}"
 
 
 @partial(Maker, kind=Canvas)
@@ -53,49 +55,133 @@ def signature(
     immutable: bool = False,
     **more: Any,
 ) -> Canvas:
-    """A signature of pixyz_execute, named or given; a composition is given back as it is."""
+    """A signature of pixyz_execute, named or given, or of a function task; a composition is given back as it is."""
+    from pixyz_worker.celery_tasks import CeleryTask
+    from pixyz_worker.tasks import pixyz_execute
+
     if isinstance(task, Canvas):
         return task
-    if task is pixyz_execute or task in (pixyz_execute.name, f"pixyz_worker.tasks.{pixyz_execute.name}"):
-        return pixyz_execute.signature(args, kwargs, immutable, **(options or {}), **more)
+    if task in (pixyz_execute.name, f"pixyz_worker.tasks.{pixyz_execute.name}"):
+        task = pixyz_execute
+    if task is pixyz_execute or isinstance(task, CeleryTask):
+        made: Canvas = task.signature(args, kwargs, immutable, **(options or {}), **more)
+        return made
     raise PixyzException(
-        f"there is no task {task!r} here: pixyz_execute is the only one, and its context names the entrypoint to run; "
-        "write pixyz_execute.s(params, pc)"
+        f"there is no task {task!r} here: pixyz_execute is the only one that has a name, and its context names the "
+        "entrypoint to run; write pixyz_execute.s(params, pc)"
     )
 
 
-_CANVAS: Mapping[str, Any] = {
-    "Signature": signature,
-    "chain": chain,
-    "chord": chord,
-    "chunks": chunks,
-    "group": group,
-    "maybe_signature": signature,
-    "signature": signature,
-    "subtask": signature,
+def xmap(task: Any, it: Iterable[Any], **options: Any) -> Any:
+    """A task that calls another with each of some items, one after another: what `task.map(it)` is."""
+    mapped: Any = task.map(it)
+    return mapped.set(**options) if options else mapped
+
+
+def xstarmap(task: Any, it: Iterable[Any], **options: Any) -> Any:
+    """The same with items that are several arguments each: what `task.starmap(it)` is."""
+    mapped: Any = task.starmap(it)
+    return mapped.set(**options) if options else mapped
+
+
+_CANVAS: Mapping[str, str] = {
+    **dict.fromkeys(("chain", "chord", "chunks", "group"), "pixyz_worker.canvas"),
+    **dict.fromkeys(("Signature", "maybe_signature", "signature", "subtask"), "pixyz_worker.celery_names:signature"),
+    **dict.fromkeys(("xmap", "xstarmap"), "pixyz_worker.celery_names"),
 }
-_RESULT: Mapping[str, Any] = {
-    "AsyncResult": AsyncResult,
-    "GroupResult": GroupResult,
-    "ResultBase": AsyncResult | GroupResult,
-    "allow_join_result": allow_join_result,
-    "result_from_tuple": result_from_tuple,
+_RESULT: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("AsyncResult", "GroupResult", "ResultSet", "allow_join_result", "result_from_tuple"), "pixyz_worker.result"
+    ),
+    **dict.fromkeys(("EagerResult", "ResultBase", "denied_join_result"), "pixyz_worker.celery_results"),
 }
-_UNREADY = frozenset({"PENDING", "RECEIVED", "STARTED", "RUNNING", "RETRY"})
-_STATES: Mapping[str, Any] = {
-    **{word: word for word in _UNREADY | TERMINAL_STATES},
-    "ALL_STATES": _UNREADY | TERMINAL_STATES,
-    "EXCEPTION_STATES": frozenset({"FAILURE", "RETRY", "REVOKED"}),
-    "PROPAGATE_STATES": frozenset({"FAILURE", "REVOKED"}),
-    "READY_STATES": TERMINAL_STATES,
-    "UNREADY_STATES": _UNREADY,
+_STATES: Mapping[str, str] = dict.fromkeys(
+    (
+        "ALL_STATES",
+        "EXCEPTION_STATES",
+        "FAILURE",
+        "IGNORED",
+        "NONE_PRECEDENCE",
+        "PENDING",
+        "PRECEDENCE",
+        "PRECEDENCE_LOOKUP",
+        "PROPAGATE_STATES",
+        "READY_STATES",
+        "RECEIVED",
+        "REJECTED",
+        "RETRY",
+        "REVOKED",
+        "RUNNING",
+        "STARTED",
+        "SUCCESS",
+        "UNREADY_STATES",
+        "precedence",
+        "state",
+    ),
+    "pixyz_worker.celery_states",
+)
+_OWN_ERRORS = (
+    "AlreadyRegistered",
+    "BackendError",
+    "ChordError",
+    "Ignore",
+    "ImproperlyConfigured",
+    "InvalidTaskError",
+    "MaxRetriesExceededError",
+    "NotRegistered",
+    "OperationalError",
+    "QueueNotFound",
+    "Reject",
+    "Retry",
+    "SecurityError",
+    "SoftTimeLimitExceeded",
+    "TaskError",
+    "TaskPredicate",
+    "TaskRevokedError",
+)
+_EXCEPTIONS: Mapping[str, str] = {
+    **dict.fromkeys(_OWN_ERRORS, "pixyz_worker.exception"),
+    "BackendGetMetaError": "pixyz_worker.exception:BackendError",
+    "BackendStoreError": "pixyz_worker.exception:BackendError",
+    "CDeprecationWarning": "builtins:DeprecationWarning",
+    "CPendingDeprecationWarning": "builtins:PendingDeprecationWarning",
+    "CeleryError": "pixyz_worker.exception:PixyzException",
+    "CeleryWarning": "builtins:UserWarning",
+    "IncompleteStream": "pixyz_worker.exception:BackendError",
+    # What a handle's get() raises of a task that was ended at its time limit, or whose process was killed.
+    "Terminated": "pixyz_worker.exception:PixyzSignalFault",
+    "TimeLimitExceeded": "pixyz_worker.exception:PixyzTimeout",
+    "TimeoutError": "pixyz_worker.exception:PixyzTimeout",
+    "WorkerLostError": "pixyz_worker.exception:PixyzExecutionFault",
+    "WorkerShutdown": "builtins:SystemExit",
+    "WorkerTerminate": "builtins:SystemExit",
 }
-_OFFERS: Mapping[str, Mapping[str, Any]] = {
-    "celery": {**_CANVAS, **_RESULT, "uuid": new_id},
+_UUID: Mapping[str, str] = dict.fromkeys(("gen_unique_id", "uuid"), "pixyz_worker.backend:new_id")
+_OFFERS: Mapping[str, Mapping[str, str]] = {
+    "celery": {
+        **_CANVAS,
+        **_RESULT,
+        "current_app": "pixyz_worker.celery_tasks:app",
+        "current_task": "pixyz_worker.current:CURRENT",
+        "shared_task": "pixyz_worker.celery_tasks",
+        "uuid": _UUID["uuid"],
+    },
     "celery.canvas": _CANVAS,
+    "celery.exceptions": _EXCEPTIONS,
     "celery.result": _RESULT,
     "celery.states": _STATES,
-    "celery.exceptions": {"CeleryError": PixyzException, "TimeoutError": PixyzTimeout},
+    "celery.utils": _UUID,
+    "celery.utils.log": {
+        "get_logger": "pixyz_worker.logger",
+        "get_task_logger": "pixyz_worker.logger:get_logger",
+    },
+    "billiard": {},
+    "billiard.exceptions": {
+        name: _EXCEPTIONS[name]
+        for name in ("SoftTimeLimitExceeded", "Terminated", "TimeLimitExceeded", "TimeoutError", "WorkerLostError")
+    },
+    "kombu": {},
+    "kombu.exceptions": {"OperationalError": _EXCEPTIONS["OperationalError"]},
 }
 
 NAMES = tuple(_OFFERS)

@@ -3,6 +3,10 @@
 `install()` puts one finder in front of the import system; it answers for the names of SHIMS alone. To add a
 name, add a line to SHIMS. Where the genuine package was imported before, `script_names()` hides it from a script
 while that runs, and `take_over()` for good. Elsewhere it stays whole: the finder gives no part of it away.
+
+Before `install()`, in plain Python, `last_resort()` answers for the finder that startup.py registers when the
+interpreter starts: for names that nothing else has found, and not for installed libraries, which only want to know
+whether there is a celery.
 """
 
 from __future__ import annotations
@@ -13,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from pixyz_worker.kernel import shim
+from pixyz_worker.old_modules import MODULES
 
 
 def always() -> bool:
@@ -29,6 +34,11 @@ def without_sdk() -> bool:
     from pixyz_worker.license import is_on
 
     return is_on("DISABLE_PIXYZ") or not is_installed("pxz")
+
+
+def _is_missing(name: str) -> bool:
+    """Ours where the genuine package is not installed."""
+    return not is_installed(name.partition(".")[0])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,13 +77,27 @@ def _pxz(name: str) -> ModuleType:
     return _pxz_modules()[name]
 
 
+_CELERY = (
+    "celery",
+    "celery.canvas",
+    "celery.exceptions",
+    "celery.result",
+    "celery.states",
+    "celery.utils",
+    "celery.utils.log",
+)
+_BESIDE_CELERY = ("billiard", "billiard.exceptions", "kombu", "kombu.exceptions")
+"""Libraries that come with Celery, whose errors scripts catch."""
+
 SHIMS: dict[str, Shim] = {
+    **{name: Shim(factory=partial(_celery, name), refusal=_no_celery) for name in _CELERY},
     **{
-        name: Shim(factory=partial(_celery, name), refusal=_no_celery)
-        for name in ("celery", "celery.canvas", "celery.exceptions", "celery.result", "celery.states")
+        name: Shim(factory=partial(_celery, name), refusal=_no_celery, when=partial(_is_missing, name))
+        for name in _BESIDE_CELERY
     },
     **{name: Shim(factory=partial(_pxz, name), when=without_sdk) for name in shim.NAMES},
 }
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def install() -> None:
@@ -109,15 +133,38 @@ def take_over() -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in _celery_modules()}
 
 
+def last_resort(fullname: str) -> ModuleSpec | None:
+    """Spec of a name that no other finder has found; None for installed libraries and names that are not ours."""
+    return None if _importer_is_installed() else ShimFinder().find_spec(fullname, None)
+
+
 def importer() -> str:
     """Name of the module whose import statement is being executed, ours and the import system left out."""
+    return str(_importing_frame().f_globals.get("__name__"))
+
+
+def _importer_is_installed() -> bool:
+    """Whether a library asks, which may do `try: import celery` to see whether it is there."""
+    file = str(_importing_frame().f_code.co_filename)
+    return not _INSTALLED.isdisjoint(file.replace("\\", "/").split("/"))
+
+
+def _importing_frame() -> FrameType:
     frame = sys._getframe()
-    while frame.f_back is not None and (
-        frame.f_code.co_filename.startswith("<frozen importlib")
-        or str(frame.f_globals.get("__name__")).partition(".")[0] in ("importlib", "pixyz_worker")
-    ):
+    while frame.f_back is not None and _is_of_import_system(frame):
         frame = frame.f_back
-    return str(frame.f_globals.get("__name__"))
+    return frame
+
+
+def _is_of_import_system(frame: FrameType) -> bool:
+    if str(frame.f_globals.get("__name__")).partition(".")[0] in ("importlib", "pixyz_worker"):
+        return True
+    code = frame.f_code
+    # The latter is the finder of pixyz_startup.pth, whose code has neither file nor module.
+    return code.co_filename.startswith("<frozen importlib") or (code.co_filename, code.co_name) == (
+        "<string>",
+        "find_spec",
+    )
 
 
 def is_ours(module: ModuleType | None) -> bool:
@@ -143,6 +190,11 @@ class ShimFinder:
     ) -> ModuleSpec | None:
         """Spec of a name that is ours here, or None."""
         package, _, below = fullname.partition(".")
+        if package == "pixyz_worker":
+            if (instead := MODULES.get(below)) is not None:
+                # Named after the package, for the same reason as below.
+                raise ModuleNotFoundError(f"there is no {fullname} here: {instead}", name=package)
+            return None
         if below and not is_ours(sys.modules.get(package)):
             return None  # a package is ours as a whole, or not at all
         entry = SHIMS.get(fullname)

@@ -69,6 +69,8 @@ class FunctionTask(Generic[P, R]):
             raw=True,
             compute_only=True,
             data={"args": self._sent(args), "kwargs": self._sent(kwargs)},
+            # A function rarely needs a GPU; what its schedule says is read from its script.
+            **({} if self.schedule.get("queue") or self.schedule.get("wait") else {"queue": "cpu"}),
         )
         return Signature(pc=context, unfed=arguments_as_params())
 

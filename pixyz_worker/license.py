@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,26 +46,111 @@ class LicenseSettings:
 class License:
     """A licence seat for the length of a `with`; inside another one, it is that one's seat.
 
+    Args:
+        host: licence server; like the others, as the environment says (see LicenseSettings) when not given.
+        port: its port.
+        acquire_at_start: take the seat when the session begins.
+        flexlm: whether the server speaks FlexLM.
+        disable_pixyz: do without the SDK, and so without a seat.
+
     >>> with License():
     ...     pass
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        acquire_at_start: bool | None = None,
+        flexlm: bool | None = None,
+        disable_pixyz: bool | None = None,
+    ) -> None:
         self.sdk: Any = None
         """The genuine SDK while inside, if there is one."""
         self._owner = False
+        given: dict[str, Any] = {"host": host, "port": port, "acquire_at_start": acquire_at_start, "flexlm": flexlm}
+        self._given = {name: value for name, value in given.items() if value is not None}
+        self._disabled = disable_pixyz
+
+    @classmethod
+    def from_config(cls) -> Self:
+        """Return a licence as the environment says; nothing is taken yet."""
+        return cls()
+
+    @property
+    def settings(self) -> LicenseSettings:
+        """Where it comes from: what it was made with, else what the environment says now."""
+        return replace(LicenseSettings.from_environment(), **self._given)
+
+    @property
+    def host(self) -> str | None:
+        """Licence server."""
+        return self.settings.host
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return self.settings.port
+
+    @property
+    def flexlm(self) -> bool:
+        """Whether the server speaks FlexLM."""
+        return self.settings.flexlm
+
+    @property
+    def acquire_at_start(self) -> bool:
+        """Whether the seat is taken when the session begins."""
+        return self.settings.acquire_at_start
+
+    @property
+    def disable_pixyz(self) -> bool:
+        """Whether it does without the SDK."""
+        return is_on("DISABLE_PIXYZ") if self._disabled is None else self._disabled
+
+    def is_acquire_at_start(self) -> bool:
+        """Return whether the seat of a FlexLM server is held from the start of a worker on."""
+        settings = self.settings
+        return settings.flexlm and settings.acquire_at_start and not self.disable_pixyz
+
+    def configure(self) -> None:
+        """Name the licence server to the SDK and see whether there is a seat; without the SDK nothing is done.
+
+        Raises:
+            LicenseUnavailable: there is no seat.
+        """
+        sdk = self._wanted_sdk()
+        if sdk is not None and self.settings.flexlm:
+            _take_seat(sdk, replace(self.settings, acquire_at_start=True))
+
+    configure_license = configure
+
+    def acquire(self) -> Any:
+        """Begin a session that lasts until `release()`, as a `with` does; return the SDK, or None without it.
+
+        Raises:
+            LicenseUnavailable: there is no seat.
+        """
+        sdk = self._wanted_sdk()
+        if sdk is not None and sdk.get_current_session() is None:
+            sdk.set_current_session(sdk.initialize())
+            try:
+                _take_seat(sdk, self.settings)
+            except BaseException:
+                _end(sdk)
+                raise
+            self._owner = True
+        return sdk
+
+    def release(self) -> None:
+        """End the session, whoever has begun it; without one, nothing is done."""
+        self._owner = False
+        sdk, self.sdk = self.sdk or self._wanted_sdk(), None
+        if sdk is not None and sdk.get_current_session() is not None:
+            _end(sdk)
 
     def __enter__(self) -> Self:
-        settings = LicenseSettings.from_environment()
-        self.sdk = _sdk()
-        if self.sdk is not None and self.sdk.get_current_session() is None:
-            self.sdk.set_current_session(self.sdk.initialize())
-            self._owner = True
-            try:
-                _take_seat(self.sdk, settings)
-            except BaseException:
-                self._release()
-                raise
+        LicenseSettings.from_environment()  # what makes no sense is told, also where no seat is needed
+        self.sdk = self.acquire()
         return self
 
     def __exit__(
@@ -74,14 +159,18 @@ class License:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._release()
-
-    def _release(self) -> None:
         sdk, self.sdk = self.sdk, None
         if self._owner:
             self._owner = False
-            sdk.release()
-            sdk.set_current_session(None)
+            _end(sdk)
+
+    def _wanted_sdk(self) -> Any:
+        return None if self.disable_pixyz else _sdk()
+
+
+def _end(sdk: Any) -> None:
+    sdk.release()
+    sdk.set_current_session(None)
 
 
 def _sdk() -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import CoroutineType, FunctionType, ModuleType
 from typing import Any
 
+from pixyz_worker.current import current_task, running_context
 from pixyz_worker.exception import InvalidScript, PixyzFileNotFound
 
 _ARGUMENTS = ("queue", "wait", "timeout", "time_limit")
@@ -162,13 +163,18 @@ def get_entrypoint(module: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def call_entrypoint(function: Callable[..., Any], pc: Any, params: Any) -> Any:
-    """Call an entrypoint to its end: an `async def` one too."""
-    value = function(pc, params)
-    if not isinstance(value, CoroutineType):
-        return value
-    import asyncio
+    """Call an entrypoint to its end, an `async def` one too; meanwhile it is the current task."""
+    tokens = (current_task, current_task.set(pc and pc.get("task"))), (running_context, running_context.set(pc))
+    try:
+        value = function(pc, params)
+        if not isinstance(value, CoroutineType):
+            return value
+        import asyncio
 
-    return asyncio.run(value)
+        return asyncio.run(value)
+    finally:
+        for variable, token in tokens:
+            variable.reset(token)
 
 
 def in_own_session(function: Callable[..., Any], *args: Any) -> Any:

@@ -29,6 +29,15 @@ class TaskOutcome:
     traceback: str | None = None
     """The same for a person, ending with `Type: message`."""
 
+    stopped: float | None = None
+    """When it ended, in seconds since the epoch."""
+
+    own_state: str | None = None
+    """State that its script gave `update_state`, while it runs."""
+
+    info: Any = None
+    """What its script gave `update_state` as meta, while it runs; else its progress."""
+
 
 class Outcomes(Protocol):
     """Who knows how tasks stand: all that a handle needs of a backend."""
@@ -38,6 +47,9 @@ class Outcomes(Protocol):
 
     def outcomes(self, task_ids: Sequence[str], timeout_s: float | None, *, until_failure: bool) -> list[TaskOutcome]:
         """TaskOutcomes of many tasks, waited for like one; with `until_failure` no longer than until one has failed."""
+
+    def children(self, task_id: str) -> list[Any]:
+        """Ids of what follows a task in its graph and of the graphs that it started, as `as_tuple()` gives them."""
 
     def revoke(self, task_ids: Sequence[str]) -> None:
         """Cancel tasks; those that have ended stay as they are."""

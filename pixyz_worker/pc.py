@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pixyz_worker.exception import PixyzFileNotFound, PixyzSecurityViolation, PixyzSharedDirectoryNotFound
+from pixyz_worker.exception import (
+    InvalidBackendParameter,
+    PixyzFileNotFound,
+    PixyzSecurityViolation,
+    PixyzSharedDirectoryNotFound,
+)
 from pixyz_worker.progress import Progress
 from pixyz_worker.result import ResultHandle, allow_join_result
+from pixyz_worker.task_input import input_path, is_path, opened
+from pixyz_worker.task_options import CONTEXT_OPTIONS, EXECUTE_OPTIONS
 
-_LIVE = ("task", "progress")
-_OPTIONS = (
-    "queue",
-    "time_limit",
-    "timeout",
-    "task_id",
-    "priority",
-    "pools",
-    "retries",
-    "retry_on",
-    "isolation",
-    "memory_limit",
-)
+if TYPE_CHECKING:
+    import logging
+
+    from pixyz_worker.local_folders import LocalFolders
+
+_LIVE = ("task", "progress", "task_id")
 
 
 class ProgramContext(dict[str, Any]):
@@ -34,6 +35,9 @@ class ProgramContext(dict[str, Any]):
     >>> pc = ProgramContext(entrypoint="main", data={"a": 1})
     >>> pc.update(data={"b": 2}, raw=True)["data"]
     {'a': 1, 'b': 2}
+
+    `data` names the input file, and `input_file` is its path: who sets the one sets the other. A `data` that is no
+    path is a value of the script's own, and the task has no input.
     """
 
     def __init__(self, *args: Any, **kw: Any) -> None:
@@ -44,11 +48,47 @@ class ProgramContext(dict[str, Any]):
             root_file=None,
             is_local=False,
             entrypoint="main",
-            time_request=datetime.now(UTC),
+            time_request=utc_now(),
             raw=False,
         )
-        super().update(*args, **kw)
-        self._folder: _LocalFolder | None = None
+        given = dict(*args, **kw)
+        super().update(given)
+        self._folder: LocalFolders | None = None
+        self._extraction_dir: Callable[[Path], Path] = _beside
+        self._asked = CONTEXT_OPTIONS & given.keys()
+        if "input_file" not in given and given.get("data") is not None:
+            self._follow_data(given["data"])
+        elif given.get("input_file") and given.get("data") is None:
+            super().__setitem__("data", os.fspath(given["input_file"]))
+
+    @classmethod
+    def running(cls, **values: Any) -> Self:
+        """Return the context of a run, as whoever runs it makes it.
+
+        Its queue, time limit and the like say how this run was started; they are not asked for by the tasks that the
+        script makes from clones of the context.
+        """
+        context = cls(**values)
+        context._asked = frozenset()
+        return context
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return a context with these values, for example those that `to_dict` gave."""
+        return cls(dict(values))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the context that `to_json` wrote."""
+        values = json.loads(text)
+        if isinstance(requested := values.get("time_request"), str):
+            values["time_request"] = datetime.fromisoformat(requested)
+        return cls(values)
+
+    @property
+    def asked_options(self) -> dict[str, Any]:
+        """Options of the task that were set in this context or one that it was cloned from: queue, time_limit, ..."""
+        return {key: self[key] for key in self._asked if self.get(key) is not None}
 
     @staticmethod
     def from_local(
@@ -60,30 +100,37 @@ class ProgramContext(dict[str, Any]):
 
         Without `output_dir`, a fresh temporary folder is made once the script asks for it; stderr names it.
         """
-        pc = ProgramContext(
+        pc = ProgramContext.running(
             script=str(Path(script).absolute()),
             input_dir=None,
             input_file=None,
             progress=Progress(),
             params={},
             task=None,
+            task_id=None,
+            time_limit=None,
             queue="cpu",
             retry=0,
             is_local=True,
         )
+        from pixyz_worker.local_folders import LocalFolders
+
+        pc._folder = LocalFolders(pc["script"])
+        # A user's own folder is not ours to unpack into.
+        pc._extraction_dir = pc._folder.extraction_dir
         if input_path is not None:
-            input_file = _existing(input_path)
-            pc.update(input_file=str(input_file), input_dir=str(input_file.parent))
+            pc["data"] = str(_existing(input_path))
+        pc.open_input()
         if output_dir is not None:
             folder = Path(output_dir).absolute()
             folder.mkdir(parents=True, exist_ok=True)
             pc["output_dir"] = str(folder)
-        pc._folder = _LocalFolder(pc["script"])
         return pc
 
     def update(self, *args: Any, **kw: Any) -> Self:  # type: ignore[override]  # scripts chain it
         """Change values in place and return the context; a value that has `.update` is merged."""
-        for key, value in dict(*args, **kw).items():
+        # Last, since it follows data: who gives both means both.
+        for key, value in sorted(dict(*args, **kw).items(), key=lambda item: item[0] == "input_file"):
             old = self.get(key)
             if isinstance(old, dict) and isinstance(value, Mapping):
                 self[key] = {**old, **value}
@@ -93,16 +140,89 @@ class ProgramContext(dict[str, Any]):
                 self[key] = value
         return self
 
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        if key in CONTEXT_OPTIONS:
+            self._asked |= {key}
+        elif key == "data":
+            self._follow_data(value)
+        elif key == "input_file":
+            self._follow_input_file(value)
+        elif key == "root_file" and is_path(self.get("data")):
+            # Another member of the same archive.
+            self._follow_data(self["data"])
+
+    def _follow_data(self, data: Any) -> None:
+        path = os.fspath(data) if is_path(data) else None
+        super().__setitem__("input_file", path)
+        super().__setitem__("input_dir", str(Path(path).parent) if path and Path(path).is_absolute() else None)
+
+    def _follow_input_file(self, path: Any) -> None:
+        if self.get("data") is None or is_path(self["data"]):
+            super().__setitem__("data", path and os.fspath(path))
+        if path and Path(path).is_absolute():
+            super().__setitem__("input_dir", str(Path(path).parent))
+
     def clone(self, **kw: Any) -> Self:
         """A copy for another task: requested now, with `kw` applied, without the live task and progress."""
-        copy = type(self)({key: copied(value) for key, value in self.items() if key not in _LIVE})
-        copy["time_request"] = datetime.now(UTC)
-        copy._folder = self._folder
+        copy = type(self)()
+        copy.clear()
+        # Not by item: what follows from setting one has happened already.
+        dict.update(copy, {key: copied(value) for key, value in self.items() if key not in _LIVE})
+        copy.__dict__.update(self.__dict__)
+        copy["time_request"] = utc_now()
         return copy.update(**kw)
 
     def copy(self) -> Self:
-        """The same as clone: a context is not shared by halves."""
+        """The same as clone."""
         return self.clone()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as a plain dict, without the live task and progress."""
+        return {key: copied(value) for key, value in self.items() if key not in ("task", "progress")}
+
+    def to_json(self) -> str:
+        """Return the values as JSON, times in ISO 8601.
+
+        Raises:
+            InvalidBackendParameter: a value of the script's own is not JSON.
+        """
+        values = self.to_dict()
+        values["time_request"] = values["time_request"].isoformat()
+        try:
+            return json.dumps(values)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidBackendParameter(f"the context cannot be written as JSON: {error}") from None
+
+    @property
+    def logger(self) -> logging.Logger:
+        """A logger whose lines go to the job's log."""
+        from pixyz_worker.logger import get_logger
+
+        return get_logger()
+
+    def open_input(self, extraction_dir: Callable[[Path], Path] | None = None) -> None:
+        """Unpack an input that is an archive, and set `input_file`, `input_dir` and `data` to where the input is.
+
+        Whoever runs the task calls this before its entrypoint.
+
+        Args:
+            extraction_dir: returns the folder that an archive is unpacked to; kept for archives that come later.
+
+        Raises:
+            InvalidFile: the archive is damaged, or may not be unpacked.
+            PixyzFileNotFound: the archive has no `root_file`.
+        """
+        if extraction_dir is not None:
+            self._extraction_dir = extraction_dir
+        source = input_path(self)
+        if source is None:
+            return
+        folder, file = opened(source, self._extraction_dir, self.get("root_file"))
+        if Path(source).exists():
+            super().__setitem__("data", source)
+        super().__setitem__("input_file", file)
+        super().__setitem__("input_dir", folder)
 
     def get_input_dir(self, name: str | None = None) -> str:
         """The folder of the input, or the path of `name` in it."""
@@ -113,26 +233,38 @@ class ProgramContext(dict[str, Any]):
         return self._path_in("output_dir", name)
 
     def get_input_file(self) -> str:
-        """Absolute path of the input; for a .zip or .tar.gz, of `root_file` or the first 3D file in it."""
-        given = self.get("input_file")
-        if not given:
-            raise ValueError("this task has no input file; send one along (-i FILE), or give from_local a path")
-        path = _existing(given)
+        """Absolute path of the input; for an archive, of `root_file` or the first 3D file in it.
+
+        Raises:
+            ValueError: the task has no input.
+            PixyzFileNotFound: the input is not there.
+            InvalidFile: the input is an archive without a 3D file.
+        """
+        path = input_path(self)
+        if path is None:
+            own = self.get("data") is not None and not is_path(self["data"])
+            why = "its `data` is no path" if own else "send one along (-i FILE), or give from_local a path"
+            raise ValueError(f"this task has no input file: {why}")
         from pixyz_worker import archive
 
-        if not archive.is_archive(path):
-            return str(path)
-        folder = self._extraction_dir(path)
-        archive.extract(path, folder)
-        return str(archive.find_root_file(folder, self.get("root_file"), path.name))
+        given = _existing(path)
+        if not archive.is_archive(given):
+            return str(given)
+        folder = self._extraction_dir(given)
+        archive.extract(given, folder)
+        return str(archive.find_root_file(folder, self.get("root_file"), given.name))
 
     def progress_set_total(self, n: int) -> None:
         """Announce how many steps there will be."""
         self._progress().set_total(n)
 
-    def progress_next(self, info: str, output: Any = None) -> None:
-        """Begin the next step; prints `info` where there is no scheduler."""
-        self._progress().next(info, output)
+    def progress_next(self, info: Any = None, output: Any = None, **values: Any) -> None:
+        """Begin the next step, "step N" without a text; prints it where there is no scheduler."""
+        self._progress().next(info, output, **values)
+
+    def progress_output(self, output: Any) -> None:
+        """Give the running step an output."""
+        self._progress().output(output)
 
     def progress_stop(self) -> None:
         """End the last step."""
@@ -154,16 +286,29 @@ class ProgramContext(dict[str, Any]):
     def execute(self, params: Any = None, **kw: Any) -> ResultHandle:
         """Run this context's entrypoint as a new task, here or on the cluster, and return its handle.
 
-        `queue`, `time_limit`, `timeout`, `task_id`, `priority`, `pools`, `retries`, `retry_on`, `isolation` and
-        `memory_limit` are options of the task; all else goes into its context.
+        Args:
+            params: the task's own params, merged over those of the context.
+            kw: options of the task (`queue`, `time_limit`, `countdown`, `link`, ...; see task_options.py); all else
+                goes into its context.
+
+        Returns:
+            The task's handle. On the workstation its `get()` is the bare return value, as it was in the scheduler
+            before this one; on the cluster it is the task's record, unless the context is raw.
         """
+        from pixyz_worker.backend import current_backend
         from pixyz_worker.tasks import pixyz_execute
 
-        options = {key: kw.pop(key) for key in _OPTIONS if key in kw}
-        return pixyz_execute.apply_async(args=(params, self.clone(**kw)), **options)
+        options = {key: kw.pop(key) for key in EXECUTE_OPTIONS & kw.keys()}
+        context = self.clone(**kw)
+        signature = pixyz_execute.s(pc=context) if params is None else pixyz_execute.s(params, context)
+        if not current_backend().is_local:
+            return signature.apply_async(**options)
+        from pixyz_worker.local import LocalPixyzTask
 
-    def AsyncResult(self, id: str) -> ResultHandle:
-        """Handle on the task with this id."""
+        return LocalPixyzTask.of(signature.clone(**options))
+
+    def AsyncResult(self, id: str, *args: Any, **kw: Any) -> ResultHandle:
+        """Handle on the task with this id; further arguments, which Celery takes, mean nothing here."""
         from pixyz_worker.backend import current_backend
 
         return current_backend().result(id)
@@ -181,7 +326,14 @@ class ProgramContext(dict[str, Any]):
         plain = {key: value for key, value in self.items() if key not in _LIVE}
         if self._folder is not None and "output_dir" not in plain:
             plain["output_dir"] = self._folder.path()
-        return type(self), (plain,)
+        return _revive, (type(self), plain, frozenset(self._asked))
+
+    def __repr__(self) -> str:
+        shown = {key: value for key, value in self.items() if key not in _LIVE}
+        return f"{type(self).__name__}({shown})"
+
+    def __or__(self, other: Mapping[str, Any]) -> Self:  # type: ignore[override]  # a context stays one
+        return self.clone(**other)
 
     def _progress(self) -> Progress:
         progress: Progress | None = self.get("progress")
@@ -194,45 +346,16 @@ class ProgramContext(dict[str, Any]):
             folder = None if self.is_compute_only() else self[key]
         except KeyError:
             folder = None
+        if key == "input_dir" and not folder and (path := input_path(self)):
+            folder = str(Path(path).parent)
         if not folder or not Path(folder).is_dir():
             why = "it is compute_only" if self.is_compute_only() else "there is none"
             raise PixyzSharedDirectoryNotFound(f"this task has no {key}: {why}")
         return str(folder) if name is None else _inside(Path(folder), name)
 
-    def _extraction_dir(self, path: Path) -> Path:
-        # A user's own folder is not ours to unpack into.
-        beside = Path(self.get("input_dir") or path.parent)
-        return (beside if self._folder is None else Path(self._folder.scratch())) / "extracted"
 
-
-class _LocalFolder:
-    """Temporary folders of a local run, made when first asked for; clones of a context share them."""
-
-    def __init__(self, script: str) -> None:
-        self._name = Path(script).stem
-        self._path: str | None = None
-        self._scratch: str | None = None
-
-    def path(self) -> str:
-        """Where outputs go; stays after the run."""
-        if self._path is None:
-            import sys
-            import tempfile
-
-            self._path = tempfile.mkdtemp(prefix=f"{self._name}_outputs_")
-            print(f"Outputs go to {self._path}", file=sys.stderr)
-        return self._path
-
-    def scratch(self) -> str:
-        """Where the input is unpacked; goes away with the process."""
-        if self._scratch is None:
-            import atexit
-            import shutil
-            import tempfile
-
-            self._scratch = tempfile.mkdtemp(prefix=f"{self._name}_input_")
-            atexit.register(shutil.rmtree, self._scratch, ignore_errors=True)
-        return self._scratch
+def _beside(archive: Path) -> Path:
+    return archive.parent / "extracted"
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
@@ -251,6 +374,18 @@ def _inside(folder: Path, name: str | os.PathLike[str]) -> str:
     if not safe:
         raise PixyzSecurityViolation(f"the path {os.fspath(name)!r} reaches outside the folder of this task")
     return os.path.normpath(folder / name)
+
+
+def _revive(kind: type[ProgramContext], values: dict[str, Any], asked: frozenset[str]) -> ProgramContext:
+    context = kind(values)
+    dict.update(context, values)
+    context._asked = asked
+    return context
+
+
+def utc_now() -> datetime:
+    """Return the time now, naive and in UTC: scripts subtract it from datetime.utcnow()."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def copied(value: Any) -> Any:

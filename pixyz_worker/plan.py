@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pixyz_worker.backend import TaskCall, current_backend, new_id
-from pixyz_worker.canvas import UNSET, Canvas, Chain, Chord, Chunks, Group, Signature
-from pixyz_worker.exception import PixyzException
+from pixyz_worker.canvas import UNSET, Canvas, Chain, Chord, Chunks, Group, Map, Signature
+from pixyz_worker.exception import InvalidBackendParameter, PixyzException
 from pixyz_worker.outcome import Outcomes
+from pixyz_worker.pc import ProgramContext
 from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle
+from pixyz_worker.task_options import CALLBACK_OPTIONS, START_OPTIONS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +32,9 @@ class TaskNode:
     fed: bool = False
     """Whether the result of `after` becomes the params."""
 
+    on_failure: bool = False
+    """Whether it runs when `after` has failed, instead of when it has ended well; fed, it gets the id of `after`."""
+
     @property
     def id(self) -> str:
         """Id of the task."""
@@ -38,7 +43,7 @@ class TaskNode:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartNode:
-    """A part of chunks: one task that makes several calls, one after another, and gives the list."""
+    """A part of chunks, or a map: one task that makes several calls, one after another, and gives the list."""
 
     id: str
     """Id of the task."""
@@ -91,7 +96,7 @@ def run(canvas: Canvas, params: Any = UNSET) -> ResultHandle:
 
 def single_call(signature: Signature) -> TaskCall:
     """The call of one signature."""
-    (node,) = compile_plan(signature).nodes
+    node = compile_plan(signature).nodes[0]
     assert isinstance(node, TaskNode)
     return node.call
 
@@ -133,6 +138,9 @@ class _Feed:
     value: Any = UNSET
     """Params known from the start."""
 
+    on_failure: bool = False
+    """Whether it runs when `after` has failed."""
+
     options: Mapping[str, Any]
     """Options of the compositions around it."""
 
@@ -140,10 +148,18 @@ class _Feed:
         if not canvas.options:
             return self
         options = {**self.options, **canvas.options}
+        for name in CALLBACK_OPTIONS:
+            # They belong to the composition itself.
+            options.pop(name, None)
         if options.get(FAIL_FAST):
             # Not a flag but a scope: what was composed together ends together. The widest one counts.
             options[FAIL_FAST] = self.options.get(FAIL_FAST) or new_id()
         return replace(self, options=options)
+
+    def followed_by(self, end: str) -> _Feed:
+        """Return what the next step stands on; when a chain starts is said to its first step alone."""
+        options = {name: value for name, value in self.options.items() if name not in START_OPTIONS}
+        return _Feed(after=end, options=options)
 
 
 class _Compiler:
@@ -154,17 +170,34 @@ class _Compiler:
         self.parents: dict[str, str] = {}
 
     def add(self, canvas: Canvas, feed: _Feed) -> str:
-        """Add the nodes of `canvas` and return the id of its end."""
-        return _ADDERS[type(canvas)](self, canvas, feed.inside(canvas))
+        """Add the nodes of `canvas`, with those of its callbacks, and return the id of its end."""
+        first = len(self.nodes)
+        end = _ADDERS[type(canvas)](self, canvas, feed.inside(canvas))
+        added = [node.id for node in self.nodes[first:] if not isinstance(node, GatherNode)]
+        for callback in canvas.options.get("link", ()):
+            if isinstance(canvas, Group):
+                canvas.link(callback)
+            self._add_callback(callback, _Feed(after=end, options={}))
+        if callbacks := canvas.options.get("link_error"):
+            for id in added:
+                for callback in callbacks:
+                    self._add_callback(callback, _Feed(after=id, on_failure=True, options={}))
+        return end
+
+    def _add_callback(self, callback: Canvas, feed: _Feed) -> None:
+        assert feed.after is not None
+        self.parents[self._root_of(self.add(callback, feed))] = feed.after
 
     def add_signature(self, signature: Signature, feed: _Feed) -> str:
         fed = feed.after is not None and not signature.immutable
+        if feed.on_failure and signature.params is not UNSET:
+            # It knows what it is to do, whichever task has failed.
+            fed = False
         # Checked now, with a stand-in for the result to come, so that nothing runs of a graph that cannot.
         params, context = signature.call(None if fed else feed.value)
-        options = {key: value for key, value in feed.options.items() if key != "task_id"}
         id = str(signature.options.get("task_id") or new_id())
-        call = TaskCall(id=id, params=params, context=context, options=options)
-        self.nodes.append(TaskNode(call=call, after=feed.after, fed=fed))
+        call = TaskCall(id=id, params=params, context=context, options=_task_options(context, feed))
+        self.nodes.append(TaskNode(call=call, after=feed.after, fed=fed, on_failure=feed.on_failure))
         return call.id
 
     def add_chain(self, sequence: Chain, feed: _Feed) -> str:
@@ -175,7 +208,7 @@ class _Compiler:
             end = self.add(task, feed)
             if previous:
                 self.parents[self._root_of(end)] = previous
-            feed = replace(feed, after=end, value=UNSET)
+            feed = feed.followed_by(end)
             previous = end
         return previous
 
@@ -186,27 +219,37 @@ class _Compiler:
     def add_chord(self, whole: Chord, feed: _Feed) -> str:
         if whole.body is None:
             raise PixyzException("a chord needs a body: chord([a, b], body)() or chord([a, b])(body)")
-        return self.add_chain(Chain(tasks=(whole.header, whole.body)), feed)
+        return self.add_chain(Chain(tasks=[whole.header, whole.body]), feed)
 
     def add_chunks(self, mapped: Chunks, feed: _Feed) -> str:
-        members: list[str] = []
-        for start in range(0, len(mapped.items), mapped.size):
-            id = new_id()
-            calls = (self._item_call(id, mapped, item, feed) for item in mapped.items[start : start + mapped.size])
-            self.nodes.append(PartNode(id=id, calls=tuple(calls), after=feed.after))
-            members.append(id)
-        return self._gather(tuple(members), feed)
+        starts = range(0, len(mapped.items), mapped.size)
+        parts = (mapped.items[start : start + mapped.size] for start in starts)
+        members = tuple(self._part(mapped.over, map(_as_arguments, part), feed) for part in parts)
+        return self._gather(members, feed)
+
+    def add_map(self, mapped: Map, feed: _Feed) -> str:
+        if not mapped.items:
+            return self._gather((), feed)
+        return self._part(mapped.over, mapped.items, feed)
+
+    def _part(self, task: Signature, items: Iterable[tuple[Any, ...]], feed: _Feed) -> str:
+        if feed.on_failure:
+            raise InvalidBackendParameter(
+                "an error callback is a task, or a chain or group of tasks; not chunks or a map"
+            )
+        id = new_id()
+        calls = tuple(self._item_call(id, task, item, feed) for item in items)
+        self.nodes.append(PartNode(id=id, calls=calls, after=feed.after))
+        return id
 
     def _gather(self, members: tuple[str, ...], feed: _Feed) -> str:
         id = new_id()
         self.nodes.append(GatherNode(id=id, members=members, after=feed.after))
         return id
 
-    def _item_call(self, id: str, mapped: Chunks, item: Any, feed: _Feed) -> TaskCall:
-        args = item if isinstance(item, tuple) else (item,)
-        params, context = mapped.task.completed(*args).call()
-        options = feed.inside(mapped.task).options
-        return TaskCall(id=id, params=params, context=context, options=options)
+    def _item_call(self, id: str, task: Signature, item: tuple[Any, ...], feed: _Feed) -> TaskCall:
+        params, context = task.clone(item).call()
+        return TaskCall(id=id, params=params, context=context, options=_task_options(context, feed.inside(task)))
 
     def _root_of(self, end: str) -> str:
         """Where the parents of a step that was just added lead to, so far."""
@@ -215,10 +258,21 @@ class _Compiler:
         return end
 
 
+def _as_arguments(item: Any) -> tuple[Any, ...]:
+    return item if isinstance(item, tuple) else (item,)
+
+
+def _task_options(context: ProgramContext, feed: _Feed) -> dict[str, Any]:
+    """Return the options of a task: those of its context, and over them those of its signature and around it."""
+    options = {key: value for key, value in feed.options.items() if key != "task_id"}
+    return {**context.asked_options, **options}
+
+
 _ADDERS: Mapping[type[Canvas], Callable[[_Compiler, Any, _Feed], str]] = {
     Signature: _Compiler.add_signature,
     Chain: _Compiler.add_chain,
     Group: _Compiler.add_group,
     Chord: _Compiler.add_chord,
     Chunks: _Compiler.add_chunks,
+    Map: _Compiler.add_map,
 }

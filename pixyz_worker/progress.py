@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -18,6 +19,13 @@ class Step:
 
     duration: float = -1.0
     """Seconds that it took; -1 until it ends."""
+
+    values: Mapping[str, Any] | None = None
+    """What the script gave beside the text: `output`, and values of its own."""
+
+    def as_info(self) -> dict[str, Any]:
+        """Return it as scripts read it in `step_infos`."""
+        return {"info": self.info, "duration": self.duration, **(self.values or {})}
 
 
 class ProgressSink(Protocol):
@@ -49,9 +57,15 @@ class Progress:
         self._lock = threading.Lock()
         self._total: int | None = None
         self._ended: list[Step] = []
-        self._running: str | None = None
+        self._running: Step | None = None
         self._began = 0.0
         self._stopped = False
+        self.time_request: datetime | None = None
+        """When the task was asked for, naive UTC; None where nobody said."""
+        self.time_started = _utc_now()
+        """When the task began, naive UTC."""
+        self.time_stopped: datetime | None = None
+        """When its last step ended, naive UTC; None while it runs."""
 
     @property
     def total(self) -> int | None:
@@ -62,8 +76,29 @@ class Progress:
     def steps(self) -> tuple[Step, ...]:
         """Steps begun so far; the last one has duration -1 while it runs."""
         with self._lock:
-            running = () if self._running is None else (Step(self._running),)
+            running = () if self._running is None else (self._running,)
             return (*self._ended, *running)
+
+    @property
+    def step_total(self) -> int:
+        """Number of steps announced; 0 before."""
+        return self._total or 0
+
+    @property
+    def step_current(self) -> int:
+        """Number of steps begun so far."""
+        return len(self.steps)
+
+    @property
+    def step_infos(self) -> list[dict[str, Any]]:
+        """The steps begun so far, each as `{"info", "duration", ...}` with the values that the script gave."""
+        return [step.as_info() for step in self.steps]
+
+    @property
+    def time_info(self) -> dict[str, str | None]:
+        """When the task was asked for, began and ended, in ISO 8601; None for what has not happened."""
+        moments = {"request": self.time_request, "started": self.time_started, "stopped": self.time_stopped}
+        return {name: None if moment is None else moment.isoformat() for name, moment in moments.items()}
 
     @property
     def percent(self) -> int | None:
@@ -79,15 +114,30 @@ class Progress:
         self._total = max(0, int(n))
         self._send({"kind": "total", "total": self._total})
 
-    def next(self, info: str, output: Any = None) -> None:
-        """Begin the next step, which ends the one before; `output` goes along with the event."""
+    def next(self, info: Any = None, output: Any = None, **values: Any) -> None:
+        """Begin the next step, which ends the one before.
+
+        Args:
+            info: what the step does; "step N" without it, with N from 0.
+            output: goes along with the event.
+            values: values of the script's own; `step_infos` has them.
+        """
+        values = values if output is None else {"output": output, **values}
         with self._lock:
             self._end_step()
-            self._running = str(info)
-            self._began = perf_counter()
             index = len(self._ended)
-        event = {"kind": "step", "info": str(info), "index": index}
+            text = f"step {index}" if info is None else str(info)
+            self._running = Step(text, values=values or None)
+            self._began = perf_counter()
+        event = {"kind": "step", "info": text, "index": index}
         self._send(event if output is None else event | {"output": output})
+
+    def output(self, value: Any) -> None:
+        """Give the running step an output, which `step_infos` has; without a running step, nothing happens."""
+        with self._lock:
+            if self._running is not None:
+                step = self._running
+                self._running = Step(step.info, step.duration, {**(step.values or {}), "output": value})
 
     def stop(self) -> None:
         """End the last step; all is done."""
@@ -95,12 +145,14 @@ class Progress:
             changed = self._running is not None or not self._stopped
             self._end_step()
             self._stopped = True
+            self.time_stopped = _utc_now()
         if changed:
             self._send({"kind": "stop"})
 
     def _end_step(self) -> None:
         if self._running is not None:
-            self._ended.append(Step(self._running, perf_counter() - self._began))
+            step = self._running
+            self._ended.append(Step(step.info, perf_counter() - self._began, step.values))
             self._running = None
 
     def _send(self, event: Mapping[str, Any]) -> None:
@@ -113,3 +165,12 @@ class Progress:
             self._sink(event)
         except Exception:
             return
+
+
+TaskProgress = Progress
+"""The name that the class had in the scheduler before this one."""
+
+
+def _utc_now() -> datetime:
+    # Naive, as scripts compare it with datetime.utcnow().
+    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,91 +1,98 @@
-"""What scripts declare and hold: the schedule of an entrypoint, a session of the Pixyz SDK."""
+"""Names that scripts import from here; they are defined in the modules of SOURCES."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from pixyz_worker.license import License
-from pixyz_worker.loader import Schedule
-from pixyz_worker.pc import ProgramContext
+if TYPE_CHECKING:
+    from pixyz_worker.download import download_file, get_filename_from_url
+    from pixyz_worker.job_files import (
+        get_first_3D_files_in_directory,
+        get_job_archive_file_path,
+        get_job_input_dir,
+        get_job_input_dir_content,
+        get_job_input_file_path,
+        get_job_output_dir,
+        get_job_output_dir_content,
+        get_job_output_file_path,
+        get_job_share_dir,
+        get_job_share_file_path,
+        is_a_valid_job_id_directory,
+        is_job_in_share,
+        is_path_in_share,
+    )
+    from pixyz_worker.logger import get_logger
+    from pixyz_worker.not_available import Unavailable
+    from pixyz_worker.schedule import pixyz_schedule
+    from pixyz_worker.session import PiXYZSession
 
-Entrypoint = TypeVar("Entrypoint", bound=Callable[..., Any])
+    TaskInfos: Unavailable
+    cleanup_data_after_timeout: Unavailable
+    move_file_as_result_to_shared_storage: Unavailable
+
+__all__ = [
+    "PiXYZSession",
+    "TaskInfos",
+    "cleanup_data_after_timeout",
+    "download_file",
+    "each",
+    "get_filename_from_url",
+    "get_first_3D_files_in_directory",
+    "get_job_archive_file_path",
+    "get_job_input_dir",
+    "get_job_input_dir_content",
+    "get_job_input_file_path",
+    "get_job_output_dir",
+    "get_job_output_dir_content",
+    "get_job_output_file_path",
+    "get_job_share_dir",
+    "get_job_share_file_path",
+    "get_logger",
+    "is_a_valid_job_id_directory",
+    "is_job_in_share",
+    "is_path_in_share",
+    "move_file_as_result_to_shared_storage",
+    "pixyz_schedule",
+]
+
+SOURCES = {
+    "PiXYZSession": "session",
+    "download_file": "download",
+    "get_filename_from_url": "download",
+    "get_logger": "logger",
+    "is_valid_jobid": "job_files",
+    "pixyz_schedule": "schedule",
+}
+"""Modules of pixyz_worker that define the names; those that are missing are of job_files."""
+
+_GONE = {
+    "TaskInfos": "ask the running task itself, pc['task'].request, or a handle, pc.AsyncResult(id)",
+    "cleanup_data_after_timeout": "the platform removes old jobs by itself; operators set CLEANUP_ENABLED and "
+    "CLEANUP_DELAY, and @pixyz_schedule(keep=...) changes that for a job",
+    "get_input_dir": "the context of the run has it: pc.get_input_dir()",
+    "get_output_dir": "the context of the run has it: pc.get_output_dir()",
+    "move_file_as_result_to_shared_storage": "write the file to pc.get_output_dir(name): all that is there can be "
+    "downloaded",
+}
 
 
-def pixyz_schedule(*args: Any, **options: Any) -> Any:
-    """Say where an entrypoint runs and how long it may: `@pixyz_schedule(queue="gpu", time_limit=600)`.
-
-    The function itself stays as it is, with the schedule in its `schedule` attribute. The platform reads the
-    arguments from the source without running it, so they have to be literals. The arguments are `queue`,
-    `wait` (the job lasts until the task or graph whose handle the entrypoint returns has ended), `timeout`
-    (seconds for that), `time_limit` (seconds for one run), and how the job is treated among others: `priority`,
-    `pools`, `retries`, `retry_on`, `isolation`, `memory_limit` and `keep`; any other is kept as an option.
-
-    >>> @pixyz_schedule(queue="gpu")
-    ... def main(pc, params): ...
-    >>> main.schedule.queue
-    'gpu'
-    """
-    if len(args) == 1 and not options and callable(args[0]):
-        return _scheduled(args[0], Schedule())
-    schedule = Schedule.of(*args, **options)
-    return lambda function: _scheduled(function, schedule)
+def each(fn: Callable[[Any], object], items: Iterable[Any]) -> None:
+    """Call a function with each item."""
+    for item in items:
+        fn(item)
 
 
-def _scheduled(function: Entrypoint, schedule: Schedule) -> Entrypoint:
-    function.schedule = schedule  # type: ignore[attr-defined]
-    return function
+def __getattr__(name: str) -> Any:
+    """Fetch a name from the module that defines it."""
+    if name in _GONE:
+        from pixyz_worker.not_available import Unavailable
 
-
-class PiXYZSession:
-    """A session with an empty scene, emptied again at the end: of the Pixyz SDK, or of our own kernel.
-
-    Our own kernel has again what it had before, so that a task which runs in the process of another leaves that one
-    its scenes. `pc` is not needed.
-
-    >>> with PiXYZSession(ProgramContext()) as session:
-    ...     pass
-    """
-
-    def __init__(self, pc: ProgramContext | None = None) -> None:
-        self.pc = pc
-        self._license = License()
-        self._before: tuple[Any, ...] = ()
-
-    def __enter__(self) -> Self:
-        self._license.__enter__()
-        if self._license.sdk is None:
-            from pixyz_worker.kernel import session
-
-            self._before = session.scenes()
-        self._reset()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            self._reset()
-            self._put_back()
-        finally:
-            self._license.__exit__(kind, error, traceback)
-
-    def _reset(self) -> None:
-        if self._license.sdk is not None:
-            self._license.sdk.core.resetSession()
-            return
-        from pixyz_worker.kernel import session
-
-        session.reset()
-
-    def _put_back(self) -> None:
-        if self._before:
-            from pixyz_worker.kernel import session
-
-            for scene in self._before:
-                session.add(scene)
-            self._before = ()
+        found: Any = Unavailable(name, _GONE[name])
+    elif name in SOURCES or name in __all__:
+        found = getattr(import_module(f"pixyz_worker.{SOURCES.get(name, 'job_files')}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    globals()[name] = found
+    return found

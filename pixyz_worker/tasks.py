@@ -58,9 +58,21 @@ class PixyzExecute:
         """Start it as a task on the current backend: `.delay(params, pc)`."""
         return self.apply_async(args, kwargs)
 
+    def apply(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> ResultHandle:
+        """Run it in this process, now; the handle has the result, or the error that `get()` raises."""
+        return self.signature(args, kwargs, **options).apply()
+
     def chunks(self, it: Iterable[Any], n: int) -> canvas.Chunks:
         """Map it over items, `n` to a task; an item is `(params, pc)`."""
         return canvas.chunks(self.s(), it, n)
+
+    def map(self, it: Iterable[Any]) -> canvas.Map:
+        """Run it for each item, one after another in one task; an item is a context, or `(params, pc)`."""
+        return self.s().starmap(item if isinstance(item, tuple) else (item,) for item in it)
+
+    def starmap(self, it: Iterable[Sequence[Any]]) -> canvas.Map:
+        """Do the same for items that are `(params, pc)`."""
+        return self.s().starmap(it)
 
     def __repr__(self) -> str:
         return f"<task: {self.name}>"
@@ -72,3 +84,12 @@ pixyz_execute = PixyzExecute()
 def subtask_async(pc: ProgramContext, entrypoint: str, params: Any = None, **kw: Any) -> ResultHandle:
     """Start one entrypoint of the running script as a task; `kw` as in ProgramContext.execute."""
     return pc.execute(params, entrypoint=entrypoint, **kw)
+
+
+def __getattr__(name: str) -> Any:
+    """Look up what this module had in the scheduler before this one: its Celery app, and tasks of its service."""
+    if name not in ("app", "sleep", "package", "cleanup_share_file"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    from pixyz_worker import celery_tasks
+
+    return getattr(celery_tasks, name)

@@ -6,6 +6,7 @@ did not end with SUCCESS (see `watch.EXIT_CODES`); 130 interrupted.
 
 from __future__ import annotations
 
+import difflib
 import io
 import sys
 from collections.abc import Mapping, Sequence
@@ -77,6 +78,15 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, f"{name}_command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named; the error for one that does not exist names the nearest."""
+        nearest = difflib.get_close_matches(args[0], (*COMMANDS, *ALIASES), n=1)
+        if self.get_command(ctx, args[0]) is None and nearest and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {nearest[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours becomes a sentence and an exit code."""
         try:
@@ -103,18 +113,21 @@ def _explain(error: Exception) -> click.ClickException | None:
     """Return an expected error as a sentence with its exit code; None for any other, which is a bug."""
     from pixyz_worker.exception import PixyzException, PixyzFileNotFound, PixyzWebError
 
+    if isinstance(error, OSError) and error.filename is not None:
+        return _Failure(f"{error.filename}: {error.strerror or error}.", _USAGE)
     if not isinstance(error, PixyzException):
         return None
-    from pixyz_ray.client.errors import InvalidClientConfig, PlatformUnreachable
+    from pixyz_ray.client.address import config_path
+    from pixyz_ray.client.errors import FileNotWritten, InvalidClientConfig, PlatformUnreachable
 
     sentence, code = error.message, _REFUSED
     if isinstance(error, PixyzWebError):
         sentence = f"{error.message} (HTTP {error.status_code})"
         if error.status_code == 401:
-            sentence += "\nGive the token with -k TOKEN, PIXYZ_TOKEN or ~/.config/pixyz/client.toml."
+            sentence += f"\nGive the token with -k TOKEN, PIXYZ_TOKEN or {config_path()}."
     elif isinstance(error, PlatformUnreachable):
         code = _UNREACHABLE
-    elif isinstance(error, InvalidClientConfig | PixyzFileNotFound):
+    elif isinstance(error, InvalidClientConfig | FileNotWritten | PixyzFileNotFound):
         code = _USAGE
     return _Failure(sentence, code)
 
@@ -142,10 +155,13 @@ def cli(ctx: click.Context, url: str | None, token: str | None) -> None:
 
     \b
     Example:
-      pixyz up --detach
-      pixyz exec -s scripts/tutorial/00_sleep.py -rw
-      pixyz convert -i bolt.step -o bolt.glb
+      pixyz up --detach                                   start a platform on this machine
+      pixyz exec -s scripts/tutorial/00_sleep.py -rw      run a script, follow it, print its result
+      pixyz convert -i bolt.step -o bolt.glb              convert a file and fetch the result
+      pixyz -u URL -k TOKEN jobs --status FAILURE         ask another platform
       pixyz down
+
+    Every command line of client.py works here: write `pixyz` in place of `python client.py`.
     """
     ctx.obj = Access(url=url, token=token)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 import click
 
-from pixyz_ray.cli.options import job_option, json_option, print_json, table_option, with_client
-from pixyz_ray.cli.screen import Screen
+from pixyz_ray.cli.interrupt import interruptible
+from pixyz_ray.cli.notes import NotePrinter
+from pixyz_ray.cli.options import job_option, json_option, json_text, print_json, table_option, with_client
+from pixyz_ray.cli.screen import Screen, stdout_is_terminal
 from pixyz_ray.cli.tables import ahead, show_table
 from pixyz_ray.cli.watch import exit_code, show_error, watch
 from pixyz_ray.version import VERSION
@@ -52,25 +56,33 @@ def list_command(client: Client) -> None:
 
 @click.command("doc", short_help="Show how a process is used.")
 @click.option("-n", "--name", required=True, metavar="NAME", help="Name of the process.")
-@click.option("--text", is_flag=True, help="Print the text itself instead of JSON.")
+@click.option("--text", is_flag=True, help="Print text also where standard output is not a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON also on a terminal.")
 @with_client
-def doc_command(client: Client, name: str, text: bool) -> None:
-    """Show the documentation of a pre-built process, as JSON.
+def doc_command(client: Client, name: str, text: bool, as_json: bool) -> None:
+    """Show the documentation of a pre-built process and its parameters: on a terminal as text, else as JSON.
 
     \b
     Example:
-      pixyz doc -n convert_file --text
+      pixyz doc -n convert_file
+      pixyz doc -n convert_file --text | less
     """
-    doc = client.process_doc(name)
-    if text:
-        click.echo(doc)
-    else:
-        print_json({"doc": doc})
+    info = client.process_info(name)
+    if as_json or not (text or stdout_is_terminal()):
+        print_json(info)
+        return
+    click.echo(info["doc"])
+    parameters = info.get("parameters")
+    if parameters:
+        from pixyz_ray.cli.parameters import show_parameters
+
+        click.echo()
+        show_parameters(parameters)
 
 
 @click.command("jobs", short_help="List jobs, newest first.")
 @click.option("--status", metavar="STATUS", help="Only jobs in this state, such as RUNNING.")
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most so many jobs.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most N jobs. Default: all; 100 with --why.")
 @click.option("--after", metavar="ID", help="Continue after this job: the `next` of the answer before.")
 @click.option("--why", is_flag=True, help="Show jobs that wait (PENDING, unless --status): where they stand, and why.")
 @table_option
@@ -82,19 +94,35 @@ def jobs_command(
 
     \b
     Example:
+      pixyz jobs
       pixyz jobs --status FAILURE --limit 10
       pixyz jobs --why
     """
     status = status.upper() if status else _WAITS if why else None
-    page = client.jobs(status, limit, after, why=why)
     if why and not as_json:
-        _show_waiting(page, str(status))
+        _show_waiting(client.jobs(status, limit, after, why=True), str(status))
     else:
-        print_json(page)
+        _print_jobs(client.job_pages(status, limit, after, why=why))
+
+
+def _print_jobs(pages: Iterator[JobPage]) -> None:
+    """Print `{"jobs": [...], "next": ...}` page by page: a platform may have hundreds of thousands of jobs."""
+    following, between = None, "\n"
+    click.echo('{\n    "jobs": [', nl=False)
+    for page in pages:
+        following = page.get("next")
+        if page["jobs"]:
+            items = ",\n".join(indent(json_text(job), " " * 8) for job in page["jobs"])
+            click.echo(between + items, nl=False)
+            between = ",\n"
+    end = "]" if between == "\n" else "\n    ]"
+    click.echo(f'{end},\n    "next": {json_text(following)}\n}}')
 
 
 def _show_waiting(page: JobPage, status: str) -> None:
     """Print the jobs that wait, the next one first."""
+    from pixyz_ray.client.shapes import job_label
+
     waiting = [(job, why) for job in page["jobs"] if (why := job.get("waiting"))]
     waiting.sort(key=lambda row: (row[1]["position"] is None, row[1]["position"]))
     if not waiting:
@@ -103,7 +131,7 @@ def _show_waiting(page: JobPage, status: str) -> None:
     show_table(
         (">position", "job", "name", "starts", "waits for…"),
         (
-            (why["position"], job["uuid"], job["name"], ahead(why["expected_start"]), why["reason"])
+            (why["position"], job["uuid"], job_label(job), ahead(why["expected_start"]), why["reason"])
             for job, why in waiting
         ),
     )
@@ -130,6 +158,7 @@ def status_command(client: Client, uuid: str, watched: bool, logs: bool) -> None
     screen = Screen()
     info = watch(client, uuid, screen, logs=logs)
     show_error(info, screen)
+    NotePrinter(screen).fetch(client, uuid)
     raise click.exceptions.Exit(exit_code(info["status"]))
 
 
@@ -158,7 +187,7 @@ def logs_command(client: Client, uuid: str, follow: bool) -> None:
       pixyz logs -j ID -f
     """
     screen = Screen()
-    for text in client.logs(uuid, follow=follow):
+    for text in interruptible(client.logs(uuid, follow=follow)):
         screen.text(text)
 
 

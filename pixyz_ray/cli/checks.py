@@ -26,12 +26,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pixyz_ray import home
+from pixyz_ray.cli.platform import LINUX_ONLY, on_linux
 
 PACKAGES: Sequence[str] = (
     "ray",
     "pyarrow",
     "pydantic",
     "pydantic-settings",
+    "python-dotenv",
     "click",
     "rich",
     "httpx",
@@ -100,7 +102,7 @@ class Check:
 
 
 def run_checks(url: str | None = None, token: str | None = None) -> list[Check]:
-    """Look at everything, slow parts side by side."""
+    """Look at everything but the settings, slow parts side by side."""
     slow: list[Callable[[], Check]] = [_ray, *(partial(_library, *row) for row in LIBRARIES), _gpu]
     with ThreadPoolExecutor(max_workers=max(2, (os.cpu_count() or 2) // 2)) as pool:
         waiting = [pool.submit(check) for check in slow]
@@ -108,7 +110,14 @@ def run_checks(url: str | None = None, token: str | None = None) -> list[Check]:
         service = _platform(url, token)
         ray, *libraries, gpu = (future.result() for future in waiting)
     python, packages, *rest = quick
-    return [python, packages, ray, *rest, gpu, *libraries, service]
+    return [_system(), python, packages, ray, *rest, gpu, *libraries, service]
+
+
+def _system() -> Check:
+    found = f"{platform.system() or sys.platform} {platform.machine()}".strip()
+    if on_linux():
+        return Check(name="System", verdict=Verdict.GOOD, found=found)
+    return Check(name="System", verdict=Verdict.NOTE, found=found, remedy=LINUX_ONLY)
 
 
 def _python() -> Check:
@@ -157,7 +166,8 @@ def _ray() -> Check:
     version, reason = _import_version("ray")
     if version:
         return Check(name="Ray", verdict=Verdict.GOOD, found=f"{version} can be imported")
-    return Check(name="Ray", verdict=Verdict.PROBLEM, found=reason, remedy='pip install "ray[default,serve]"')
+    verdict = Verdict.PROBLEM if on_linux() else Verdict.NOTE
+    return Check(name="Ray", verdict=verdict, found=reason, remedy='pip install "ray[default,serve]"')
 
 
 def _library(module: str, distribution: str, purpose: str) -> Check:
@@ -176,7 +186,7 @@ def _home() -> Check:
         return Check(name="Home", verdict=Verdict.PROBLEM, found=f"{folder} is not writable", remedy=remedy)
     if not folder.exists():
         return Check(name="Home", verdict=Verdict.GOOD, found=f"{folder} will be made by `pixyz up`")
-    if folder.stat().st_mode & 0o077:
+    if os.name == "posix" and folder.stat().st_mode & 0o077:
         found = f"{folder} is open to other users; it holds the token and the jobs"
         return Check(name="Home", verdict=Verdict.NOTE, found=found, remedy=f"chmod 700 {folder}")
     return Check(name="Home", verdict=Verdict.GOOD, found=f"{folder} is writable and private")
@@ -232,8 +242,8 @@ def _pixyz_sdk() -> Check:
     note = partial(Check, name="Pixyz SDK", verdict=Verdict.NOTE)
     try:
         settings = load_settings()
-    except PixyzException as error:
-        return note(found=f"unknown: {error.message}", remedy="Correct the setting.")
+    except PixyzException:
+        return note(found="unknown while a setting cannot be used", remedy="Correct it: see Settings below.")
     folders = [] if settings.pixyz_python_path is None else [str(settings.pixyz_python_path)]
     spec = PathFinder.find_spec("pxz", [*folders, *sys.path])
     if spec is None or spec.origin is None:  # a folder without code has no origin
@@ -277,6 +287,8 @@ def _startable(url: str, source: str) -> Check:
     if source not in ("default", str(home.home() / "platform.json")):
         found = f"nothing answers at {url} (from: {source})"
         return Check(name="Platform", verdict=Verdict.PROBLEM, found=found, remedy="Check the URL and the network.")
+    if not on_linux():
+        return Check(name="Platform", verdict=Verdict.NOTE, found=f"nothing answers at {url}", remedy=LINUX_ONLY)
     try:
         with socket.create_server((host, port)):
             pass

@@ -29,11 +29,13 @@ def doctor_command(access: Access, as_json: bool) -> None:
       pixyz doctor
     """
     from pixyz_ray.cli.checks import Verdict, run_checks
+    from pixyz_ray.cli.setting_checks import check_settings
 
-    checks = run_checks(access.url, access.token)
+    settings = check_settings()
+    checks = [*run_checks(access.url, access.token), *settings.checks]
     healthy = all(check.verdict is not Verdict.PROBLEM for check in checks)
     if as_json:
-        print_json({"healthy": healthy, "checks": [asdict(check) for check in checks]})
+        print_json({"healthy": healthy, "checks": [asdict(check) for check in checks], "settings": settings.rows})
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
@@ -41,4 +43,8 @@ def doctor_command(access: Access, as_json: bool) -> None:
             click.echo(f"{check.name:<{width}}  {click.style(f'{word:<7}', fg=colour)}  {check.found}")
             if check.remedy:
                 click.echo(f"{'':<{width}}           -> {check.remedy}")
+        if settings.rows:
+            click.echo("\nSettings that are not at their default:")
+        for row in settings.rows:
+            click.echo(f"  {row['name']}={row['value']}  ({row['source']})")
     raise click.exceptions.Exit(0 if healthy else 1)

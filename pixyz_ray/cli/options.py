@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,31 @@ import click
 
 from pixyz_ray.cli.app import Access
 
+_QUOTES = (
+    "\nThe shell kept the single quotes. Windows: write the JSON to a file and give -p @FILE, "
+    'or quote it as "{\\"time\\": 1}".'
+)
 P = ParamSpec("P")
 R = TypeVar("R")
 Command = Callable[..., Any]
+
+
+class SecondsParam(click.ParamType[float]):
+    """A time in seconds: any number above 0."""
+
+    name = "SECONDS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, as an integer where it is one."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            self.fail(
+                f"{value!r} is not a time. Write it as a number of seconds above 0, such as 90 or 0.5.", param, ctx
+            )
+        return int(seconds) if seconds.is_integer() else seconds
 
 
 class JsonParam(click.ParamType[Any]):
@@ -34,19 +57,20 @@ class JsonParam(click.ParamType[Any]):
             row = text.splitlines()[error.lineno - 1] if text.strip() else ""
             mark = f"\n  {row}\n  {' ' * (error.colno - 1)}^" if len(row) < 200 else ""
             message = f"{place} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.{mark}"
-            self.fail(message, param, ctx)
+            self.fail(message + (_QUOTES if text.startswith("'") else ""), param, ctx)
         except ValueError as error:
             self.fail(f"{place} is not valid JSON: {error}.", param, ctx)
 
     def _read(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        if value == "-":
-            return sys.stdin.read(), "standard input"
-        if not value.startswith("@"):
+        if value != "-" and not value.startswith("@"):
             return value, "the value"
+        place = "standard input" if value == "-" else value[1:]
         try:
-            return Path(value[1:]).read_text(encoding="utf-8"), value[1:]
+            content = sys.stdin.buffer.read() if value == "-" else Path(place).read_bytes()
+            # JSON is UTF-8 whatever the code page; PowerShell writes UTF-16, and a byte order mark.
+            return content.decode(json.detect_encoding(content)), place
         except (OSError, UnicodeDecodeError) as error:
-            self.fail(f"cannot read {value[1:]}: {error}", param, ctx)
+            self.fail(f"cannot read {place}: {error}", param, ctx)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -79,7 +103,7 @@ def with_client(function: Callable[P, R]) -> Command:
 
 def job_option(function: Command) -> Command:
     """Add `-j`, the job that the command is about."""
-    return click.option("-j", "--job", "uuid", metavar="ID", required=True, help="Id of the job.")(function)
+    return click.option("-j", "--job", "--jobid", "uuid", metavar="ID", required=True, help="Id of the job.")(function)
 
 
 def json_option(function: Command) -> Command:
@@ -100,7 +124,7 @@ def input_option(*, required: bool) -> Callable[[Command], Command]:
         "input_file",
         metavar="FILE",
         required=required,
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=click.Path(exists=True, dir_okay=False),
         help="Input file; the script finds it with pc.get_input_file().",
     )
 
@@ -110,8 +134,23 @@ def params_option(function: Command) -> Command:
     return click.option(
         "-p",
         "--params",
+        default="{}",
         type=JsonParam(),
-        help="Parameters of the script as JSON, as @FILE, or - for standard input. Default: {}.",
+        help="Parameters of the script: any JSON, @FILE, or - for standard input. Default: {}.",
+    )(function)
+
+
+def alias_option(function: Command) -> Command:
+    """Add `-a`, the name of the job."""
+    return click.option("-a", "--alias", metavar="NAME", help="Name of the job in lists.")(function)
+
+
+def strict_option(function: Command) -> Command:
+    """Add `--strict`."""
+    return click.option(
+        "--strict",
+        is_flag=True,
+        help="Refuse unknown parameters and misspelt settings; otherwise they are told in a note.",
     )(function)
 
 
@@ -119,11 +158,11 @@ def limit_options(function: Command) -> Command:
     """Add `-q` and `-l`, where the job runs and for how long."""
     function = click.option(
         "-l",
+        "--limit",
         "--time-limit",
         "time_limit",
-        metavar="SECONDS",
-        type=click.IntRange(min=1),
-        help="Seconds that the job may run. Default: what the script asks for, else 3600.",
+        type=SecondsParam(),
+        help="Seconds that the job may run, such as 90 or 0.5. Default: what the script asks for, else 3600.",
     )(function)
     return click.option(
         "-q",
@@ -133,6 +172,12 @@ def limit_options(function: Command) -> Command:
     )(function)
 
 
+def json_text(value: Any) -> str:
+    """Return a value as JSON, in the layout of the tutorial, with escapes for what standard output cannot encode."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").replace("_", "")
+    return json.dumps(value, indent=4, ensure_ascii=encoding not in ("utf8", "utf8sig"))
+
+
 def print_json(value: Any) -> None:
-    """Print a value the way the tutorial shows it."""
-    click.echo(json.dumps(value, indent=4, ensure_ascii=False))
+    """Print a value as JSON, in the layout of the tutorial."""
+    click.echo(json_text(value))

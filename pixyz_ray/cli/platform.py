@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
+
+LINUX_ONLY = (
+    "The platform itself runs on Linux; on this system you can run scripts with `python script.py`, and send jobs to a "
+    "platform elsewhere: pixyz -u URL ..."
+)
+
+
+def on_linux() -> bool:
+    """Return whether the platform can run on this system."""
+    return sys.platform.startswith("linux")
 
 
 @click.command("up", short_help="Start the platform on this machine.")
@@ -34,6 +46,7 @@ def up_command(
       pixyz up
       pixyz up --detach --port 9000
     """
+    _need_linux()
     from pixyz_ray.cluster import up as platform
 
     platform.up(detach=detach, host=host, port=port, dashboard=dashboard, address=address, num_cpus=num_cpus)
@@ -47,9 +60,15 @@ def down_command() -> None:
     Example:
       pixyz down
     """
+    _need_linux()
     from pixyz_ray.cluster import up as platform
 
     platform.down()
+
+
+def _need_linux() -> None:
+    if not on_linux():
+        raise click.ClickException(LINUX_ONLY)
 
 
 @click.command("completion", short_help="Print the shell's completion script.")

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pixyz_ray.cli.options import (
+    alias_option,
     input_option,
     json_option,
     limit_options,
     params_option,
     print_json,
+    strict_option,
     with_client,
 )
-from pixyz_ray.cli.run import Manner, Order, send
+from pixyz_ray.cli.run import JobRequest, OutputMode, SentJob, send
 from pixyz_ray.cli.screen import Screen
 from pixyz_ray.cli.watch import exit_code
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     help="File to write, or a folder. Default: the name that the process chose, here.",
 )
 @limit_options
+@alias_option
+@strict_option
 @json_option
 @with_client
 def convert_command(client: Client, output: Path | None, **options: Any) -> None:
@@ -61,14 +65,14 @@ def convert_command(client: Client, output: Path | None, **options: Any) -> None
       pixyz convert -i bolt.step -p '{"extension": "obj", "quality": "low"}'
       pixyz convert -i scan.ply -o scan.glb -p '{"decimate": 50000, "units": "mm"}'
     """
-    params = options["params"] or {}
+    params = options["params"]
     if output and output.suffix and isinstance(params, dict) and not output.is_dir():
         # The other files of a format name each other, so all of them are named after the target.
         named = {} if set(output.stem) & set("\\:") else {"filename": output.stem}
         params = {"extension": output.suffix[1:].lower(), **named, **params}
     options["params"] = params
-    job = _run(client, "convert_file", options)
-    _save(job, _converted(job, output), options["as_json"])
+    sent = _run(client, "convert_file", options)
+    _save(sent.job, _converted(sent, output), options["as_json"])
 
 
 @click.command("thumbnails", short_help="Render pictures of a 3D file.")
@@ -83,6 +87,8 @@ def convert_command(client: Client, output: Path | None, **options: Any) -> None
     help="Folder for the pictures; made when it is missing. Default: here.",
 )
 @limit_options
+@alias_option
+@strict_option
 @json_option
 @with_client
 def thumbnails_command(client: Client, output: Path, **options: Any) -> None:
@@ -102,7 +108,7 @@ def thumbnails_command(client: Client, output: Path, **options: Any) -> None:
       pixyz thumbnails -i bolt.step -o pictures
       pixyz thumbnails -i bolt.step -o pictures -p '{"width": 1024}'
     """
-    job = _run(client, "generate_thumbnails", options)
+    job = _run(client, "generate_thumbnails", options).job
     _save(job, {path: output / _inside(path) for path in job.outputs()}, options["as_json"])
 
 
@@ -118,6 +124,8 @@ def thumbnails_command(client: Client, output: Path, **options: Any) -> None:
     help="File to write, or a folder. Default: metadata.json.",
 )
 @limit_options
+@alias_option
+@strict_option
 @json_option
 @with_client
 def metadata_command(client: Client, output: Path, **options: Any) -> None:
@@ -136,31 +144,37 @@ def metadata_command(client: Client, output: Path, **options: Any) -> None:
     Example:
       pixyz metadata -i bolt.step -o bolt.json
     """
-    job = _run(client, "generate_metadata", options)
+    job = _run(client, "generate_metadata", options).job
     wanted = [path for path in job.outputs() if path.endswith(".json")]
     chosen = "metadata.json" if "metadata.json" in wanted else next(iter(wanted), "metadata.json")
     _save(job, {chosen: output}, options["as_json"])
 
 
-def _run(client: Client, process: str, options: dict[str, Any]) -> JobHandle:
-    """Run a process to its end, and return its job; leave with an exit code unless it succeeded."""
-    order = Order(
+def _run(client: Client, process: str, options: dict[str, Any]) -> SentJob:
+    """Run a process to its end, and return its job and details; leave with an exit code unless it succeeded."""
+    request = JobRequest(
         process=process,
         input_file=options["input_file"],
-        params=options.get("params") or {},
-        config={"queue": options["queue"], "time_limit": options["time_limit"]},
+        params=options["params"],
+        alias=options["alias"],
+        config={
+            "queue": options["queue"],
+            "time_limit": options["time_limit"],
+            "strict": options["strict"] or None,
+        },
     )
-    job, info = send(client, order, Manner(watch=True, as_json=options["as_json"]))
-    if info["status"] != "SUCCESS":
+    sent = send(client, request, OutputMode(watch=True, as_json=options["as_json"]))
+    if sent.info["status"] != "SUCCESS":
         if options["as_json"]:
-            print_json(info)
-        raise click.exceptions.Exit(exit_code(info["status"]))
-    return job
+            print_json(sent.info)
+        raise click.exceptions.Exit(exit_code(sent.info["status"]))
+    return sent
 
 
-def _converted(job: JobHandle, output: Path | None) -> dict[str, Path]:
+def _converted(sent: SentJob, output: Path | None) -> dict[str, Path]:
     """Return where each output goes: the others beside the one that the process names in its result, which is last."""
-    outputs, result = job.outputs(), job.details()["result"]
+    job = sent.job
+    outputs, result = job.outputs(), (sent.details or job.details())["result"]
     if not outputs:
         raise click.ClickException(f"Job {job.id} succeeded but made no file. See `pixyz logs -j {job.id}`.")
     named = result.get("output") if isinstance(result, dict) else None
@@ -184,8 +198,10 @@ def _save(job: JobHandle, targets: dict[str, Path], as_json: bool) -> None:
 
 
 def _inside(path: str) -> PurePosixPath:
-    """Return an output's relative path, sure to stay inside the folder that it is joined to."""
+    """Return an output's relative path on this machine, sure to stay inside the folder that it is joined to."""
+    from pixyz_ray.client.local_name import local_name
+
     relative = PurePosixPath(path)
     if relative.is_absolute() or ".." in relative.parts:
         raise click.ClickException(f"The server names an output outside its folder: {path!r}. Nothing was written.")
-    return relative
+    return PurePosixPath(*map(local_name, relative.parts))

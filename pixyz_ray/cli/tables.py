@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from pixyz_ray.cli.screen import printable
+
 _WIDE = 240
 """Columns where nobody looks at a terminal: a pipe or a file has no edge."""
 
@@ -29,7 +31,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
             title.strip(">…"), justify="right" if title.startswith(">") else "left", no_wrap=not title.endswith("…")
         )
     for row in rows:
-        table.add_row(*(_UNKNOWN if cell is None else _plain(str(cell)) for cell in row))
+        table.add_row(*(_UNKNOWN if cell is None else printable(str(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _WIDE
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
 
@@ -56,8 +58,3 @@ def ahead(moment: str | None) -> str | None:
         return None
     seconds = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
     return f"in {span(seconds)}" if seconds >= 1 else "now"
-
-
-def _plain(text: str) -> str:
-    """Names come from strangers: nothing in them may move the cursor."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import click
 
 from pixyz_ray.cli.options import Command
+from pixyz_ray.units import parse_duration, parse_size
 
-_BYTES: Mapping[str, int] = MappingProxyType(
-    {
-        "": 1,
-        "B": 1,
-        **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)},
-        **{f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", start=1)},
-    }
-)
-"""Unit of a size -> bytes."""
-
-_SECONDS: Mapping[str, int] = MappingProxyType({"": 1, "S": 1, "M": 60, "H": 3600, "D": 86400})
-"""Unit of a time -> seconds."""
-
-_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _FOREVER = "forever"
 _KEYS = ("priority", "retries", "memory_limit", "isolation", "keep")
 
 
 class SizeParam(click.ParamType[int]):
-    """An amount of memory: 500MB, 2GiB, or bytes."""
+    """An amount of memory: 500MB, 2GiB (units of 1024), or bytes."""
 
     name = "SIZE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the bytes that the text stands for."""
-        size = int(value) if isinstance(value, int) else int(_amount(str(value), _BYTES) or 0)
+        try:
+            size = value if isinstance(value, int) else parse_size(str(value))
+        except ValueError:
+            size = 0
         if size < 1:
             self.fail(f"{value!r} is not a size. Write it as 500MB, 2GiB, or in bytes.", param, ctx)
         return size
@@ -51,8 +39,9 @@ class KeepParam(click.ParamType[Any]):
         """Return True for ever, else seconds."""
         if value is True or value == _FOREVER:
             return True
-        seconds = _amount(str(value), _SECONDS)
-        if seconds is None:
+        try:
+            seconds = parse_duration(str(value))
+        except ValueError:
             self.fail(f"{value!r} is not a time. Write it as 90 (seconds), 30m, 12h, 7d or forever.", param, ctx)
         return int(seconds) if seconds.is_integer() else seconds
 
@@ -70,13 +59,6 @@ class SeatsParam(click.ParamType[tuple[str, int]]):
         if not pool or not (seats or "1").isdecimal() or int(seats or 1) < 1:
             self.fail(f"{value!r} names no seats. Write NAME for one of a pool, or NAME:N.", param, ctx)
         return pool, int(seats or 1)
-
-
-def _amount(text: str, units: Mapping[str, int]) -> float | None:
-    """Return a number with its unit as a plain number; None where it is none."""
-    match = _NUMBER.fullmatch(text)
-    unit = None if match is None else units.get(match[2].upper())
-    return None if match is None or unit is None else float(match[1]) * unit
 
 
 _OPTIONS = (

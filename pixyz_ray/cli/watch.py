@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pixyz_ray.cli.interrupt import interruptible
 from pixyz_ray.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def watch(client: Client, uuid: str, screen: Screen, *, logs: bool = False) -> J
 
     view = _View(uuid)
     try:
-        for event in client.events(uuid):
+        for event in interruptible(client.events(uuid)):
             if logs and isinstance(event, LogEvent):
                 screen.text(event.text)
                 continue

@@ -23,11 +23,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pixyz_ray.client.address import Address, find_address
-from pixyz_ray.client.api import Client, JobHandle
-from pixyz_ray.client.errors import InvalidClientConfig, JobFailed, PlatformUnreachable, ServerBusy
+from pixyz_ray.client.api import Client
+from pixyz_ray.client.errors import FileNotWritten, InvalidClientConfig, JobFailed, PlatformUnreachable, ServerBusy
 from pixyz_ray.client.events import Event, LogEvent, StatusEvent, StepEvent
 from pixyz_ray.client.graph_view import GraphView
-from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, QueuesInfo, WaitingInfo
+from pixyz_ray.client.job_handle import JobHandle
+from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, ProcessInfo, QueuesInfo, WaitingInfo
 from pixyz_ray.client.submission import JobOptions
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "Address",
     "Client",
     "Event",
+    "FileNotWritten",
     "GraphView",
     "InvalidClientConfig",
     "JobDetails",
@@ -47,6 +49,7 @@ __all__ = [
     "JobPage",
     "LogEvent",
     "PlatformUnreachable",
+    "ProcessInfo",
     "QueuesInfo",
     "ServerBusy",
     "StatusEvent",

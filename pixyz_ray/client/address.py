@@ -1,7 +1,8 @@
 """Where the platform is and which token opens it.
 
 The first that is given counts: argument, environment, configuration file, the platform of this machine.
-The configuration file is `~/.config/pixyz/client.toml` (below `$XDG_CONFIG_HOME` where that is set):
+The configuration file is `~/.config/pixyz/client.toml` (below `$XDG_CONFIG_HOME` where that is set); where that is
+missing, `%APPDATA%/pixyz/client.toml` on Windows and `~/Library/Application Support/pixyz/client.toml` on macOS:
 
     url = "https://pixyz.example.org"
     token = "..."
@@ -10,6 +11,8 @@ The configuration file is `~/.config/pixyz/client.toml` (below `$XDG_CONFIG_HOME
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from urllib.parse import urlsplit
 from pixyz_ray import home
 from pixyz_ray.client.errors import InvalidClientConfig
 
+_CONFIG = Path("pixyz", "client.toml")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _PORTS = {"http": 80, "https": 443}
 
@@ -47,12 +51,13 @@ def find_address(url: str | None = None, token: str | None = None) -> Address:
     Raises:
         InvalidClientConfig: the configuration file does not parse, or the URL is none.
     """
-    config = _read_config(config_path())
+    file = config_path()
+    config = _read_config(file)
     platform = home.read_platform()
     candidates = (
         (url, "argument"),
         (os.environ.get("PIXYZ_URL"), "PIXYZ_URL"),
-        (config.get("url"), str(config_path())),
+        (config.get("url"), str(file)),
         (platform.url if platform else None, str(home.home() / "platform.json")),
         (home.DEFAULT_URL, "default"),
     )
@@ -67,9 +72,19 @@ def find_address(url: str | None = None, token: str | None = None) -> Address:
 
 
 def config_path() -> Path:
-    """Return the path of the configuration file; it need not exist."""
+    """Return the path of the configuration file: the first that exists, else where to make one."""
+    paths = list(_config_paths())
+    return next((path for path in paths if path.exists()), paths[-1])
+
+
+def _config_paths() -> Iterator[Path]:
+    """Yield the places of the configuration file; the usual one of this system is the last."""
     base = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "pixyz" / "client.toml"
+    yield (Path(base) if base else Path.home() / ".config") / _CONFIG
+    if sys.platform == "win32" and (roaming := os.environ.get("APPDATA")):
+        yield Path(roaming) / _CONFIG
+    if sys.platform == "darwin" and not base:
+        yield Path.home() / "Library" / "Application Support" / _CONFIG
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The client, one method per path of the REST contract, and the handle of one job."""
+"""The client: one method per path of the REST contract."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ import httpx
 
 from pixyz_ray.client.connection import Connection
 from pixyz_ray.client.download import fetch
-from pixyz_ray.client.errors import JobFailed, ServerBusy, check_answer, unreachable
+from pixyz_ray.client.errors import ServerBusy, check_answer, unreachable
 from pixyz_ray.client.events import Event, StatusEvent, follow_events
 from pixyz_ray.client.form import Form, OnProgress
 from pixyz_ray.client.graph_view import GraphFormat, GraphView
 from pixyz_ray.client.graphs import graph_submission
+from pixyz_ray.client.job_handle import JobHandle
+from pixyz_ray.client.local_name import local_name
 from pixyz_ray.client.patience import Patience, silence_limit
-from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, QueuesInfo
+from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, ProcessInfo, QueuesInfo
 from pixyz_ray.client.submission import JobOptions, Submission, function_submission, job_submission, merged_config
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 
 _ACCEPT_S = 600.0
 """Seconds that the server may take to answer a submission: it makes all bytes safe on disk first."""
+_PAGE = 100
+"""Jobs of a page, unless the caller says how many."""
+_LARGEST_PAGE = 1000
+"""Jobs that the server puts on one page at most."""
 
 
 class Client(Connection):
@@ -57,20 +63,46 @@ class Client(Connection):
         """Return the names of the pre-built processes."""
         return cast("list[str]", self._json("/processes")["processes"])
 
+    def process_info(self, name: str) -> ProcessInfo:
+        """Return the documentation of a pre-built process and, where the server knows them, its parameters."""
+        return cast(ProcessInfo, self._json(f"/processes/{quote(name, safe='')}"))
+
     def process_doc(self, name: str) -> str:
         """Return the documentation of a pre-built process."""
-        return cast(str, self._json(f"/processes/{quote(name, safe='')}")["doc"])
+        return self.process_info(name)["doc"]
 
     def jobs(
         self, status: str | None = None, limit: int | None = None, after: str | None = None, *, why: bool = False
     ) -> JobPage:
-        """Return jobs, newest first, and the id to give as `after` for the next page.
+        """Return one page of jobs, newest first, and the id to give as `after` for the next page.
 
-        With `why`, those that have not begun say in `waiting` where they stand and what they wait for.
+        Args:
+            status: only jobs with this status.
+            limit: jobs of the page; 100 when None.
+            after: the `next` of the previous page.
+            why: jobs that have not begun say in `waiting` what they wait for, and their position.
         """
-        query = {"status": status, "limit": limit, "after": after, "why": "true" if why else None}
+        query = {"status": status, "limit": limit or _PAGE, "after": after, "why": "true" if why else None}
         params = {key: value for key, value in query.items() if value is not None}
         return cast(JobPage, self._json("/jobs", params=params))
+
+    def job_pages(
+        self, status: str | None = None, limit: int | None = None, after: str | None = None, *, why: bool = False
+    ) -> Iterator[JobPage]:
+        """Yield pages of jobs, newest first, up to `limit` jobs; all of them when None."""
+        left = limit
+        while left is None or left > 0:
+            page = self.jobs(status, min(left or _LARGEST_PAGE, _LARGEST_PAGE), after, why=why)
+            yield page
+            after = page.get("next")
+            if not after or not page["jobs"]:
+                return
+            left = None if left is None else left - len(page["jobs"])
+
+    def all_jobs(self, status: str | None = None, *, why: bool = False) -> Iterator[JobInfo]:
+        """Yield all jobs, newest first, fetched page by page."""
+        for page in self.job_pages(status, why=why):
+            yield from page["jobs"]
 
     def queues(self) -> QueuesInfo:
         """Return how queues, pools of seats and submitters stand."""
@@ -131,7 +163,7 @@ class Client(Connection):
             name: alias of the job.
             config: entrypoint, queue, time_limit, root_file, compute_only, ...
             on_upload: called with the bytes sent and in all.
-            options: priority, retries, retry_on, memory_limit, pools, isolation, keep; the same as in `config`.
+            options: priority, retries, retry_on, memory_limit, pools, isolation, keep, strict; the same as in `config`.
         """
         given = merged_config(config, options)
         if callable(script):
@@ -143,6 +175,39 @@ class Client(Connection):
         if args or kwargs:
             raise TypeError("submit() gives arguments to a function; a script takes params")
         return self._send(job_submission(script, process, input_file, params, given), name, on_upload)
+
+    def process(
+        self,
+        process: str,
+        input_file: str | os.PathLike[str] | None = None,
+        params: Any = None,
+        *,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        on_upload: OnProgress | None = None,
+        **options: Unpack[JobOptions],
+    ) -> JobHandle:
+        """Run a pre-built process; a parameter or a setting that it does not know is refused.
+
+        Args:
+            process: name of the process.
+            input_file: file to process.
+            params: parameters of the process.
+            name: alias of the job.
+            config: queue, time_limit, root_file, ...
+            on_upload: called with the bytes sent and in all.
+            options: as for `submit`; `strict=False` turns the refusal into a note in the job's details.
+        """
+        options.setdefault("strict", True)
+        return self.submit(
+            process=process,
+            input_file=input_file,
+            params=params,
+            name=name,
+            config=config,
+            on_upload=on_upload,
+            **options,
+        )
 
     def run(
         self,
@@ -205,7 +270,7 @@ class Client(Connection):
         on_progress: OnProgress | None = None,
     ) -> Path:
         """Fetch one output to a file or into a folder, resuming where a connection broke; return its path."""
-        place = _in_folder(Path(target), path.rsplit("/", 1)[-1])
+        place = _in_folder(Path(target), local_name(path.rsplit("/", 1)[-1]))
         source = _job(uuid, f"/outputs/{quote(path)}")
         return fetch(self._http, source, place, patience_s=self._patience_s, on_progress=on_progress)
 
@@ -284,95 +349,6 @@ class Client(Connection):
         with self._http.stream("GET", _job(uuid, "/logs"), **options) as response:
             check_answer(response)
             yield from response.iter_raw()
-
-
-class JobHandle:
-    """One job of a platform; every method asks the server."""
-
-    def __init__(self, client: Client, info: JobInfo) -> None:
-        self._client = client
-        self.info = info
-        """State of the job when it was last asked for."""
-
-    def __repr__(self) -> str:
-        return f"<JobHandle {self.id} {self.info['name']!r} {self.info['status']}>"
-
-    @property
-    def id(self) -> str:
-        """Identity of the job."""
-        return self.info["uuid"]
-
-    @property
-    def client(self) -> Client:
-        """Connection that this job is asked for over."""
-        return self._client
-
-    def state(self) -> JobInfo:
-        """Return uuid, name, status, progress and error."""
-        self.info = self._client.state(self.id)
-        return self.info
-
-    def details(self) -> JobDetails:
-        """Return the state with times, steps, result and attempts."""
-        return self._client.details(self.id)
-
-    def graph(self) -> GraphView:
-        """Return what the job's script started, with states and times. A notebook shows it as a picture."""
-        return self._client.graph(self.id)
-
-    def events(self, timeout: float | None = None) -> Iterator[Event]:
-        """Yield status, step and log events up to the end of the job."""
-        return self._client.events(self.id, timeout=timeout)
-
-    def logs(self, *, follow: bool = False) -> Iterator[str]:
-        """Yield what the script printed, in pieces of any size."""
-        return self._client.logs(self.id, follow=follow)
-
-    def wait(self, timeout: float | None = None) -> JobInfo:
-        """Wait for the end, whatever it is, and return the last state.
-
-        Raises:
-            PixyzTimeout: the job did not end within `timeout` seconds.
-        """
-        self.info = self._client.wait(self.id, timeout=timeout)
-        return self.info
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Wait for the end and return what the script returned.
-
-        Raises:
-            JobFailed: the job ended with FAILURE or REVOKED.
-            PixyzTimeout: it did not end within `timeout` seconds.
-        """
-        info = self.wait(timeout)
-        if info["status"] == "SUCCESS":
-            return self.details()["result"]
-        message = f"Job {self.id} ended with {info['status']}.\n{info['error'] or ''}".strip()
-        raise JobFailed(message, self.id, info["status"], info["error"])
-
-    def cancel(self) -> JobInfo:
-        """Ask the platform to end the job, and return its state."""
-        self.info = self._client.cancel(self.id)
-        return self.info
-
-    def pin(self, pinned: bool = True) -> JobInfo:
-        """Keep the job and its files from being removed, or no longer, and return its state."""
-        self.info = self._client.pin(self.id, pinned)
-        return self.info
-
-    def outputs(self) -> list[str]:
-        """Return the relative paths of the files that the job made."""
-        return self._client.outputs(self.id)
-
-    def download(self, path: str, target: str | os.PathLike[str] = ".", on_progress: OnProgress | None = None) -> Path:
-        """Fetch one output to a file or into a folder, and return where it is."""
-        return self._client.download(self.id, path, target, on_progress)
-
-    def download_all(
-        self, target: str | os.PathLike[str], on_progress: OnProgress | None = None, timeout: float = 600.0
-    ) -> Path:
-        """Fetch a zip of all outputs, and return where it is."""
-        return self._client.download_all(self.id, target, on_progress, timeout=timeout)
 
 
 def _job(uuid: str, rest: str = "") -> str:

@@ -10,10 +10,12 @@ from typing import BinaryIO
 
 import httpx
 
-from pixyz_ray.client.errors import PlatformUnreachable, ServerBusy, check_answer, unreachable
+from pixyz_ray.client.errors import FileNotWritten, PlatformUnreachable, ServerBusy, check_answer, unreachable
 from pixyz_ray.client.form import OnProgress
 from pixyz_ray.client.patience import Patience
 
+_HELD_OPEN_S = 2.0
+"""Seconds that another program may hold the target of a download open."""
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
@@ -32,16 +34,36 @@ def fetch(
     Raises:
         PixyzWebError: the server refused.
         PlatformUnreachable: the connection broke and did not come back.
+        FileNotWritten: the target cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with draft.open("xb") as file:
-            _Download(http, path, file, on_progress).run(Patience(patience_s))
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with draft.open("xb") as file:
+                _Download(http, path, file, on_progress).run(Patience(patience_s))
+            _rename(draft, target)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise FileNotWritten(f"Cannot write {target}: {error.strerror or error}.") from error
     return target
+
+
+def _rename(draft: Path, target: Path) -> None:
+    """Give the complete file its name.
+
+    Windows refuses this while another program has the target open; a virus scanner lets go of it soon.
+    """
+    patience = Patience(_HELD_OPEN_S)
+    while True:
+        try:
+            draft.replace(target)
+            return
+        except PermissionError as error:
+            if not patience.pause():
+                message = f"Cannot replace {target}: another program has it open. Close it, or choose another name."
+                raise FileNotWritten(message) from error
 
 
 class _Download:

@@ -6,6 +6,7 @@ PixyzException
 +-- PlatformUnreachable                       nothing answers, or the connection broke for good
 +-- JobFailed(message, uuid, status, error)   the job ended, but not with SUCCESS
 +-- InvalidClientConfig                       the configuration file or the URL makes no sense
++-- FileNotWritten                            a download cannot be saved under the name that was asked for
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ class PlatformUnreachable(PixyzException):
 
 class InvalidClientConfig(PixyzException):
     """The client's configuration file, or the URL that it names, cannot be used."""
+
+
+class FileNotWritten(PixyzException):
+    """A downloaded file cannot be saved: no permission, no space, or another program holds the target open."""
 
 
 class ServerBusy(PixyzWebError):

@@ -35,7 +35,7 @@ class StatusEvent:
     """Place in the stream."""
     uuid: str
     """Identity of the job."""
-    name: str
+    name: str | None
     """Alias of the job."""
     status: str
     """Status word of the REST contract."""
@@ -89,7 +89,7 @@ def _status(place: str, data: Mapping[str, Any]) -> Event:
     return StatusEvent(
         id=place,
         uuid=data["uuid"],
-        name=data.get("name", ""),
+        name=data.get("name"),
         status=data["status"],
         progress=data.get("progress"),
         error=data.get("error"),

@@ -45,7 +45,7 @@ class Upload:
         if not path.is_file():
             what = "is a folder, not a file" if path.is_dir() else "does not exist"
             raise PixyzFileNotFound(f"{path} {what}.")
-        return cls(filename=path.name, size=path.stat().st_size, source=path)
+        return cls(filename=_last_component(path), size=path.stat().st_size, source=path)
 
     def named(self, filename: str) -> Self:
         """Return the same file under another name."""
@@ -129,6 +129,11 @@ class Form:
 
     def _head(self, name: str) -> str:
         return f'--{self._boundary}\r\nContent-Disposition: form-data; name="{_escape(name)}"'
+
+
+def _last_component(path: Path) -> str:
+    """Return the file's own name, also where a name on POSIX has backslashes: the server may run on either system."""
+    return path.name.rstrip("\\").rpartition("\\")[2] or path.name
 
 
 def _escape(text: str) -> str:

@@ -85,6 +85,10 @@ def _input_of(calls: Sequence[dict[str, Any]], input_file: Path | None) -> Path 
     source = input_file or (Path(named.pop()) if named else None)
     for context in contexts:
         wanted = context.pop("input_file", None) or (input_file and not context.get("compute_only"))
+        context.pop("input_dir", None)
+        if isinstance(context.get("data"), str):
+            # A path of this machine: the input_file says the same.
+            del context["data"]
         if source is not None and wanted:
             context["input_file"] = source.name
     return source

@@ -17,11 +17,14 @@ class JobInfo(TypedDict):
     """JobState of the REST contract; `waiting` is there when it was asked for."""
 
     uuid: str
-    name: str
+    name: str | None
     status: str
     progress: int | None
     error: str | None
     waiting: NotRequired[WaitingInfo | None]
+    label: NotRequired[str]
+    process: NotRequired[str]
+    script: NotRequired[str]
 
 
 class JobDetails(JobInfo):
@@ -34,6 +37,22 @@ class JobDetails(JobInfo):
     queue: NotRequired[str]
     attempts: NotRequired[list[dict[str, Any]]]
     notes: NotRequired[list[str]]
+
+
+class ProcessParameter(TypedDict):
+    """A parameter of a pre-built process: its name, type in words, default and meaning."""
+
+    name: str
+    type: str
+    default: NotRequired[Any]
+    doc: str
+
+
+class ProcessInfo(TypedDict):
+    """A pre-built process; `parameters` is None, or missing, where it does not declare them."""
+
+    doc: str
+    parameters: NotRequired[list[ProcessParameter] | None]
 
 
 class JobPage(TypedDict):
@@ -52,3 +71,10 @@ class QueuesInfo(TypedDict):
     queued: int
     max_queued: int
     cluster: dict[str, float]
+
+
+def job_label(job: JobInfo) -> str:
+    """Return what to call a job: its alias, else its label, script, process or id, whichever the server gave."""
+    process = job.get("process")
+    named = process if process != "custom" else None
+    return job["name"] or job.get("label") or job.get("script") or named or job["uuid"]

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from pixyz_ray.client.form import Upload
 
@@ -28,6 +28,12 @@ class JobOptions(TypedDict, total=False):
     """`fresh`: a worker process of its own for each attempt."""
     keep: bool | float | None
     """True: never removed; a number: seconds after its end."""
+    strict: bool | None
+    """True: refuse unknown parameters and misspelt settings, instead of a note in the job's details."""
+
+
+NULL: Final = object()
+"""`params` that are JSON's null; None stands for no params."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,9 +67,10 @@ def job_submission(
     """Return the form of a job that runs a script, or a pre-built process by its name."""
     if (script is None) == (process is None):
         raise TypeError("submit() takes either a script or the name of a process")
+    value = None if params is NULL else {} if params is None else params
     fields = {
         "process": process or "custom",
-        "params": json.dumps({} if params is None else params),
+        "params": json.dumps(value),
         "config": json.dumps(config),
     }
     files = []

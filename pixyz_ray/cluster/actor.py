@@ -50,8 +50,12 @@ class TrackerActor:
     async def outcomes(
         self, asker: str, uuids: Sequence[str], timeout_s: float | None, until_failure: bool
     ) -> list[Any]:
-        """Return (id, state, value, error, reference) of tasks, waited for at most so many seconds."""
+        """Return how tasks stand, waited for at most `timeout_s` seconds (Tracker.outcomes)."""
         return await (await self._opened()).outcomes(asker, uuids, timeout_s, until_failure)
+
+    async def children(self, uuid: str) -> list[Any]:
+        """Return the ids of what follows a job in its graph, and of the graphs that its script has started."""
+        return (await self._opened()).children(uuid)
 
     async def revoke(self, uuids: Sequence[str]) -> None:
         """Cancel jobs."""

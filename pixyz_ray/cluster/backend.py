@@ -73,24 +73,45 @@ class RayBackend:
         Waiting in `ray.get` gives this worker's CPU back to the cluster, so that the awaited tasks can have it.
         """
         answers = _ask("outcomes", self._parent, list(task_ids), timeout_s, until_failure)
-        return [self._outcome(*answer) for answer in answers]
+        return [self._outcome(id, **answer) for id, answer in zip(task_ids, answers, strict=True)]
+
+    def children(self, task_id: str) -> list[Any]:
+        """Return the ids of what follows a task in its graph, and of the graphs that its script has started."""
+        found: list[Any] = _ask("children", task_id)
+        return found
 
     def revoke(self, task_ids: Sequence[str]) -> None:
         """Cancel tasks."""
         _ask("revoke", list(task_ids))
 
     def _outcome(
-        self, task_id: str, state: str, value: Any, error: str | None, reference: list[Any] | None
+        self,
+        task_id: str,
+        state: str,
+        value: Any = None,
+        error: str | None = None,
+        reference: list[Any] | None = None,
+        stopped: float | None = None,
+        shown: Sequence[Any] | None = None,
+        progress: int | None = None,
     ) -> TaskOutcome:
         if reference is None:
-            failure = error_of(error) if error else None
-            return TaskOutcome(state=state, result=value, error=failure, traceback=error)
+            own_state, info = shown or (None, {"progress": progress})
+            return TaskOutcome(
+                state=state,
+                result=value,
+                error=error_of(error) if error else None,
+                traceback=error,
+                stopped=stopped,
+                own_state=own_state if state == "RUNNING" else None,
+                info=info,
+            )
         # No JSON: here, or else on the share.
         try:
             value = ray.get(reference[0]) if reference else JobFolder(self._share, task_id).kept_value()
         except PixyzFileNotFound as gone:
-            return TaskOutcome(state=state, error=gone)
-        return TaskOutcome(state=state, result=value)
+            return TaskOutcome(state=state, error=gone, stopped=stopped)
+        return TaskOutcome(state=state, result=value, stopped=stopped)
 
     def _scripts(self) -> Path:
         return JobFolder(self._share, self._home).script

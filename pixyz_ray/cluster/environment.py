@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+import sys
 import tempfile
 from dataclasses import fields
 from pathlib import Path
 
 from pixyz_ray.home import private_folder, write_private
 from pixyz_ray.reaper import SESSION_MARK
-from pixyz_ray.settings import Settings, load_settings
+from pixyz_ray.settings import Settings, read_settings
 from pixyz_ray.watchdog.machine import THRESHOLD
 from pixyz_worker.kernel.limits import Limits
 
@@ -32,7 +33,6 @@ def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(_ray_token(folder)),
-        **_sdk_environment(settings),
         # The warm workers of the jobs are kept; two more serve those that change their needs.
         "RAY_num_workers_soft_limit": str(cpus + 2),
     }
@@ -40,7 +40,8 @@ def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -
 
 def _sdk_environment(settings: Settings) -> dict[str, str]:
     """Return what the SDK reads on the workers, wherever the operator set it."""
-    variables = {
+    variables = {"SHARE_PATH": str(settings.share_path), "PROCESS_PATH": str(settings.process_path)}
+    variables |= {
         name.upper(): str(int(value) if isinstance(value, bool) else value)
         for name in ("license_host", "license_port", "license_flexlm", "license_acquire_at_start", "disable_pixyz")
         if (value := getattr(settings, name)) is not None
@@ -81,6 +82,7 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
         # A task that waits for others gives its CPU back, and the next one is to have it at once: Ray would hold that
         # back, by up to ten seconds for each task that waits.
         "RAY_worker_cap_enabled": "0",
+        **_sdk_environment(settings),
         **_limits_environment(settings),
     }
 
@@ -100,7 +102,13 @@ def _ray_token(folder: Path) -> Path:
 
 def main() -> None:
     """Print the variables of a cluster's nodes for a shell: `eval "$(python -m pixyz_ray.cluster.environment)"`."""
-    for name, value in cluster_environment(load_settings()).items():
+    reading = read_settings()
+    for note in reading.sources.notes:
+        print(note, file=sys.stderr)
+    if reading.settings is None:
+        print("false")  # ends the line of shell commands that evaluates this
+        sys.exit("\n".join(reading.sources.problems))
+    for name, value in cluster_environment(reading.settings).items():
         print(f"export {name}={shlex.quote(value)}")
 
 

@@ -168,9 +168,16 @@ class Launcher:
             "max_log_bytes": settings.max_log_bytes,
             "max_result_bytes": settings.max_result_bytes,
             "max_growth": settings.max_worker_growth,
+            "name": job.name,
+            "requested": job.requested,
+            "time_limit": job.time_limit,
         }
         if job.graph is not None:
-            spec |= {"home": job.home, "name": job.name, "requested": job.requested, "hands_on": live.wants_value}
+            spec |= {"home": job.home, "parent_id": job.parent_id, "hands_on": live.wants_value}
+        if job.packed:
+            spec["packed"] = job.packed
+        if job.params_packed:
+            spec["params_packed"] = True
         if job.calls:
             spec["calls"] = job.calls
         return spec

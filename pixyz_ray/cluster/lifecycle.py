@@ -230,7 +230,7 @@ class Lifecycle:
             job = live.with_outcome(outcome)
             self.followers.wait_for(live, replace(job, awaits=outcome["awaits"], result=None))
         else:
-            self._failed(live, live.with_outcome(outcome), str(outcome["error"]))
+            self._failed(live, live.with_outcome(outcome), str(outcome["error"]), outcome.get("retry_after"))
         self.turns.pump()
 
     def _measure(self, job: Job) -> None:
@@ -241,13 +241,13 @@ class Lifecycle:
         if last.started is not None and last.stopped is not None:
             self.meters.ended(last.queue, outcome, last.stopped - last.started)
 
-    def _failed(self, live: LiveJob, job: Job, error: str) -> None:
+    def _failed(self, live: LiveJob, job: Job, error: str, asked_delay_s: float | None = None) -> None:
         """End a job whose attempt failed, or let it wait for its next attempt."""
         failure = job.attempts[-1].failure
         assert failure is not None
         self._measure(job)
         self.followers.failed(job.uuid)
-        again = next_attempt(job, self.settings.queue_table)
+        again = next_attempt(job, self.settings.queue_table, asked_delay_s)
         log = job_logger(_log, job.uuid, len(job.attempts))
         if again is None:
             log.info("%s: the job has failed", failure, extra={"queue": job.queue})

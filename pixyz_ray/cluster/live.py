@@ -66,6 +66,7 @@ class LiveJob:
         "record",
         "reference",
         "settling",
+        "shown",
         "stopped_for",
         "value",
         "wants_value",
@@ -84,6 +85,8 @@ class LiveJob:
         """What its params are made of, for a node that gets the result of others."""
         self.settling = False
         """Whether the end of the job, or of its attempt, is being written: nothing else may end it meanwhile."""
+        self.shown: tuple[str | None, Any] | None = None
+        """State and value that the script shows while it runs (update_state)."""
         self.stopped_for: FailureClass | None = None
         """Why the platform itself ended the attempt, whatever Ray says of it then."""
         self.overdue: asyncio.TimerHandle | None = None
@@ -118,8 +121,11 @@ class LiveJob:
 
     def take_event(self, event: Mapping[str, Any]) -> None:
         """Take over a progress event of the running attempt."""
-        self._moved = True
         kind = event.get("kind")
+        if kind == "state":
+            self.shown = event.get("state"), event.get("meta")
+            return
+        self._moved = True
         if kind == "total":
             self.record = replace(self.record, total=int(event["total"]))
         elif kind == "step":
@@ -185,6 +191,7 @@ class LiveJob:
         self._moved = False
         self.record = replace(self.record, total=None, steps=())
         self.reference = self.value = None
+        self.shown = None
         self.stopped_for = None
         self.cancel_timer()
 

@@ -91,15 +91,26 @@ class Tracker:
         with suppress(TimeoutError):
             await asyncio.wait_for(over, timeout_s)
 
-    def _outcome(self, uuid: str) -> tuple[str, str, Any, str | None, list[Any] | None]:
+    def _outcome(self, uuid: str) -> dict[str, Any]:
         try:
             job = self._jobs.find(uuid)
         except UnknownJob:
-            return uuid, str(JobState.PENDING), None, None, None
+            return {"state": str(JobState.PENDING)}
+        about: dict[str, Any] = {"state": str(job.state), "stopped": job.stopped}
         if job.opaque:
-            return job.uuid, str(job.state), None, None, self._graphs.lookup.reference(job.uuid)
-        value = self._jobs.value_of(job) if job.state is JobState.SUCCESS else None
-        return job.uuid, str(job.state), value, job.error, None
+            return {**about, "reference": self._graphs.lookup.reference(job.uuid)}
+        if not job.state.terminal:
+            live = self._jobs.live.get(uuid)
+            return {**about, "shown": live.shown if live else None, "progress": job.progress, "error": job.error}
+        return {
+            **about,
+            "value": self._jobs.value_of(job) if job.state is JobState.SUCCESS else None,
+            "error": job.error,
+        }
+
+    def children(self, uuid: str) -> list[Any]:
+        """Return the ids of what follows a job in its graph, and of the graphs that its script has started."""
+        return [*self._graphs.lookup.followers(self._jobs.find(uuid)), *self._graphs.lookup.children(uuid)]
 
     async def revoke(self, uuids: Sequence[str]) -> None:
         """Cancel jobs."""

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import psutil
 from pixyz_ray.cluster.supervisor import AlreadyRunning, Options, supervise
 from pixyz_ray.home import Platform, forget_platform, home, private_folder, read_platform
 from pixyz_ray.reaper import end_marked, is_supervisor
-from pixyz_ray.settings import Settings, load_settings
+from pixyz_ray.setting_sources import Note
+from pixyz_ray.settings import Settings, load_settings, read_settings
 from pixyz_worker.exception import InternalError, PixyzTimeout
 
 _START_PATIENCE_S = 120.0
@@ -48,14 +50,17 @@ def up(
         InternalError: it did not start.
     """
     overrides = {key: value for key, value in (("api_host", host), ("api_port", port)) if value is not None}
-    settings = load_settings(**overrides)
+    reading = read_settings(**overrides)
+    settings = reading.checked()
     options = Options(address=address, num_cpus=num_cpus, dashboard=dashboard)
     running = read_platform()
     if running is not None and is_supervisor(running.pid):
         raise AlreadyRunning(f"The platform is up already at {running.url}. Stop it with  pixyz down")
     _check_port(settings)
+    for note in reading.sources.notes:
+        print(note, file=sys.stderr, flush=True)
     if detach:
-        _start_detached(overrides, options)
+        _start_detached(overrides, options, reading.sources.notes)
     else:
         supervise(settings, options)
 
@@ -93,11 +98,13 @@ def _end_supervisor(platform: Platform) -> None:
     forget_platform()
 
 
-def _start_detached(overrides: dict[str, Any], options: Options) -> None:
+def _start_detached(overrides: dict[str, Any], options: Options, notes: Sequence[Note]) -> None:
     log_path = private_folder(home()) / "supervisor.log"
     arguments = json.dumps({"overrides": overrides, "options": asdict(options)})
     command = [sys.executable, "-m", "pixyz_ray.cluster.supervisor", arguments]
-    with log_path.open("wb") as log:
+    heading = "".join(f"{note}\n" for note in notes).encode()
+    with log_path.open("wb", buffering=0) as log:
+        log.write(heading)
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=dict(os.environ)
         )
@@ -105,7 +112,7 @@ def _start_detached(overrides: dict[str, Any], options: Options) -> None:
     while time.monotonic() < deadline:
         platform = read_platform()
         if platform is not None and platform.pid == child.pid:
-            print(log_path.read_text(encoding="utf-8", errors="replace"), end="")
+            print(log_path.read_bytes()[len(heading) :].decode(errors="replace"), end="")
             return
         if child.poll() is not None:
             raise InternalError(f"The platform did not start:\n{_tail(log_path)}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pixyz_ray.graph_views.scene import Item, Link, Scene, make_scene
 
-_STYLES = {"data": "solid", "order": "dashed", "starts": "bold"}
+_STYLES = {"data": "solid", "order": "dashed", "starts": "bold", "failure": "dotted"}
 _SHAPES = {"job": "oval", "part": "box3d", "group": "box3d", "bundle": "box3d", "run": "box3d"}
 _HEAD = (
     '  graph [compound=true, rankdir=TB, fontname="Helvetica", fontsize=11]',

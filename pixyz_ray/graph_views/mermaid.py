@@ -8,7 +8,7 @@ from typing import Any
 from pixyz_ray.graph_views.looks import LOOKS, look_of
 from pixyz_ray.graph_views.scene import Item, make_scene
 
-_ARROWS = {"data": "-->", "order": "-.->", "starts": "==>"}
+_ARROWS = {"data": "-->", "order": "-.->", "starts": "==>", "failure": "-. fails .->"}
 _SHAPES = {
     "job": ("([", "])"),
     "part": ("[[", "]]"),

@@ -14,7 +14,7 @@ from typing import Any
 _MANY_STARTED = 6
 """More graphs of one script than this get a box."""
 
-_STRENGTH = {"data": 2, "order": 1, "starts": 0}
+_STRENGTH = {"data": 2, "order": 1, "failure": 1, "starts": 0}
 
 Edges = list[tuple[str, str, str]]
 Links = dict[tuple[str, str], str]

@@ -17,7 +17,7 @@ _HEAD_HEIGHT, _WIDEST_HEAD = 60.0, 560.0
 _MARGIN = 24.0
 _LEGEND_HEIGHT = 40.0
 _NAME_SIZE, _FACT_SIZE = 13.0, 11.0
-_KINDS = {"starts": "starts", "data": "result goes on", "order": "comes after"}
+_KINDS = {"starts": "starts", "data": "result goes on", "order": "comes after", "failure": "if it fails"}
 _SEVERAL = frozenset({"group", "bundle", "run"})
 
 
@@ -227,7 +227,7 @@ _STYLE = (
     ".pxg text{fill:#1b1f24}.pxg .mark{font-size:14px;font-weight:700}"
     ".pxg .name{font-size:13px;font-weight:600}.pxg .fact{font-size:11px;fill:#57606a}"
     ".pxg .why{fill:#a04000}.pxg .rail{fill:#dfe3e8}"
-    ".pxg .link{fill:none;stroke:#8b949e;stroke-width:1.5}.pxg .order{stroke-dasharray:4 4}"
+    ".pxg .link{fill:none;stroke:#8b949e;stroke-width:1.5}.pxg .order{stroke-dasharray:4 4}.pxg .failure{stroke-dasharray:1 4}"
     ".pxg .starts{stroke-width:3;stroke-opacity:.55}.pxg .tip{fill:#8b949e}"
     f"{_colours('ink')}"
     "@media(prefers-color-scheme:dark){"

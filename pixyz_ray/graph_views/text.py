@@ -11,7 +11,7 @@ from typing import Any
 
 from pixyz_ray.graph_views.scene import Item, Scene, make_scene
 
-_BRANCHES = {"data": "─→ ", "order": "─⇢ "}
+_BRANCHES = {"data": "─→ ", "order": "─⇢ ", "failure": "─✗ "}
 _PLAIN_BRANCH = "── "
 
 

@@ -224,6 +224,33 @@ def test_given_another_machine_when_url_and_token_are_given_then_it_works(platfo
         elsewhere.close()
 
 
+def test_given_the_old_long_options_when_executed_then_the_job_is_the_same(pixyz: Pixyz) -> None:
+    """`--script --params --entrypoint --queue --limit --alias --watch --result`, then `--jobid`."""
+    options = ["--entrypoint", "main", "--queue", "cpu", "--limit", "12.5", "--alias", "mine", "--watch", "--result"]
+    out = pixyz("exec", "--script", SLEEP, "--params", '{"t": 0}', *options).stdout
+    assert '- worker config:  {"entrypoint": "main", "queue": "cpu", "time_limit": 12.5}' in out.splitlines()
+    details = json.loads(pixyz("details", "--jobid", _id_in(out)).stdout)
+    assert (details["name"], details["time_limit"], details["result"]) == ("mine", 12.5, 0)
+
+
+def test_given_a_queue_without_its_hardware_when_watched_then_the_note_is_printed_once(pixyz: Pixyz) -> None:
+    """This platform has no GPU: the job runs on CPU, and says so; for a program, on standard error."""
+    out = pixyz("exec", "-s", SLEEP, "-q", "gpu", "-w").stdout
+    notes = [line for line in out.splitlines() if line.startswith("Note: ")]
+    assert len(notes) == 1
+    assert "GPU" in notes[0]
+    done = pixyz("exec", "-s", SLEEP, "-q", "gpu", "-bw")
+    assert (done.stdout, done.stderr.splitlines()) == ("", notes)
+
+
+def test_given_more_jobs_than_a_page_when_listed_then_one_document_has_them(pixyz: Pixyz) -> None:
+    """`pixyz jobs` lists all; `--limit` and `--after` cut."""
+    uuids = [pixyz("process", "-n", "sleep", "-p", '{"t": 0}', "-b").stdout.strip() for _ in range(3)][::-1]
+    assert [job["uuid"] for job in json.loads(pixyz("jobs").stdout)["jobs"]][:3] == uuids
+    rest = json.loads(pixyz("jobs", "--limit", "2", "--after", uuids[0]).stdout)
+    assert [job["uuid"] for job in rest["jobs"]] == uuids[1:]
+
+
 MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a script that is not there": (("exec", "-s", "none.py"), 2, "none.py"),
     "params that are not JSON": (("exec", "-s", SLEEP, "-p", "{t: 1}"), 2, "column 2"),

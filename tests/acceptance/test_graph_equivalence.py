@@ -29,6 +29,10 @@ Tree = dict[str, Any]
 
 WELL = ["ident", "add", "pair", "odd", "change", "steps", "where", "long", "awaits", "fetches", "hands_out"]
 BADLY = ["boom", "key", "bad_file", "silent", "leave", "leave_well"]
+OWN = st.fixed_dictionaries(
+    {}, optional={"mark": st.sampled_from([None, 1, {"a": [1]}, "text"]), "mark_too": st.booleans()}
+)
+BASES = st.sampled_from([{}, {"a": 9, "quality": 3}, [1, 2], 5, None])
 VALUES = st.sampled_from([0, 7, -1.5, None, "text", [], [1, 2], {"a": [1]}, {"result": 3}])
 OPTIONS = st.sampled_from([{}, {}, {}, {"queue": "gpuhigh"}, {"queue": "control", "time_limit": 50}])
 
@@ -53,7 +57,7 @@ def tasks(draw: st.DrawFn, *, fed: bool) -> Tree:
         tree |= {"immutable": immutable} | draw(st.fixed_dictionaries({}, optional={"params": VALUES}))
         if isinstance(tree.get("params"), list):
             tree |= draw(st.sampled_from([{}, {"as": "tuple"}]))
-    return tree | draw(st.fixed_dictionaries({"options": OPTIONS}, optional={"data": VALUES}))
+    return tree | draw(st.fixed_dictionaries({"options": OPTIONS}, optional={"data": VALUES, "own": OWN}))
 
 
 @st.composite
@@ -76,19 +80,22 @@ def trees(draw: st.DrawFn, *, fed: bool = False, depth: int = 3) -> Tree:
     return {kind: what, "options": draw(OPTIONS)}
 
 
-def _run_here(forest: list[Tree]) -> list[Any]:
+def _run_here(forest: list[Tree], base: Any) -> list[Any]:
     """Run the script in this process."""
     with script_folder(SCRIPT), redirect_stdout(StringIO()):
         module = load_script(SCRIPT)
         try:
-            answer = module.main(ProgramContext.from_local(SCRIPT, None, "/nonexistent"), {"trees": forest})
+            answer = module.main(
+                ProgramContext.from_local(SCRIPT, None, "/nonexistent"), {"trees": forest, "base": base}
+            )
         finally:
             unload_script(module)
     return list(json.loads(json.dumps(answer)))
 
 
-def _run_there(rest: RestClient, forest: list[Tree]) -> list[Any]:
-    details = rest.run(SCRIPT.read_text(encoding="utf-8"), params={"trees": forest}, deadline_s=90)
+def _run_there(rest: RestClient, forest: list[Tree], base: Any) -> list[Any]:
+    params = {"trees": forest, "base": base}
+    details = rest.run(SCRIPT.read_text(encoding="utf-8"), params=params, deadline_s=90)
     assert details["status"] == "SUCCESS", details["error"]
     return list(details["result"])
 
@@ -128,9 +135,9 @@ def _without_errors(value: Any, *, itself: bool = True) -> Any:
     return "an error" if itself and isinstance(value, dict) and value.keys() == {"error"} else value
 
 
-def _differences(rest: RestClient, forest: list[Tree]) -> list[tuple[Tree, Any, Any]]:
+def _differences(rest: RestClient, forest: list[Tree], base: Any) -> list[tuple[Tree, Any, Any]]:
     """Return the graphs that end otherwise there than here, with both endings."""
-    endings = zip(forest, _run_here(forest), _run_there(rest, forest), strict=True)
+    endings = zip(forest, _run_here(forest, base), _run_there(rest, forest, base), strict=True)
     compared = ((tree, _comparable(here), _comparable(there)) for tree, here, there in endings)
     return [(tree, here, there) for tree, here, there in compared if here != there]
 
@@ -147,10 +154,10 @@ def _simpler(tree: Any) -> Iterator[Any]:
         yield from ({**tree, name: simpler} for name, part in tree.items() for simpler in _simpler(part))
 
 
-def _check(rest: RestClient, forest: list[Tree]) -> None:
+def _check(rest: RestClient, forest: list[Tree], base: Any) -> None:
     """Fail with the simplest graph that differs, if one does. Many that are simpler than it are tried in one job."""
     simplest = None
-    while found := _differences(rest, forest):
+    while found := _differences(rest, forest, base):
         simplest = min(found, key=lambda difference: len(str(difference[0])))
         forest = [*islice((each for each in _simpler(simplest[0]) if each.keys() & _KINDS), 2 * TREES_OF_A_JOB)]
     if simplest is not None:
@@ -158,10 +165,14 @@ def _check(rest: RestClient, forest: list[Tree]) -> None:
         assert there == here, f"this graph ends otherwise on the platform: {tree}"
 
 
-@given(forest=st.lists(trees(), min_size=TREES_OF_A_JOB, max_size=TREES_OF_A_JOB))
+@given(forest=st.lists(trees(), min_size=TREES_OF_A_JOB, max_size=TREES_OF_A_JOB), base=BASES)
 @settings(max_examples=JOBS, phases=[Phase.generate], suppress_health_check=[*HealthCheck], database=None)
 def test_given_any_graphs_when_run_then_they_end_on_the_platform_as_they_do_here(
-    rest: RestClient, forest: list[Tree]
+    rest: RestClient, forest: list[Tree], base: Any
 ) -> None:
-    """The same values, states, errors and ids' shapes."""
-    _check(rest, forest)
+    """The same values, states, errors and ids' shapes, whatever the params of the job, its tasks' data and own keys.
+
+    One thing is exempt, as in the scheduler before this one: the handles of pc.execute(), subtask_async() and
+    LocalPixyzTask give the bare value in this process, where those of the platform give the record (docs/scripts.md).
+    """
+    _check(rest, forest, base)

@@ -2,7 +2,7 @@
 
 A description is a tree of plain JSON, each node of one kind:
 
-    {"task": entrypoint, "params": ..., "raw": bool, "immutable": bool, "data": ..., "options": {...}}
+    {"task": entrypoint, "params": ..., "raw": bool, "immutable": bool, "data": ..., "own": {...}, "options": {...}}
     {"chain": [tree, ...]}
     {"group": [tree, ...]}
     {"chord": [[tree, ...], tree]}
@@ -59,8 +59,13 @@ def steps(pc: ProgramContext, params: Any) -> Any:
 
 
 def where(pc: ProgramContext, params: Any) -> Any:
-    """Tell what arrived of the options and of the context."""
-    return {"queue": pc["queue"] or "cpu", "data": pc["data"], "raw": pc["raw"], "entrypoint": pc["entrypoint"]}
+    """Tell what arrived of the options, of the context, its own keys among it, and of the params of the job."""
+    try:
+        found: Any = pc.get_input_file()
+    except Exception as error:
+        found = type(error).__name__
+    known = {"queue": pc["queue"] or "gpu", "data": pc["data"], "raw": pc["raw"], "entrypoint": pc["entrypoint"]}
+    return {**known, "own": [pc.get("mark", "none"), pc.get("mark_too", "none")], "input": found, "params": params}
 
 
 def long(pc: ProgramContext, params: Any) -> Any:
@@ -122,7 +127,8 @@ def build(pc: ProgramContext, tree: dict[str, Any]) -> Any:
     """Make the composition that a description means."""
     kind, what = next((kind, tree[kind]) for kind in ("task", "chain", "group", "chord", "chunks") if kind in tree)
     if kind == "task":
-        context = pc.clone(entrypoint=what, raw=tree.get("raw", False), data=tree.get("data"), compute_only=True)
+        own = tree.get("own", {})
+        context = pc.clone(entrypoint=what, raw=tree.get("raw", False), data=tree.get("data"), compute_only=True, **own)
         context = None if tree.get("lost") else context
         make = pixyz_execute.si if tree.get("immutable") else pixyz_execute.s
         params = {"tuple": tuple, "set": set}[tree["as"]](tree["params"]) if "as" in tree else tree.get("params")
@@ -137,7 +143,8 @@ def build(pc: ProgramContext, tree: dict[str, Any]) -> Any:
 
 
 def main(pc: ProgramContext, params: dict[str, Any]) -> list[Any]:
-    """Run all graphs side by side, and tell how each has ended."""
+    """Run all graphs side by side, and tell how each has ended. Params of the job are `base`."""
+    pc["params"] = params["base"]
     started = [start(pc, tree) for tree in params["trees"]]
     return [handle if isinstance(handle, dict) else told(pc, handle) for handle in started]
 
@@ -171,7 +178,8 @@ def told_of_node(pc: ProgramContext, handle: Any) -> dict[str, Any]:
         "alone": value_of(alone),
         "text": alone.traceback,
         "states": [alone.state, handle.state, handle.ready(), handle.successful(), handle.failed()],
-        "members": None if handle.children is None else [each.id for each in handle.children],
+        "members": [each.id for each in getattr(handle, "results", ())],
+        "children": sorted(len(child.as_list()) for child in handle.children),
     }
 
 
@@ -184,7 +192,7 @@ def walk(handle: Any) -> Any:
     """Yield all handles that this one leads to."""
     while handle is not None:
         yield handle
-        for member in handle.children or ():
+        for member in getattr(handle, "results", ()):
             yield from walk(member)
         handle = handle.parent
 

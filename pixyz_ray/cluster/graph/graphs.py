@@ -13,6 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from pixyz_ray.cluster.graph.awaiting import Awaiting
@@ -25,9 +26,10 @@ from pixyz_ray.cluster.live import Feed, LiveJob
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.logs import job_logger
 from pixyz_ray.storage import JobFolder
+from pixyz_worker.cause import EXPIRED, not_called, not_wanted
 from pixyz_worker.cause import not_run as not_run_text
-from pixyz_worker.cause import not_wanted
 from pixyz_worker.exception import InvalidBackendParameter
+from pixyz_worker.task_options import due_time, expiry_time
 
 _log = logging.getLogger(__name__)
 _CANCELLED = "The job was cancelled."
@@ -116,6 +118,9 @@ class Graphs:
             self._jobs.turns.hold(id, run.asks_for(id))
             return
         if run.nodes[id].kind != "group":
+            if run.start_options(id):
+                self._turn_later(run, id)
+                return
             queue = run.asks_for(id).queue
             run.ready.setdefault(queue, deque()).append(id)
             self._feed_turns(run, queue)
@@ -127,6 +132,26 @@ class Graphs:
         self._jobs.journal.change_soon(live.record)
         if not run.left[id]:
             self._jobs.settle(live, live.job.become(JobState.SUCCESS, result=None))
+
+    def _turn_later(self, run: GraphRun, id: str) -> None:
+        """Let a task begin after its countdown, and give it up when it has not begun by the time that it expires."""
+        options, now = run.start_options(id), time.time()
+        after = run.nodes[id].after
+        base = run.graph.plain["requested"] if after is None else self._jobs.find(after).stopped or now
+        expiry = expiry_time(options, base)
+        if expiry is not None:
+            asyncio.get_running_loop().call_later(max(0.0, expiry - now), self._expire, run, id)
+            if expiry <= now:
+                return
+        job = replace(run.asks_for(id), not_before=due_time(options, base))
+        self._jobs.turns.wait(id, job, since=now)
+
+    def _expire(self, run: GraphRun, id: str) -> None:
+        """Give up a task that has not begun."""
+        live = self._jobs.live.get(id)
+        begun = live is not None and live.record.started is not None
+        if id not in run.states and not begun:
+            self._jobs.begin(self.cancel([id], f"TaskRevokedError: {EXPIRED}"))
 
     def _feed_turns(self, run: GraphRun, queue: str) -> None:
         """Let a few nodes of a graph wait for their turn; with all of them in line, other graphs would come after."""
@@ -207,7 +232,7 @@ class Graphs:
 
     def _feed(self, run: GraphRun, id: str) -> Feed | None:
         node = run.nodes[id]
-        if not node.fed or node.after is None:
+        if not node.fed or node.after is None or node.on_failure:
             return None
         references: list[Any] = []
         return Feed(run.shape(node.after, references, self._stored), references)
@@ -264,7 +289,9 @@ class Graphs:
         run.end(job.uuid, job.state, value)
         self._leave_line(run, job.uuid)
         for id in run.dependents(job.uuid):
-            if well:
+            if run.nodes[id].on_failure:
+                self.turn_on_failure(run, id, job)
+            elif well:
                 self.turn(run, id)
             elif run.nodes[id].kind != "group" or not run.nodes[id].members:
                 self.not_run(run, id, job)
@@ -277,6 +304,16 @@ class Graphs:
         self.awaiting.tell(run, job)
         if run.over:
             self.end(run)
+
+    def turn_on_failure(self, run: GraphRun, id: str, cause: Job) -> None:
+        """Let an error callback begin when its task has failed; else it has nothing to do."""
+        if cause.state is JobState.FAILURE:
+            self.turn(run, id)
+            return
+        live = self._jobs.find_live(id)
+        if id not in run.states and not live.settling:
+            error = not_called(cause.uuid, cause.entrypoint, str(cause.state))
+            self._jobs.settle(live, live.job.become(JobState.REVOKED, error=error))
 
     def _member_ended(self, run: GraphRun, id: str, member: Job) -> None:
         if id in run.states:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,15 @@ from pixyz_ray.submission import effective_config, inspected
 from pixyz_worker.exception import InvalidBackendParameter, InvalidScript, PixyzException
 from pixyz_worker.loader import ScriptInfo
 from pixyz_worker.plan import FAIL_FAST
+from pixyz_worker.wire import RUNNER_KEYS
+
+START_OPTIONS = frozenset({"countdown", "eta", "expires", "expires_at"})
+
+_DEFAULT_QUEUE = "gpu"
+"""Queue of a task that names none: as in the scheduler before this one, where a job without one runs on cpu."""
+_KNOWN_KEYS = ("entrypoint", "root_file", "compute_only", "raw")
+_NOT_OWN = RUNNER_KEYS - {"params"}
+_MAX_NAME_CHARS = 200
 
 
 class NodeJobs:
@@ -46,22 +56,30 @@ class NodeJobs:
                 raise
             self.problem = str(error)
             self._templates = [self._blank(str(call["context"].get("entrypoint", "main"))) for call in graph.calls]
+        self.start_options = [
+            {key: float(value) for key, value in call["options"].items() if key in START_OPTIONS}
+            for call in graph.calls
+        ]
+        """When the tasks that make a call may start, and when they are given up."""
         self.scopes = [call["options"].get(FAIL_FAST) for call in graph.calls]
         """Number of the fail_fast composition that a call belongs to, or None."""
 
     def template(self, node: Node) -> Job:
         """Return a job that asks for what a task's job will ask for: its queue, its policy."""
-        return self._templates[node.calls[0][0]]
+        template: Job = self._templates[node.calls[0][0]]
+        return template
 
     def job(self, node: Node) -> Job:
         """Return the job that a node is, before its first attempt."""
         if node.kind == "group":
             return self._group(node)
-        number, params = node.calls[0]
-        first = self._templates[number]
+        number, params, *pickled = node.calls[0]
+        first: Job = self._templates[number]
         if node.kind == "task":
-            return replace(first, uuid=node.id, params=params)
-        calls = tuple(self._part_call(number, params) for number, params in node.calls)
+            if node.on_failure and node.fed:
+                params, pickled = node.after, []
+            return replace(first, uuid=node.id, params=params, params_packed=bool(pickled))
+        calls = tuple(self._part_call(*call) for call in node.calls)
         config = {**first.config, "raw": True}
         return replace(first, uuid=node.id, kind="part", params=None, calls=calls, config=config)
 
@@ -87,29 +105,34 @@ class NodeJobs:
             submitter=self._parent.submitter,
         )
 
-    def _part_call(self, number: int, params: Any) -> Mapping[str, Any]:
+    def _part_call(self, number: int, params: Any, pickled: bool = False) -> Mapping[str, Any]:
         job = self._templates[number]
         call = {"entrypoint": job.entrypoint, "params": params, "config": job.config}
+        call |= {"params_packed": pickled, "packed": job.packed or {}}
         return {**call, "wait": True, "wait_timeout": job.wait_timeout} if job.wait else call
 
     def _template(self, call: Mapping[str, Any]) -> Job:
         """Return a job with all but the identity and the params of those that make this call."""
         context, options = call["context"], call["options"]
         script, digest, info = self._script(call["script"])
-        asked = {key: context[key] for key in ("entrypoint", "root_file", "compute_only", "raw") if key in context}
+        asked = {key: context[key] for key in _KNOWN_KEYS if key in context}
         wanted = {"queue", "time_limit"} | POLICY_KEYS
         asked |= {key: value for key, value in options.items() if key in wanted and value is not None}
-        config = effective_config(asked, info, self._settings)
+        config = effective_config(asked, info, self._settings, default_queue=_DEFAULT_QUEUE)
+        own = {key: value for key, value in context.items() if key not in _KNOWN_KEYS and key not in _NOT_OWN}
+        job = self._blank(str(options.get("shadow") or config.entrypoint)[:_MAX_NAME_CHARS])
         return replace(
-            self._blank(config.entrypoint),
+            job,
+            entrypoint=config.entrypoint,
             script=script,
             script_digest=digest,
             input_file=self._input(context.get("input_file")),
-            config=config.extra | {"data": context.get("data")},
+            config=config.extra | own | self._input_dir(context.get("input_dir")),
+            packed={key: text for key, text in call.get("packed", {}).items() if key not in _NOT_OWN} or None,
             queue=config.queue,
             time_limit=config.time_limit,
             wait=config.wait,
-            wait_timeout=config.wait_timeout,
+            wait_timeout=_timeout(options.get("timeout"), config.wait_timeout),
             policy=self._inherited(config.policy),
         )
 
@@ -128,14 +151,27 @@ class NodeJobs:
         return safe, hashlib.sha256(source).hexdigest(), inspected(source, safe)
 
     def _input(self, given: str | None) -> str | None:
-        """Return an input as a path relative to the share; a node may take any file of a job's folder."""
+        """Return an input as a path relative to the share, where that is; any other path is the script's business."""
         if given is None:
             return None
         share = self._settings.share_path
         try:
             return Path(given).resolve().relative_to(share.resolve()).as_posix()
         except ValueError:
-            raise InvalidBackendParameter(
-                f"input_file {given[:200]!r} is not in the folder of a job, where other machines would find it; "
-                "copy it below pc.get_output_dir() first."
-            ) from None
+            return str(given)
+
+    def _input_dir(self, given: str | None) -> dict[str, str | None]:
+        return {} if given is None else {"input_dir": self._input(given)}
+
+
+def _timeout(asked: Any, scheduled: float | None) -> float | None:
+    """Return the seconds that a job waits for the graph whose handle it returns.
+
+    Raises:
+        InvalidBackendParameter: the option is no number of seconds.
+    """
+    if asked is None:
+        return scheduled
+    if isinstance(asked, bool) or not isinstance(asked, int | float) or not 0 < asked < inf:
+        raise InvalidBackendParameter(f"the option 'timeout' must be a number of seconds above 0, not {asked!r}")
+    return float(asked)

@@ -76,6 +76,12 @@ class Recovery:
             # Since one before it has just ended.
             return
         node = run.nodes[id]
+        if node.on_failure and node.after in run.states:
+            if id in self._jobs.live:
+                self._graphs.retake(run, id)
+            else:
+                self._graphs.turn_on_failure(run, id, known[str(node.after)])
+            return
         bad = [other for other in (node.after, *node.members) if run.states.get(other or "") in _BAD]
         if bad:
             self._graphs.not_run(run, id, known[str(bad[0])])

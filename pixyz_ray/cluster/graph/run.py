@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,9 +56,11 @@ class GraphRun:
         for node in self.nodes.values():
             if node.after is not None:
                 self._dependents.setdefault(node.after, []).append(node.id)
-                if node.fed:
+                if node.fed and not node.on_failure:
                     self._consumers[node.after] = self._consumers.get(node.after, 0) + 1
         self._wanted: set[str] = set()
+        self.given_up_at: dict[str, float] = {}
+        """When tasks that may begin are given up if they have not (expires), in seconds since the epoch."""
         for source in self._consumers:
             self._wanted.update(self.sources(source))
 
@@ -80,6 +82,12 @@ class GraphRun:
         """Return a job that asks for what a task's job will ask for; to make that one takes longer."""
         return self.jobs.template(self.nodes[id])
 
+    def start_options(self, id: str) -> Mapping[str, float]:
+        """Return when a task may start and is given up: countdown, eta, expires and expires_at, if they are set."""
+        calls = self.nodes[id].calls
+        options: Mapping[str, float] = self.jobs.start_options[calls[0][0]] if calls else {}
+        return options
+
     def first(self) -> list[str]:
         """Return the nodes that depend on no other."""
         return [node.id for node in self.nodes.values() if node.after is None]
@@ -93,10 +101,12 @@ class GraphRun:
         return id in self._wanted
 
     def next_of(self, id: str) -> Node | None:
-        """Return the one task that comes after this one; None when there are several, or none."""
+        """Return the one task that comes after this one, and at once; None when there are several, or none."""
         after = self._dependents.get(id, ())
         node = self.nodes[after[0]] if len(after) == 1 else None
-        return None if node is None or node.kind == "group" else node
+        if node is None or node.kind == "group" or node.on_failure or self.start_options(node.id):
+            return None
+        return node
 
     def next_ahead(self, id: str) -> str | None:
         """Return the task that comes after this one when it was launched ahead of its turn."""
@@ -139,7 +149,7 @@ class GraphRun:
         self.ahead.discard(id)
         if value is not None and id in self._wanted:
             self.values[id] = value
-        if node.fed and node.after is not None:
+        if node.fed and node.after is not None and not node.on_failure:
             self._consumers[node.after] -= 1
             if not self._consumers[node.after]:
                 for source in self.sources(node.after):

@@ -51,6 +51,14 @@ class Peer:
     error: str | None = None
     result: Any = None
     steps: list[dict[str, Any]] = field(default_factory=list)
+    name: str | None = "job"
+    """Alias of the job."""
+    notes: list[list[str]] = field(default_factory=list)
+    """Notes of the job's details each time they are asked for; the last ones from then on."""
+    parameters: list[dict[str, Any]] | None = None
+    """What the documentation of a process says of its parameters."""
+    listed: list[dict[str, Any]] | None = None
+    """Jobs of the list, newest first; the one job when None."""
     files: dict[str, bytes] = field(default_factory=dict)
     log: bytes = b""
     archive: bytes = b"PK-archive"
@@ -84,7 +92,7 @@ class Peer:
         progress = 100 if self.status == "SUCCESS" else 0
         return {
             "uuid": UUID,
-            "name": "job",
+            "name": self.name,
             "status": self.status,
             "progress": progress,
             "error": self.error,
@@ -111,11 +119,14 @@ class Peer:
 
     async def _doc(self, request: Request) -> Response:
         name = request.path_params["name"]
-        return JSONResponse({"doc": f"Process '{name}' documentation:\n\nSleeps."})
+        more = {} if self.parameters is None else {"parameters": self.parameters}
+        return JSONResponse({"doc": f"Process '{name}' documentation:\n\nSleeps.", **more})
 
     async def _jobs(self, request: Request) -> Response:
         if request.method == "GET":
             why = {"waiting": self.waiting} if request.query_params.get("why") == "true" else {}
+            if self.listed is not None:
+                return self._page(request)
             return JSONResponse({"jobs": [{**self.state(), **why}], "next": None})
         form = await request.form()
         for name, value in form.multi_items():
@@ -124,6 +135,17 @@ class Peer:
                 self.scripts.update([self.form[name]])
         await form.close()
         return JSONResponse({**self.state(), "status": "SENT", "progress": None, "error": None})
+
+    def _page(self, request: Request) -> Response:
+        """One page of the list, as the server makes it."""
+        jobs, limit = self.listed or [], int(request.query_params["limit"])
+        begin = (
+            1 + [job["uuid"] for job in jobs].index(request.query_params["after"])
+            if "after" in request.query_params
+            else 0
+        )
+        page = jobs[begin : begin + limit]
+        return JSONResponse({"jobs": page, "next": page[-1]["uuid"] if len(page) == limit else None})
 
     async def _queues(self, _: Request) -> Response:
         return JSONResponse(self.standing)
@@ -138,7 +160,9 @@ class Peer:
 
     async def _details(self, _: Request) -> Response:
         times = {"request": None, "started": None, "stopped": None}
-        more = {"time_info": times, "steps": self.steps, "retry": 0, "result": self.result}
+        more: dict[str, Any] = {"time_info": times, "steps": self.steps, "retry": 0, "result": self.result}
+        if self.notes:
+            more["notes"] = self.notes.pop(0) if len(self.notes) > 1 else self.notes[0]
         return JSONResponse({**self.state(), **more})
 
     async def _graph(self, request: Request) -> Response:

@@ -329,7 +329,18 @@ def test_a_terminal_line_changes_in_place() -> None:
     shown.bar("Uploading", 1, 2)
     shown.line("done")
     half = f"Uploading: [{'█' * 15}{' ' * 15}] 50.0%"
-    assert stream.getvalue() == f"{half}\r\x1b[2Kdone\n"
+    assert stream.getvalue() == f"{half}\r{' ' * len(half)}\rdone\n"
+
+
+def test_a_terminal_line_never_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a narrow terminal, when a live line has wide and control characters, then it fits and is cleared whole."""
+    monkeypatch.setenv("COLUMNS", "10")
+    stream = Terminal()
+    shown = screen.Screen(stream)
+    shown.live("步骤一二三四五六")
+    shown.live("a\x1b[2J\nb")
+    shown.close()
+    assert stream.getvalue() == "步骤一二\r        \ra�[2J�b\n"
 
 
 def test_elsewhere_only_lines_that_stay_are_written() -> None:

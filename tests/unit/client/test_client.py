@@ -11,7 +11,8 @@ import pytest
 from starlette.responses import JSONResponse, PlainTextResponse
 
 import pixyz_ray.client
-from pixyz_ray.client import Client, JobFailed, PlatformUnreachable, ServerBusy
+from pixyz_ray.client import Client, FileNotWritten, JobFailed, JobHandle, PlatformUnreachable, ServerBusy
+from pixyz_ray.client.shapes import job_label
 from pixyz_worker.exception import PixyzWebError
 
 
@@ -21,6 +22,7 @@ def test_the_public_names_are_pinned() -> None:
         "Address",
         "Client",
         "Event",
+        "FileNotWritten",
         "GraphView",
         "InvalidClientConfig",
         "JobDetails",
@@ -31,6 +33,7 @@ def test_the_public_names_are_pinned() -> None:
         "JobPage",
         "LogEvent",
         "PlatformUnreachable",
+        "ProcessInfo",
         "QueuesInfo",
         "ServerBusy",
         "StatusEvent",
@@ -94,8 +97,65 @@ def test_who_waits_can_be_asked(client: Client, peer: Any, server_kit: Any) -> N
     peer.waiting = {"position": 3, "reason": "2 jobs go first.", "expected_start": None}
     peer.standing = {"queues": [], "queued": 3}
     assert client.jobs("PENDING", why=True)["jobs"][0]["waiting"] == peer.waiting
-    assert dict(peer.requests[-1].query_params) == {"status": "PENDING", "why": "true"}
+    assert dict(peer.requests[-1].query_params) == {"status": "PENDING", "limit": "100", "why": "true"}
     assert client.queues() == peer.standing
+
+
+def test_all_jobs_come_page_by_page(client: Client, peer: Any) -> None:
+    """Given more jobs than a page has, when all or some of them are listed, then each request has a limit."""
+    peer.listed = [{**peer.state(), "uuid": str(number), "name": None} for number in range(2500)]
+    assert [job["uuid"] for job in client.all_jobs()] == [str(number) for number in range(2500)]
+    pages = list(client.job_pages(limit=1001))
+    assert [len(page["jobs"]) for page in pages] == [1000, 1]
+    assert len(client.jobs()["jobs"]) == 100
+    limits = [request.query_params["limit"] for request in peer.asked("/jobs")]
+    assert limits == ["1000", "1000", "1000", "1000", "1", "100"]
+
+
+@pytest.mark.parametrize("value", [[1, 2], "text", 3, 0.5, True, False, 0, "", [], {}])
+def test_params_are_any_json(client: Client, peer: Any, value: Any) -> None:
+    """Given any JSON value, when it is sent as params, then it arrives; None stands for {}."""
+    client.submit(process="sleep", params=value)
+    assert json.loads(peer.form["params"]) == value
+    client.submit(process="sleep", params=None)
+    assert json.loads(peer.form["params"]) == {}
+
+
+def test_a_process_is_run_strictly(client: Client, peer: Any) -> None:
+    """Given a process, when it is run by `process`, then unknown parameters are refused by default."""
+    client.process("convert_file", params={"extension": "glb"}, name="mine", config={"queue": "gpu"})
+    assert json.loads(peer.form["config"]) == {"queue": "gpu", "strict": True}
+    assert (peer.form["process"], peer.form["name"]) == ("convert_file", "mine")
+    client.process("convert_file", strict=False)
+    assert json.loads(peer.form["config"]) == {"strict": False}
+    client.submit(process="convert_file", strict=True)
+    assert json.loads(peer.form["config"]) == {"strict": True}
+
+
+def test_a_job_has_notes(client: Client, peer: Any) -> None:
+    """Given a job, when its notes are asked for, then they are those of its details; an older server has none."""
+    job = client.submit(process="sleep")
+    assert job.notes() == []
+    peer.notes = [["'qualty' is not a parameter."]]
+    assert job.notes() == ["'qualty' is not a parameter."]
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        ({"name": "mine", "script": "s.py"}, "mine"),
+        ({"name": None, "label": "s.py [2]", "script": "s.py"}, "s.py [2]"),
+        ({"name": None, "script": "s.py", "process": "custom"}, "s.py"),
+        ({"name": None, "process": "sleep"}, "sleep"),
+        ({"name": None, "process": "custom"}, "ID"),
+        ({"name": None}, "ID"),
+    ],
+)
+def test_a_job_without_alias_still_has_a_label(client: Client, answer: Any, label: str) -> None:
+    """Given a job whose name is null, when it is shown, then it is called by its label, script, process or id."""
+    info = {"uuid": "ID", "status": "SUCCESS", "progress": 100, "error": None, **answer}
+    assert job_label(info) == label
+    assert repr(JobHandle(client, info)) == f"<JobHandle ID {label!r} SUCCESS>"
 
 
 def test_a_job_is_pinned_and_unpinned(client: Client, peer: Any, server_kit: Any) -> None:
@@ -188,6 +248,7 @@ def test_a_closed_port_says_what_to_do(closed_url: str) -> None:
         ServerBusy(429, "http://x", "full", 3.0),
         JobFailed("no", "id", "REVOKED", "trace"),
         PlatformUnreachable("gone"),
+        FileNotWritten("no space"),
     ],
 )
 def test_errors_survive_pickling(error: Exception) -> None:

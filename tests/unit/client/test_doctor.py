@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from pixyz_ray.cli import checks
 from pixyz_ray.cli.app import cli
 from pixyz_ray.cli.checks import Verdict
+from pixyz_ray.cli.platform import LINUX_ONLY
 
 
 def test_every_problem_comes_with_advice(peer: Any, server_kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,6 +63,48 @@ def test_the_sdk_is_told_as_the_workers_see_it(tmp_path: Path, monkeypatch: pyte
         f"present ({tmp_path}/pxz.py), switched off by DISABLE_PIXYZ",
     )
     assert "open 3D kernel" in check.remedy
+
+
+def test_settings_have_their_sources_and_mistakes(
+    peer: Any, server_kit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a mistake, an old name and a secret, when the doctor looks, then it says so, but not the secret."""
+    file = tmp_path / "own.conf"
+    file.write_text("API_PORT=zero\nREDIS_HOST=x\nMAX_MEMORY_USAGE=2097152\n")
+    monkeypatch.setattr(checks, "_ray", checks._python)
+    monkeypatch.setenv("PIXYZ_CONFIG", str(file))
+    monkeypatch.setenv("GOD_PASSWORD_SHA256", "geheim")
+    arguments = ["-u", peer.url, "-k", server_kit.TOKEN, "doctor"]
+    result = CliRunner().invoke(cli, [*arguments, "--json"])
+    report = json.loads(result.stdout)
+    found = {check["found"]: check for check in report["checks"] if check["name"] == "Settings"}
+    first, *_ = found
+    assert f"environment, over {file}, over defaults" in first
+    assert first.endswith("else /etc/pixyz-scheduler.conf")
+    assert found[f"API_PORT=zero (in {file}, line 1) is not a whole number."]["verdict"] == "problem"
+    assert any(text.startswith(f"REDIS_HOST (in {file}, line 2)") for text in found)
+    assert (result.exit_code, report["healthy"]) == (1, False)
+    assert [(row["name"], row["source"]) for row in report["settings"]] == [
+        ("API_PORT", f"in {file}, line 1"),
+        ("GOD_PASSWORD_SHA256", "in the environment"),
+        ("MAX_MEMORY_USAGE", f"in {file}, line 3"),
+    ]
+    text = CliRunner().invoke(cli, arguments).stdout
+    assert f"MAX_MEMORY_USAGE=2097152  (in {file}, line 3)" in text
+    assert "geheim" not in text + result.stdout
+
+
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_the_platform_needs_linux(system: str, closed_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given another system, when the platform is started, then one sentence says what works there."""
+    monkeypatch.setattr(sys, "platform", system)
+    for command in ("up", "down"):
+        result = CliRunner().invoke(cli, [command])
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == f"Error: {LINUX_ONLY}\n"
+    assert (checks._system().verdict, checks._system().remedy) == (Verdict.NOTE, LINUX_ONLY)
+    started = checks._startable(closed_url, "default")
+    assert (started.verdict, started.remedy) == (Verdict.NOTE, LINUX_ONLY)
 
 
 def test_an_open_home_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,7 +289,7 @@ def wild_views(draw: st.DrawFn) -> dict[str, Any]:
         )
         for id in ids
     ]
-    kinds = st.sampled_from(["starts", "data", "order"])
+    kinds = st.sampled_from(["starts", "data", "order", "failure"])
     edges = draw(st.lists(st.fixed_dictionaries({"source": some_id, "target": some_id, "kind": kinds}), max_size=20))
     return {"uuid": ids[0], "state": draw(STATES), "nodes": nodes, "edges": edges}
 
@@ -327,7 +327,7 @@ def test_any_text_gives_mermaid_of_ours_alone(wild: dict[str, Any]) -> None:
             "direction TB",
             "end",
             rf"n\d+(?:\[{label}\]|\[\[{label}\]\]|\(\[{label}\]\)):::\w+",
-            r"n\d+ (?:-->|-\.->|==>|~~~) n\d+",
+            r"n\d+ (?:-->|-\.->|==>|~~~|-\. fails \.->) n\d+",
             r"style n\d+ fill:#808080,fill-opacity:0.08,stroke:#\w{6}",
             r"classDef \w+ fill:#\w{6},stroke:#\w{6},color:#1a1a1a",
         ]

@@ -188,10 +188,11 @@ def test_given_groups_in_groups_when_nested_too_deeply_then_the_plan_is_refused(
     """Their results would be lists that nothing can write down."""
     canvas: Canvas = task()
     for _ in range(MAX_NESTING):
-        canvas = group(canvas)
+        # A group right in a group would be one group; a chain keeps them apart.
+        canvas = group(chain(canvas))
     assert graph_of(canvas)
     with pytest.raises(InvalidBackendParameter, match="nested more than"):
-        graph_of(group(canvas))
+        graph_of(group(chain(canvas)))
 
 
 # --- What a graph tells of itself ------------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ BAD: list[tuple[str, Any]] = [
     ("retry_on", ["cancelled"]),
     ("retry_on", ["dependency_failed"]),
     ("retry_on", ["node_lost"]),
+    ("retry_on", ["retry"]),
     ("isolation", "cold"),
     ("isolation", ["fresh"]),
     ("isolation", True),

@@ -42,6 +42,8 @@ OTHER: dict[str, Any] = {
     "entrypoint": "go",
     "input_file": "i.step",
     "params": [1],
+    "params_packed": True,
+    "packed": {"mine": "gASV"},
     "config": {"raw": True},
     "queue": "gpu",
     "time_limit": 5.0,

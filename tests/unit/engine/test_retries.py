@@ -21,7 +21,7 @@ NEXT_QUEUE = {"cpu": "gpuhigh", "gpu": "gpuhigh", "gpuhigh": None, "control": "c
 
 ABNORMAL = [FailureClass.CRASH, FailureClass.OUT_OF_MEMORY, FailureClass.TIMEOUT]
 WAITING = [FailureClass.LICENSE, FailureClass.NODE_LOST]
-FINAL = [one for one in FailureClass if one not in (*ABNORMAL, *WAITING)]
+FINAL = [one for one in FailureClass if one not in (*ABNORMAL, *WAITING, FailureClass.RETRY)]
 ASKABLE = [*ABNORMAL, FailureClass.LICENSE, FailureClass.USER_ERROR, FailureClass.EXIT, FailureClass.INTERNAL]
 UUID = "8000c0de-0000-4000-8000-000000000000"
 
@@ -194,6 +194,18 @@ def test_given_the_same_failure_again_and_again_when_retried_then_each_pause_is_
     delays = [again.delay_s for again in found]
     assert len(delays) == (6 if failure is FailureClass.NODE_LOST else 20)
     assert all(first < second or first >= 0.75 * MAX_DELAY_S for first, second in pairwise(delays))
+
+
+@given(st.lists(st.sampled_from([FailureClass.RETRY, FailureClass.CRASH]), max_size=6), st.floats(0, 1e6))
+def test_retry_asked_for_by_the_script(history: list[FailureClass], delay_s: float) -> None:
+    """Given any history, when the script asks for a retry, then it comes on the same queue after the pause it named.
+
+    Its retries do not count as its faults: the first crash among them still has its own second attempt.
+    """
+    job = failed(*history, FailureClass.RETRY)
+    assert next_attempt(job, DEFAULT_QUEUES, delay_s) == Again(queue="cpu", delay_s=delay_s)
+    crashed = failed(*[one for one in history if one is FailureClass.RETRY], FailureClass.CRASH)
+    assert next_attempt(crashed, DEFAULT_QUEUES) == Again(queue="gpuhigh", delay_s=0.0)
 
 
 def test_given_jobs_that_failed_together_when_retried_then_they_spread() -> None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pixyz_ray import config_file
+from pixyz_ray import settings as settings_module
+from pixyz_ray.cluster.environment import cluster_environment
 from pixyz_ray.settings import Settings, load_settings
 from pixyz_worker.exception import InvalidBackendParameter
+from pixyz_worker.kernel.limits import Limits
+from pixyz_worker.license import LicenseSettings
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +29,9 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name in {field.upper() for field in Settings.model_fields} or name.startswith("PIXYZ_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PIXYZ_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(config_file, "SYSTEM_CONFIG", tmp_path / "etc.conf")
+    monkeypatch.setattr(settings_module, "PIXYZ_FOLDER", tmp_path / "opt")
+    (tmp_path / "home").mkdir()
     monkeypatch.chdir(tmp_path)
 
 
@@ -38,7 +49,7 @@ def test_given_environment_file_and_override_when_loaded_then_the_strongest_wins
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Defaults < file < environment < command line."""
-    (tmp_path / "pixyz-scheduler.conf").write_text("API_PORT=1111\nLOG_LEVEL=debug\nPIXYZ_TIME_LIMIT=5\n")
+    (tmp_path / "home" / "pixyz-scheduler.conf").write_text("API_PORT=1111\nLOG_LEVEL=debug\nPIXYZ_TIME_LIMIT=5\n")
     assert load_settings().api_port == 1111
     monkeypatch.setenv("API_PORT", "2222")
     settings = load_settings()
@@ -65,11 +76,11 @@ def test_given_a_named_file_when_it_is_missing_then_it_says_so(monkeypatch: pyte
         ("MAX_UPLOAD_BYTES", "0", "MAX_UPLOAD_BYTES"),
         ("PIXYZ_QUEUES", "[1]", "PIXYZ_QUEUES"),
         ("API_HOST", "0.0.0.0", "GOD_PASSWORD_SHA256"),
-        ("PIXYZ_TOKENS", '{"team": {}}', "PIXYZ_TOKENS.*SHA256"),
+        ("PIXYZ_TOKENS", '{"team": {}}', "PIXYZ_TOKENS.*sha256"),
         ("PIXYZ_TOKENS", '{"team": {"sha256": "secret"}}', "PIXYZ_TOKENS"),
-        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "shares": 2}}), "SHARES"),
-        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "share": 0}}), "SHARE"),
-        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "concurrency": 0}}), "CONCURRENCY"),
+        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "shares": 2}}), "team.shares is not known"),
+        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "share": 0}}), "team.share is too small"),
+        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "concurrency": 0}}), "team.concurrency is too small"),
         ("PIXYZ_TOKENS", json.dumps({"operator": {"sha256": "0" * 64}}), "'operator' is the platform's own name"),
         ("PIXYZ_TOKENS", json.dumps({"local": {"sha256": "0" * 64}}), "'local' is the platform's own name"),
         ("PIXYZ_POOLS", '{"catia": 0}', "'catia' must have at least 1 seat"),
@@ -138,7 +149,7 @@ def test_given_pools_and_limits_of_queues_when_loaded_then_they_are_in_force(mon
     assert settings.pools == {"catia": 3}
     table = settings.queue_table
     assert table["gpu"].concurrency == 4
-    assert [settings.memory_limit_of(table[name]) for name in ("gpu", "cpu", "gpuhigh")] == [1000, 2000, None]
+    assert [settings.memory_limit_of(table[name]) for name in ("gpu", "cpu", "gpuhigh")] == [1000, 2000 * 1024, None]
     assert load_settings(max_memory_usage_gpuhigh=3000).memory_limit_of(table["gpuhigh"]) == 3000
 
 
@@ -163,3 +174,104 @@ def test_given_a_queue_that_cannot_work_when_the_table_is_made_then_the_message_
     monkeypatch.setenv("PIXYZ_QUEUES", json.dumps(changes))
     with pytest.raises(InvalidBackendParameter, match=words):
         _ = load_settings().queue_table
+
+
+def test_given_the_old_settings_of_memory_when_loaded_then_a_bare_number_is_kilobytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """2097152 is 2 GB, as it was before; a unit says it itself, and a value from code is bytes."""
+    for text in ("2097152", "2GB", "2 gib", "2048MB"):
+        monkeypatch.setenv("MAX_MEMORY_USAGE", text)
+        monkeypatch.setenv("MAX_MEMORY_USAGE_GPUHIGH", text)
+        settings = load_settings()
+        assert [settings.max_memory_usage, settings.max_memory_usage_gpuhigh] == [2 << 30, 2 << 30]
+    assert load_settings(max_memory_usage=2097152).max_memory_usage == 2097152
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("MAX_ARCHIVE_BYTES", "2GB", 2 << 30),
+        ("MAX_ARCHIVE_BYTES", "1000", 1000),
+        ("MAX_WORKER_GROWTH", "1.5 g", 3 << 29),
+        ("MAX_UPLOAD_BYTES", "512MiB", 512 << 20),
+        ("PIXYZ_TIME_LIMIT", "1h30m", 5400),
+        ("PIXYZ_RETRY_TIME_LIMIT", "2h", 7200),
+        ("CLEANUP_DELAY", "7d", 604800),
+        ("PRIORITY_AGEING", "500ms", 0.5),
+        ("MAX_IMPORT_SECONDS", "90", 90),
+        ("LOG_LEVEL", "warn", "WARNING"),
+        ("LICENSE_FLEXLM", " True ", True),
+    ],
+)
+def test_given_a_value_with_a_unit_when_loaded_then_it_is_in_bytes_or_seconds(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any
+) -> None:
+    """Old names and new ones alike."""
+    monkeypatch.setenv(name, text)
+    assert getattr(load_settings(), name.lower()) == value
+
+
+def test_given_limits_of_queues_with_units_when_loaded_then_they_are_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare number in PIXYZ_QUEUES stays bytes."""
+    changes = {"cpu": {"memory_limit": "8GB"}, "gpu": {"memory_limit": "1000"}, "zip": {"memory_limit": 1000}}
+    monkeypatch.setenv("PIXYZ_QUEUES", json.dumps(changes))
+    table = load_settings().queue_table
+    assert [table[name].memory_limit for name in ("cpu", "gpu", "zip", "clean")] == [8 << 30, 1000, 1000, None]
+
+
+def test_given_names_of_queues_when_loaded_then_new_ones_are_like_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known names change nothing; the others can be changed and referred to like any queue."""
+    before = load_settings().queue_table
+    monkeypatch.setenv("QUEUE_NAME", "gpu, cpu;render")
+    monkeypatch.setenv("PIXYZ_QUEUES", '{"gpu": {"retry_queue": "render"}}')
+    table = load_settings().queue_table
+    assert table["render"] == replace(before["cpu"], name="render", purpose=table["render"].purpose)
+    assert table["cpu"] == before["cpu"]
+    assert table["gpu"].retry_queue == "render"
+
+
+def test_given_an_installed_sdk_when_loaded_then_its_usual_folder_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Only where the folder exists, and nothing else is given."""
+    assert load_settings().pixyz_python_path is None
+    (tmp_path / "opt").mkdir()
+    assert load_settings().pixyz_python_path == tmp_path / "opt"
+    monkeypatch.setenv("PIXYZ_PYTHON_PATH", str(tmp_path))
+    assert load_settings().pixyz_python_path == tmp_path
+
+
+def test_given_settings_in_a_file_when_workers_are_started_then_they_have_plain_numbers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What the SDK reads from its environment has no units, and licences reach the nodes of a cluster too."""
+    for name in ("MAX_ARCHIVE_BYTES", "LICENSE_HOST", "LICENSE_FLEXLM", "MAX_IMPORT_SECONDS"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "home" / "pixyz-scheduler.conf").write_text(
+        "MAX_ARCHIVE_BYTES=2GB\nMAX_IMPORT_SECONDS=1h\nLICENSE_HOST=seats\nLICENSE_PORT=27001\nLICENSE_FLEXLM=yes\n"
+    )
+    environment = cluster_environment(load_settings())
+    assert environment["MAX_ARCHIVE_BYTES"] == str(2 << 30)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    limits, licence = Limits.from_environment(), LicenseSettings.from_environment()
+    assert (limits.max_archive_bytes, limits.max_import_seconds) == (2 << 30, 3600)
+    assert (licence.host, licence.port, licence.flexlm) == ("seats", 27001, True)
+
+
+def test_given_a_bad_setting_when_a_node_is_started_then_its_shell_command_fails(tmp_path: Path) -> None:
+    """`eval "$(...)" && ray start` stops, and the sentence is on the terminal."""
+    environment = {**os.environ, "API_PORT": "zero", "REDIS_HOST": "x"}
+    module = f"{sys.executable} -m pixyz_ray.cluster.environment"
+    done = subprocess.run(
+        ["bash", "-c", f'eval "$({module})" && echo started'],
+        cwd=Path(__file__).parents[3],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "REDIS_HOST (in the environment) has no meaning here" in done.stderr
+    assert done.stderr.endswith("API_PORT=zero (in the environment) is not a whole number.\n")

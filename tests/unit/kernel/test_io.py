@@ -19,7 +19,7 @@ from pixyz_worker.kernel.formats import TABLE
 from pixyz_worker.kernel.options import ReadOptions
 from pixyz_worker.kernel.pxz.current import get_current_session
 from pixyz_worker.kernel.scene import Scene
-from pixyz_worker.share import PiXYZSession
+from pixyz_worker.session import PiXYZSession
 from tests.unit.kernel import samples
 
 HEAVY = (

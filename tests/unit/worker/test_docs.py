@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +28,15 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(("code", "printed"), EXAMPLES)
 def test_given_an_example_of_a_page_when_run_then_it_prints_what_the_page_says(
-    run_python: Run, write_script: Callable[..., object], code: str, printed: str
+    run_python: Run, write_script: Callable[..., object], tmp_path: Path, code: str, printed: str
 ) -> None:
     """A page that is executed stays true."""
-    done = run_python(write_script(code, header=""))
+    # What Python executes when it starts, where the project is installed.
+    (site := tmp_path / "site").mkdir()
+    shutil.copy(ROOT / "pixyz_worker" / "pixyz_startup.pth", site)
+    start = f"import site\nsite.addsitedir({str(site)!r})\n"
+    (site / "sitecustomize.py").write_text(start, encoding="utf-8")
+    done = run_python(write_script(code, header=""), PYTHONPATH=f"{site}:{ROOT}")
     assert done.returncode == 0, done.stderr
     assert done.stdout == printed
 
@@ -38,4 +44,4 @@ def test_given_an_example_of_a_page_when_run_then_it_prints_what_the_page_says(
 def test_given_the_pages_when_read_then_they_have_examples() -> None:
     """The pattern above still finds them."""
     counted = {name: len(examples) for name, examples in PAGES.items()}
-    assert counted == {"scripts": 8, "graphs": 3, "processes": 1, "kernel": 3}
+    assert counted == {"scripts": 9, "graphs": 4, "processes": 1, "kernel": 3}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from pixyz_ray.sandbox import ToldToEnd
 from pixyz_worker import exception
-from pixyz_worker.exception import PixyzException
+from pixyz_worker.exception import PixyzException, Retry
 
 ARGUMENTS = {
     "PixyzWebError": (404, "http://127.0.0.1:8001/jobs/x", "not here"),
     "PixyzSignalFault": (11,),
     "PixyzExitFault": (3,),
+    "Retry": (None, ValueError("the cause"), 5),
+    "Reject": ("not here", True),
 }
 
 
@@ -35,7 +39,9 @@ def test_given_any_error_when_pickled_then_all_of_it_comes_back(
     back = through_pickle(error)
     assert type(back) is cls
     assert str(back) == str(error)
-    assert vars(back) == vars(error)
+    assert {name: str(value) for name, value in vars(back).items()} == {
+        name: str(value) for name, value in vars(error).items()
+    }
     assert back.args == error.args
 
 
@@ -65,6 +71,30 @@ def test_given_the_contract_when_looked_up_then_each_name_stands_where_it_says()
     assert issubclass(exception.PixyzExitFault, exception.PixyzExecutionFault)
     assert issubclass(exception.SharePathInvalidError, ValueError)
     assert issubclass(exception.PixyzTimeout, TimeoutError)
+
+
+def test_given_the_star_import_when_used_then_it_gives_every_error() -> None:
+    """The list of names is complete."""
+    assert set(exception.__all__) == {cls.__name__ for cls in tree()} | {"SoftTimeLimitExceeded"}
+
+
+def test_given_a_retry_when_raised_then_it_says_when_and_why() -> None:
+    """The fields that Celery's has, and the seconds until then."""
+    retry = Retry(exc=ValueError("busy"), when=2.5)
+    assert (retry.countdown, retry.excs, retry.is_eager, retry.sig) == (2.5, "ValueError('busy')", False, None)
+    assert str(retry) == "Retry in 2.5s: ValueError('busy')"
+    assert str(Retry("in a moment")) == "in a moment"
+    assert Retry().countdown == 0 == Retry(when=datetime(2000, 1, 1)).countdown
+    assert 50 < Retry(when=datetime.now(UTC) + timedelta(minutes=1)).countdown <= 60
+
+
+def test_given_a_script_that_catches_every_exception_when_stopped_then_it_stops() -> None:
+    """SoftTimeLimitExceeded is caught by its name, not by `except Exception`."""
+    assert not issubclass(exception.SoftTimeLimitExceeded, Exception)
+    with pytest.raises(exception.SoftTimeLimitExceeded):
+        raise ToldToEnd(143)
+    assert ToldToEnd(143).code == 143
+    assert isinstance(ToldToEnd(143), SystemExit)
 
 
 @pytest.mark.parametrize(("number", "name"), [(11, "SIGSEGV"), (9, "SIGKILL"), (999, "unknown")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +78,7 @@ def test_given_a_group_when_run_then_results_come_in_order(task: Make) -> None:
     assert handle.successful()
     assert handle[1].get() == 2
     assert handle.as_tuple() == ((handle.id, None), [((each.id, None), None) for each in handle.results])
-    assert group(task("add", 1), group(task("add", 2), task("add", 3)))().get() == [2, [3, 4]]
+    assert group(task("add", 1), group(task("add", 2), task("add", 3)))().get() == [2, 3, 4]
     assert group([])().get() == []
 
 
@@ -146,15 +145,17 @@ def test_given_a_long_chain_when_run_then_its_length_costs_no_recursion(task: Ma
     assert depth == 1501
 
 
-def test_given_a_composition_when_changed_then_a_new_one_is_made(task: Make) -> None:
-    """Frozen data: set and | leave what they start from as it was."""
+def test_set_changes_in_place(task: Make) -> None:
+    """Given a composition, when set is a statement, then the composition has changed; a clone is its own."""
     one = task("add", 1)
-    for each in (one, chain(one), group(one), chord([one], one), chunks(one, [1], 1)):
-        changed = each.set(queue="gpu")
-        assert type(changed) is type(each)
-        assert (dict(each.options), dict(changed.options)) == ({}, {"queue": "gpu"})
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            each.options = {}
+    for each in (one, chain(one), group(one), chord([one], one), chunks(one, [1], 1), one.map([1])):
+        copy = each.clone(queue="zip")
+        each.set(queue="gpu")
+        assert each.set(time_limit=5) is each
+        assert type(copy) is type(each)
+        assert (each.options, copy.options) == ({"queue": "gpu", "time_limit": 5}, {"queue": "zip"})
+        each.options.clear()
+    assert chain(one).clone().tasks[0] is not one
     assert isinstance(one | one, Chain)
     assert len((one | one | one).tasks) == 3
     assert isinstance(group(one).clone(), Group)

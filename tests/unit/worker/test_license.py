@@ -13,7 +13,7 @@ import pytest
 from pixyz_worker.exception import InvalidBackendParameter, PixyzException
 from pixyz_worker.license import License
 from pixyz_worker.pc import ProgramContext
-from pixyz_worker.share import PiXYZSession
+from pixyz_worker.session import PiXYZSession
 
 TOP = """
 import json, os
@@ -130,3 +130,43 @@ def test_given_no_sdk_when_a_session_is_held_then_nothing_happens(monkeypatch: p
     with pytest.raises(InvalidBackendParameter, match="LICENSE_PORT"), License():
         raise AssertionError("never inside")
     forget_pxz()
+
+
+def test_given_a_licence_of_old_when_used_step_by_step_then_the_sdk_gets_the_same_calls(
+    calls: Callable[[], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """License.from_config() and the static methods of a session, as scripts of the peer write them."""
+    monkeypatch.setenv("PXZ_HAS_SEAT", "1")
+    licence = License("licences", 28000, acquire_at_start=True, flexlm=True)
+    assert (licence.host, licence.port, licence.is_acquire_at_start()) == ("licences", 28000, True)
+    PiXYZSession.initialize()
+    PiXYZSession.initialize()
+    licence.configure_license()
+    PiXYZSession.reset()
+    PiXYZSession.release()
+    PiXYZSession.release()
+    PiXYZSession.reset()
+    told = ["configureLicenseServer", "licences", 28000, True]
+    assert calls() == [["initialize"], told, ["checkLicense"], ["resetSession"], ["release"]]
+    with PiXYZSession(License.from_config()):
+        pass
+    assert calls()[5:] == SESSION
+
+
+def test_given_no_sdk_when_sessions_of_old_begin_and_end_then_the_kernels_scenes_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Our own kernel takes the same calls; only who insists on the SDK is told that it is not there."""
+    from pixyz_worker.kernel import session
+    from pixyz_worker.kernel.scene import Scene
+
+    forget_pxz()
+    monkeypatch.setenv("DISABLE_PIXYZ", "1")
+    for end in (PiXYZSession.reset, PiXYZSession.release):
+        PiXYZSession.initialize()
+        session.add(Scene(name="part", glb=b"not read"))
+        end()
+        assert session.scenes() == ()
+    assert License.from_config().disable_pixyz and not License.from_config().is_acquire_at_start()
+    with pytest.raises(PixyzException, match="not installed"):
+        PiXYZSession.initialize(mandatory=True)

@@ -20,7 +20,7 @@ from pixyz_worker.loader import (
     load_script,
     unload_script,
 )
-from pixyz_worker.share import pixyz_schedule
+from pixyz_worker.schedule import pixyz_schedule
 
 SOURCE = b'''"""What it does."""
 from pixyz_worker import script

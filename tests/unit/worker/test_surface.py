@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 import pixyz_worker
-from pixyz_worker import script
+from pixyz_worker import exception, extcode, script, share, storage
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -29,6 +29,7 @@ NAMES = {
     "sys",
     "os",
 }
+CONFIG = {"cleanup_delay", "debug", "log_level", "process_path", "share_dir", "supported_archive", "version"}
 HEAVY = (
     "ray",
     "numpy",
@@ -48,7 +49,9 @@ def test_given_the_star_import_when_used_then_it_gives_exactly_the_contracts_nam
     """No name more, none less."""
     assert set(script.__all__) == NAMES
     assert len(script.__all__) == len(NAMES)
-    assert set(pixyz_worker.__all__) == NAMES | {"io", "task"}
+    others = {"io", "task", "app", "sleep", "package", "cleanup_share_file", "TaskProgress", *CONFIG}
+    others |= {*exception.__all__, *share.__all__, *extcode.__all__, *storage.__all__}
+    assert set(pixyz_worker.__all__) == NAMES | others
 
 
 @pytest.mark.parametrize("module", ["pixyz_worker.script", "pixyz_worker"])
@@ -79,7 +82,23 @@ def test_given_the_package_when_imported_then_its_modules_are_not(run_python: Ru
 
 
 @pytest.mark.parametrize(
-    "name", ["declaration", "license", "loader", "nearest", "parameters", "pc", "progress", "share"]
+    "name",
+    [
+        "celery_results",
+        "celery_states",
+        "current",
+        "declaration",
+        "download",
+        "license",
+        "loader",
+        "nearest",
+        "not_available",
+        "parameters",
+        "pc",
+        "progress",
+        "schedule",
+        "session",
+    ],
 )
 def test_given_the_examples_of_docstrings_when_run_then_they_hold(name: str) -> None:
     """Documentation that is executed stays true."""

@@ -157,7 +157,7 @@ def test_given_the_tutorials_chain_when_run_then_each_task_gets_what_it_is_to(ru
     assert params == [{"time": 2, "id": 2}, {"time": 0.2, "id": 2}]
     (last, ((first, _), _)), _ = literal_eval(printed[-1])
     assert f"chain return{last}" in printed[-3]
-    assert printed[-2] == "None"
+    assert printed[-2] == "[]"
     assert first != last
 
 

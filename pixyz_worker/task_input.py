@@ -1,0 +1,66 @@
+"""The input file of a task: which one its context names, and its archive unpacked before the entrypoint runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pixyz_worker.exception import InvalidFile
+
+
+def is_path(value: Any) -> bool:
+    """Return whether the `data` of a context names a file; any other value is the script's own."""
+    return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
+
+
+def input_path(context: Mapping[str, Any]) -> str | None:
+    """Return the absolute path of the input that a context names, or None.
+
+    A relative path is taken from the context's output folder, where a script puts the inputs of its tasks, unless it
+    only exists in the current folder.
+    """
+    given = context.get("input_file")
+    if not given:
+        return None
+    path = Path(given)
+    if path.is_absolute():
+        return str(path)
+    # abspath: ".." is to go away, links are not to be followed.
+    here = os.path.abspath(path)  # noqa: PTH100
+    outputs = dict.get(context, "output_dir") if isinstance(context, dict) else context.get("output_dir")
+    if not outputs or (Path(here).exists() and not Path(outputs, path).exists()):
+        return here
+    return os.path.abspath(Path(outputs, path))  # noqa: PTH100
+
+
+def opened(source: str, extraction_dir: Callable[[Path], Path], root_file: str | None) -> tuple[str, str]:
+    """Unpack an input that is an archive, and return where a script finds its input: its folder, and the file.
+
+    Args:
+        source: absolute path of the input.
+        extraction_dir: returns the folder that an archive is unpacked to; one that exists holds its members already.
+        root_file: member of the archive to open; None for the top of the assembly.
+
+    Returns:
+        Folder of the input, and path of the file to open. For an archive without a 3D file, that is the archive.
+
+    Raises:
+        InvalidFile: the archive is damaged, or may not be unpacked.
+        PixyzFileNotFound: the archive has no `root_file`.
+    """
+    path = Path(source)
+    from pixyz_worker import archive
+
+    if not archive.is_archive(path) or not path.is_file():
+        return str(path.parent), source
+    folder = extraction_dir(path)
+    archive.extract(path, folder)
+    try:
+        return str(folder), str(archive.find_root_file(folder, root_file, path.name))
+    except InvalidFile:
+        if root_file:
+            raise
+        # A script may want its other members: only who asks for the 3D file (get_input_file) hears that there is none.
+        return str(folder), source
