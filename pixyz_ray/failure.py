@@ -41,7 +41,7 @@ def timeout_sentence(seconds: float) -> str:
     """Return what to tell about a run that took longer than it may."""
     return (
         f"PixyzTimeout: The job was ended after its time limit of {seconds:g} s. "
-        "Give it more with the time_limit of the request or of @pixyz_schedule, within the queue's limit."
+        "Give it more with the time_limit of the request or of @pixyz_schedule."
     )
 
 

@@ -114,11 +114,13 @@ class Job:
     uuid: str
     """Identity, chosen by the platform."""
     name: str
-    """Alias given by the caller, else the name of the process or script."""
+    """Label for people: the alias, else the name of the process or script; a node's begins with that of its parent."""
     process: str
     """Name of the pre-built process, or `custom` for an uploaded script."""
     script: str
     """File name of the script inside the job's `inputs` folder."""
+    alias: str | None = None
+    """Name given by the caller."""
     script_digest: str = ""
     """SHA-256 of the script as it was accepted."""
     entrypoint: str = "main"
@@ -247,25 +249,27 @@ class Job:
         """Return the JobState of the REST contract."""
         return {
             "uuid": self.uuid,
-            "name": self.name,
+            "name": self.alias,
             "status": str(self.state),
             "progress": self.progress,
             "error": self.error,
         }
 
+    def as_list_item(self) -> dict[str, Any]:
+        """Return the JobState of the REST contract, with what a list needs to be readable."""
+        return {**self.as_state(), "label": self.name, "process": self.process, "script": self.script}
+
     def as_details(self) -> dict[str, Any]:
         """Return the JobDetails of the REST contract, with what is new of ours."""
         return {
             **self.as_state(),
-            "time_info": {
-                "request": iso_time(self.requested),
-                "started": iso_time(self.started),
-                "stopped": iso_time(self.stopped),
-            },
-            "steps": [{"duration": step.duration, "info": step.info} for step in self.steps],
+            "time_info": self._time_info(),
+            "steps": self._step_views(),
             "retry": self.retry,
             "result": self.result,
+            "label": self.name,
             "process": self.process,
+            "script": self.script,
             "entrypoint": self.entrypoint,
             "queue": self.queue,
             "time_limit": self.time_limit,
@@ -305,21 +309,38 @@ class Job:
         """What the task's handle gives: the bare value of a raw task, else the task's record."""
         return self.result if self.config.get("raw") or self.kind != "task" else self.as_record()
 
-    def as_task_meta(self, children: Sequence[Any] = ()) -> dict[str, Any]:
+    def as_task_meta(self, children: Sequence[Any] = (), result: Any = None) -> dict[str, Any]:
         """Return the TaskMeta of the REST contract.
 
         Args:
             children: `as_tuple()` of each graph that its script started.
+            result: what the job has returned; None while it runs.
         """
+        record = {
+            "progress": self.progress,
+            "steps": self._step_views(),
+            "time_info": self._time_info(),
+            "result": result,
+        }
         return {
             "status": str(self.state),
-            "result": self.result,
+            "result": record,
             "traceback": self.error,
             "children": list(children),
             "parent_id": self.parent_id,
             "task_id": self.uuid,
             "date_done": iso_time(self.stopped),
         }
+
+    def _time_info(self) -> dict[str, str | None]:
+        return {
+            "request": iso_time(self.requested),
+            "started": iso_time(self.started),
+            "stopped": iso_time(self.stopped),
+        }
+
+    def _step_views(self) -> list[dict[str, Any]]:
+        return [{"duration": step.duration, "info": step.info} for step in self.steps]
 
 
 def iso_time(seconds: float | None) -> str | None:

@@ -15,7 +15,13 @@ _ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
 
 
 _NEVER = object()
-_LEFT_OUT = {field.name: field.default for field in fields(Job) if field.default in (None, False, "task", "local", ())}
+_ALWAYS = {"alias"}
+"""Fields that are written whatever their value: a record without one was written by an older version."""
+_LEFT_OUT = {
+    field.name: field.default
+    for field in fields(Job)
+    if field.default in (None, False, "task", "local", ()) and field.name not in _ALWAYS
+}
 """Values that a record does without, to stay small."""
 
 
@@ -35,10 +41,25 @@ def decode_job(record: dict[str, Any], result: Any = None) -> Job:
     values["state"] = JobState(record["state"])
     for name in ("notes", "calls"):
         values[name] = tuple(record.get(name, ()))
+    values["alias"] = alias_of(record)
     steps = tuple(StepRecord(info=info, duration=duration) for info, duration in record.get("steps", ()))
     attempts = tuple(_attempt(attempt) for attempt in record.get("attempts", ()))
     asked = policy.from_plain(record.get("policy", {}))
     return Job(**values, steps=steps, attempts=attempts, result=result, policy=asked)
+
+
+def alias_of(record: dict[str, Any]) -> str | None:
+    """Return the name that the caller gave to the job of a record.
+
+    Older records only have a name, which is the alias, or the name of the process or script when there was none.
+    """
+    if "alias" in record:
+        alias: str | None = record["alias"]
+        return alias
+    name: str = record["name"]
+    is_node = record.get("graph") is not None
+    unnamed = ("graph",) if record.get("kind") == "graph" else (record["process"], record["script"])
+    return None if is_node or name in unnamed else name
 
 
 def _plain_attempt(attempt: Attempt) -> dict[str, Any]:

@@ -58,6 +58,23 @@ def _names(value: Any) -> Any:
     return tuple(re.findall(r"[^\s,;]+", value)) if isinstance(value, str) else value
 
 
+def _origins(value: Any) -> Any:
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            value = json.loads(text) if text.startswith("[") else [one for one in text.split(",") if one.strip()]
+        except ValueError as error:
+            raise ValueError(f"is not valid JSON: {error}") from None
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise ValueError("must be origins with commas between them, or a JSON list of them")
+    origins = tuple(one.strip().rstrip("/") for one in value)
+    for one in origins:
+        if one != "*" and not _ORIGIN.fullmatch(one):
+            raise ValueError(f"has {one!r}, which is not an origin such as https://app.example.com:8443, nor *")
+    return origins
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+")
 _BYTES = BeforeValidator(partial(_size, bare=1, unit="bytes"))
 _KILOBYTES = BeforeValidator(partial(_size, bare=KILOBYTE, unit="KB"))
 _SECONDS = BeforeValidator(_duration)
@@ -67,6 +84,10 @@ OldSize = Annotated[int, _KILOBYTES]
 """Bytes; as text, a number without a unit is KB, which is what the scheduler before this one counted memory in."""
 Seconds = Annotated[float, _SECONDS]
 """Seconds; as text, also with units."""
+OptionalSeconds = Annotated[float | None, _SECONDS]
+"""The same, or None."""
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
+"""Origins of web pages, such as https://app.example.com; as text, between commas, or a JSON list."""
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 """Names; as text, between commas or spaces."""
 JSON_OBJECT = (NoDecode, BeforeValidator(_json_object))
@@ -74,7 +95,9 @@ JSON_OBJECT = (NoDecode, BeforeValidator(_json_object))
 
 
 def in_words(value: Any, field: FieldInfo) -> str | None:
-    """Return the value of a size or a duration with its unit; None for any other setting."""
+    """Return the value of a size or a duration with its unit; None for any other setting, and for no value."""
+    if value is None:
+        return None
     if _BYTES in field.metadata or _KILOBYTES in field.metadata:
         return format_size(value)
     return format_duration(value) if _SECONDS in field.metadata else None

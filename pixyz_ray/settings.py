@@ -24,7 +24,7 @@ from pixyz_ray.queues import Queue
 from pixyz_ray.setting_problems import Conflict, problems_of
 from pixyz_ray.setting_reading import Reading, notes_on
 from pixyz_ray.setting_sources import COMMAND_LINE, Given, collect
-from pixyz_ray.setting_types import JSON_OBJECT, Names, OldSize, Seconds, Size, in_words
+from pixyz_ray.setting_types import JSON_OBJECT, Names, OldSize, OptionalSeconds, Origins, Seconds, Size, in_words
 from pixyz_worker.kernel.limits import Limits
 
 OPERATOR = "operator"
@@ -76,9 +76,14 @@ class Settings(BaseSettings):
     license_flexlm: bool = Field(False, description="Whether the licence server is FlexLM.")
     license_acquire_at_start: bool = Field(False, description="Take the licence when a worker starts.")
     disable_pixyz: bool = Field(False, description="Use the open kernel even where the Pixyz SDK is installed.")
-    pixyz_time_limit: Seconds = Field(2400, gt=0, description="Seconds that a run on cpu, gpu, zip or clean may take.")
+    pixyz_time_limit: Seconds = Field(
+        2400, gt=0, description="Time limit in seconds on cpu, gpu, zip and clean of a job that asks for none."
+    )
     pixyz_retry_time_limit: Seconds = Field(
-        3600, gt=0, description="Seconds that a run on gpuhigh or control may take."
+        3600, gt=0, description="The same on gpuhigh and control, and for a retry there."
+    )
+    pixyz_max_time_limit: OptionalSeconds = Field(
+        None, gt=0, description="New. Longest time limit in seconds that a job may ask for; more is refused with 400."
     )
     cleanup_enabled: bool = Field(False, description="Whether jobs that ended long ago are removed, files and record.")
     cleanup_delay: Seconds = Field(86400, gt=0, description="Seconds after its end that a job is kept.")
@@ -172,6 +177,12 @@ class Settings(BaseSettings):
         description='New. JSON with more tokens: {"team": {"sha256": "...", "share": 2, "concurrency": 8}}.',
     )
 
+    cors_origins: Origins = Field(
+        (),
+        description="New. Origins whose web pages may call the service, such as `https://app.example.com`: "
+        "comma-separated or a JSON list; `*` is any.",
+    )
+
     @field_validator("god_password_sha256")
     @classmethod
     def _is_a_digest(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -244,8 +255,9 @@ class Settings(BaseSettings):
         return make_queue_table(self.queue_name, self.queues)
 
     def time_limit_of(self, queue: Queue) -> float:
-        """Return the longest time in seconds that one run on that queue may take."""
-        return self.pixyz_retry_time_limit if queue.long else self.pixyz_time_limit
+        """Return the seconds that one run on that queue may take, unless the job asks for another limit."""
+        usual = self.pixyz_retry_time_limit if queue.long else self.pixyz_time_limit
+        return usual if self.pixyz_max_time_limit is None else min(usual, self.pixyz_max_time_limit)
 
     def memory_limit_of(self, queue: Queue) -> int | None:
         """Return the most bytes that one attempt on that queue may take; None for no limit."""
@@ -325,6 +337,8 @@ _DEFAULTS_IN_WORDS = {
     "license_host": "none",
     "license_port": "none",
     "concurrent_tasks": "all CPUs",
+    "cors_origins": "none",
+    "pixyz_max_time_limit": "none",
 }
 
 

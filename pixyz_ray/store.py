@@ -30,9 +30,20 @@ _MANY = 500
 """Ids in one query; databases bound the number of a statement's parameters."""
 _BY_UUID = select(JOBS.c.record, JOBS.c.result).where(JOBS.c.uuid == bindparam("key"))
 _SEQ_OF = select(JOBS.c.seq).where(JOBS.c.uuid == bindparam("key"))
-_LISTED = select(JOBS.c.uuid, JOBS.c.name, JOBS.c.state, JOBS.c.progress, JOBS.c.error)
+_LISTED = select(
+    JOBS.c.seq,
+    JOBS.c.uuid,
+    JOBS.c.alias,
+    JOBS.c.state,
+    JOBS.c.progress,
+    JOBS.c.error,
+    JOBS.c.name,
+    JOBS.c.process,
+    JOBS.c.script,
+).order_by(JOBS.c.seq.desc())
 _STATE_NAMES = ("uuid", "name", "status", "progress", "error")
-_STATE_SQL = "SELECT uuid, name, state, progress, error FROM jobs WHERE uuid = ?"
+_LISTED_NAMES = (*_STATE_NAMES, "label", "process", "script")
+_STATE_SQL = "SELECT uuid, alias, state, progress, error FROM jobs WHERE uuid = ?"
 _LIVE_STATES = [str(state) for state in JobState if state not in TERMINAL]
 _LIVE = select(JOBS.c.record, JOBS.c.result).where(JOBS.c.state.in_(_LIVE_STATES), JOBS.c.waits.is_(None))
 _WAITING = select(JOBS.c.seq, JOBS.c.uuid, JOBS.c.requested, JOBS.c.waits).where(WAITING).order_by(JOBS.c.seq)
@@ -209,22 +220,43 @@ class JobStore:
         return [Graph(row.uuid, row.parent, row.root, json.loads(row.record)) for row in rows]
 
     def page(self, *, state: JobState | None, limit: int, after: str | None) -> list[dict[str, Any]]:
-        """Return JobStates of the REST contract, newest first.
+        """Return items of the list of jobs, newest first.
 
         Args:
             state: only jobs in this state.
             limit: how many at most.
             after: only jobs older than this one; an unknown id gives an empty page.
         """
-        query = _LISTED.order_by(JOBS.c.seq.desc()).limit(limit)
+        before = None if after is None else self.place_of(after)
+        if after is not None and before is None:
+            return []
+        return self.portion(state=state, limit=limit, before=before)[0]
+
+    def portion(
+        self, *, state: JobState | None, limit: int, before: int | None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return items of the list of jobs, newest first, and the place of the last one; None when there is none.
+
+        Places stay what they are, whatever is added, changed or removed between two portions.
+
+        Args:
+            state: only jobs in this state.
+            limit: how many at most.
+            before: only jobs at places before this one.
+        """
+        query = _LISTED.limit(limit)
         if state is not None:
             query = query.where(JOBS.c.state == str(state))
-        if after is not None:
-            found = self._read(_SEQ_OF, {"key": after})
-            if not found:
-                return []
-            query = query.where(JOBS.c.seq < found[0].seq)
-        return [dict(zip(_STATE_NAMES, row, strict=True)) for row in self._read(query)]
+        if before is not None:
+            query = query.where(JOBS.c.seq < before)
+        rows = self._read(query)
+        items: list[dict[str, Any]] = [dict(zip(_LISTED_NAMES, row[1:], strict=True)) for row in rows]
+        return items, rows[-1].seq if rows else None
+
+    def place_of(self, uuid: str) -> int | None:
+        """Return a job's place in the order in which jobs came, or None when it is unknown."""
+        found = self._read(_SEQ_OF, {"key": uuid})
+        return int(found[0].seq) if found else None
 
     def counts(self) -> dict[str, int]:
         """Return the number of jobs in each state."""

@@ -32,9 +32,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from pixyz_ray.jobs import TERMINAL
+from pixyz_ray.records import alias_of
 from pixyz_worker.exception import InternalError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+_DATED = 3
+"""First version that has the time of a job's end in a column."""
 IMPATIENT_MS = 200
 """How long a statement waits for a SQLite file that another process has locked: the tracker stands still meanwhile."""
 _OPENING_S = 10.0
@@ -49,7 +52,11 @@ JOBS = Table(
     Column("uuid", String(36), nullable=False, unique=True),
     Column("state", String(16), nullable=False),
     Column("requested", Float, nullable=False),
+    # A label for people; the caller's own name is the alias.
     Column("name", Text, nullable=False),
+    Column("alias", Text),
+    Column("process", Text),
+    Column("script", Text),
     Column("progress", Integer),
     Column("error", Text),
     # What a job that waits to be given to Ray waits with; NULL for one that does not.
@@ -80,10 +87,17 @@ _INDEXES = (
     Index("jobs_by_age", JOBS.c.expires, JOBS.c.stopped, sqlite_where=AGEING, postgresql_where=AGEING),
 )
 _ADDED = {
-    "jobs": {"waits": "TEXT", "stopped": "DOUBLE PRECISION", "expires": "DOUBLE PRECISION"},
+    "jobs": {
+        "waits": "TEXT",
+        "stopped": "DOUBLE PRECISION",
+        "expires": "DOUBLE PRECISION",
+        "alias": "TEXT",
+        "process": "TEXT",
+        "script": "TEXT",
+    },
     "graphs": {"stopped": "DOUBLE PRECISION"},
 }
-"""Columns that version 3 has and version 2 had not."""
+"""Columns that version 2 did not have; waits, stopped and expires came with version 3, the others with version 4."""
 
 
 class StoreUnusable(InternalError):
@@ -132,7 +146,9 @@ def _bring_up_to_date(engine: Engine) -> None:
                 f"(schema {found}, this one knows {SCHEMA_VERSION}). Upgrade, or use another store."
             )
         elif found < SCHEMA_VERSION:
-            _date_ended_jobs(connection)
+            if found < _DATED:
+                _date_ended_jobs(connection)
+            _name_jobs(connection)
             connection.execute(update(VERSIONS).values(version=SCHEMA_VERSION))
 
 
@@ -151,6 +167,31 @@ def _date_ended_jobs(connection: Connection) -> None:
         ]
         if dated:
             connection.execute(date, dated)
+
+
+def _name_jobs(connection: Connection) -> None:
+    """Fill in alias, process and script of jobs that an older version wrote."""
+    names: dict[str, Any] = {
+        "alias": bindparam("to_alias"),
+        "process": bindparam("to_process"),
+        "script": bindparam("to_script"),
+    }
+    change = update(JOBS).where(JOBS.c.seq == bindparam("row")).values(names)
+    after = -1
+    query = select(JOBS.c.seq, JOBS.c.record).order_by(JOBS.c.seq).limit(_PORTION)
+    while rows := connection.execute(query.where(JOBS.c.seq > after)).all():
+        after = rows[-1].seq
+        records = [(row.seq, json.loads(row.record)) for row in rows]
+        values = [
+            {
+                "row": seq,
+                "to_alias": alias_of(record),
+                "to_process": record["process"],
+                "to_script": record["script"],
+            }
+            for seq, record in records
+        ]
+        connection.execute(change, values)
 
 
 def _make_engine(url: str) -> Engine:

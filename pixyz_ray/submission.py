@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
+from pixyz_ray.config_keys import read_config, typed
 from pixyz_ray.jobs import Job
+from pixyz_ray.json_fields import json_value
 from pixyz_ray.policy import POLICY_KEYS, Policy, policy_of
+from pixyz_ray.processes import parameter_notes, process_source
 from pixyz_ray.queues import find_queue
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
 from pixyz_worker.exception import InvalidBackendParameter, InvalidScript
 from pixyz_worker.loader import ScriptInfo, inspect_source
 
-_log = logging.getLogger(__name__)
-
-DEFAULT_TIME_LIMIT_S = 3600.0
-"""What the contract calls the server's default; a queue's own limit may be shorter."""
-
-_NOT_THE_CALLERS = frozenset({"script", "data", "shadow", "uuid"})
 _NOT_THE_SCRIPTS = POLICY_KEYS | {"entrypoint", "queue", "time_limit"}
 _MAX_ALIAS_CHARS = 200
-_MAX_DEPTH = 200
 _MAX_TIME_LIMIT_S = 30 * 86400.0
 
 
@@ -50,8 +43,6 @@ class Config:
     """How it is treated among others."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What goes on to the context: root_file, compute_only, raw, and whatever else the caller set."""
-    notes: tuple[str, ...] = ()
-    """What was done differently from what was asked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,9 +80,11 @@ def make_graph_job(uuid: str, request: Request) -> tuple[Job, Mapping[str, bytes
     if request.script is None or request.script_name is None:
         raise InvalidBackendParameter("A graph needs its scripts: send them as form fields 'script'.")
     scripts = {request.script_name: request.script, **request.more_scripts}
+    asked = read_config(request.config)
     job = Job(
         uuid=uuid,
-        name=_alias(request, "graph"),
+        name=_alias(request) or "graph",
+        alias=_alias(request),
         process="custom",
         script=request.script_name,
         script_digest=hashlib.sha256(request.script).hexdigest(),
@@ -100,7 +93,8 @@ def make_graph_job(uuid: str, request: Request) -> tuple[Job, Mapping[str, bytes
         queue="control",
         kind="graph",
         submitter=request.submitter,
-        policy=policy_of(_asked_config(request.config), {}),
+        policy=policy_of(asked.values, {}),
+        notes=asked.notes,
     )
     return job, scripts
 
@@ -129,13 +123,18 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
     Raises:
         InvalidBackendParameter, InvalidScript: what is wrong, in a sentence.
     """
-    params = json_object(request.params, "params", {})
-    asked = _asked_config(request.config)
+    params = json_value(request.params, "params", {})
+    asked = read_config(request.config)
     script_name, source = _script_of(request, settings)
-    config = effective_config(asked, inspected(source, script_name), settings)
+    info = inspected(source, script_name)
+    config = effective_config(asked.values, info, settings)
+    is_custom = request.process == "custom"
+    notes = () if is_custom else parameter_notes(request.process, info, params, strict=asked.strict)
+    alias = _alias(request)
     job = Job(
         uuid=uuid,
-        name=_alias(request, script_name),
+        name=alias or (script_name if is_custom else request.process),
+        alias=alias,
         process=request.process,
         script=script_name,
         script_digest=hashlib.sha256(source).hexdigest(),
@@ -147,7 +146,7 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
         time_limit=config.time_limit,
         wait=config.wait,
         wait_timeout=config.wait_timeout,
-        notes=config.notes,
+        notes=(*asked.notes, *notes),
         policy=config.policy,
         submitter=request.submitter,
     )
@@ -165,38 +164,49 @@ def effective_config(
 ) -> Config:
     """Put a configuration together: server defaults < the entrypoint's schedule < what the caller asks.
 
+    Args:
+        asked: what the caller asks; None counts as not given.
+        info: entrypoints and schedules of the script.
+        settings: queues, limits and pools.
+        default_queue: where it runs when neither caller nor schedule names a queue.
+
     Raises:
         InvalidScript: the script has no such entrypoint.
-        InvalidBackendParameter: a value is of the wrong kind, or the queue does not exist.
+        InvalidBackendParameter: a value is of the wrong kind, the queue does not exist, or the time limit is above
+            PIXYZ_MAX_TIME_LIMIT.
     """
-    entrypoint = _typed(asked, "entrypoint", str, "main")
+    entrypoint = typed(asked, "entrypoint", str, "main")
     if entrypoint not in info.entrypoints:
         known = ", ".join(info.entrypoints) or "none"
         raise InvalidScript(f"The script has no entrypoint {entrypoint!r}. Its functions: {known}.")
     schedule = info.schedules.get(entrypoint)
-    queue = _typed(asked, "queue", str, None) or (schedule and schedule.queue) or default_queue
-    ceiling = settings.time_limit_of(find_queue(settings.queue_table, queue))
-    scheduled = schedule.time_limit if schedule else None
-    limit = _seconds(asked.get("time_limit")) or scheduled or DEFAULT_TIME_LIMIT_S
-    notes: tuple[str, ...] = ()
-    if limit > max(ceiling, DEFAULT_TIME_LIMIT_S):
-        notes = (f"The time limit of {limit:g} s was cut to the {ceiling:g} s that queue {queue} allows.",)
+    name = typed(asked, "queue", str, None) or (schedule and schedule.queue) or default_queue
+    queue = find_queue(settings.queue_table, name)
+    limit = _seconds(asked.get("time_limit")) or (schedule.time_limit if schedule else None)
+    _check_time_limit(limit, settings)
     policy = policy_of(asked, schedule.options if schedule else {})
     _check_seats(policy, settings)
     extra = {key: value for key, value in asked.items() if key not in _NOT_THE_SCRIPTS}
     for flag in ("compute_only", "raw"):
-        _typed(extra, flag, bool, False)
-    _typed(extra, "root_file", str, None)
+        typed(extra, flag, bool, False)
+    typed(extra, "root_file", str, None)
     return Config(
         entrypoint=entrypoint,
-        queue=queue,
-        time_limit=limit,
+        queue=queue.name,
+        time_limit=settings.time_limit_of(queue) if limit is None else limit,
         wait=bool(schedule and schedule.wait),
         wait_timeout=schedule.timeout if schedule else None,
         policy=policy,
         extra=extra,
-        notes=notes,
     )
+
+
+def _check_time_limit(limit: float | None, settings: Settings) -> None:
+    most = settings.pixyz_max_time_limit
+    if limit is not None and most is not None and limit > most:
+        raise InvalidBackendParameter(
+            f"'time_limit' is {limit:g} s, more than this server's PIXYZ_MAX_TIME_LIMIT of {most:g} s. Ask for less."
+        )
 
 
 def _check_seats(policy: Policy, settings: Settings) -> None:
@@ -209,33 +219,6 @@ def _check_seats(policy: Policy, settings: Settings) -> None:
             raise InvalidBackendParameter(f"Pool {name!r} has {settings.pools[name]} seats, and {seats} are asked for.")
 
 
-def process_names(settings: Settings) -> list[str]:
-    """Return the names of the pre-built processes, sorted."""
-    folder = settings.process_path
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("__") and path.is_file())
-
-
-def process_source(name: str, settings: Settings) -> tuple[str, bytes]:
-    """Return file name and content of a pre-built process.
-
-    Raises:
-        InvalidBackendParameter: there is none of that name; the message lists those that exist.
-    """
-    names = process_names(settings)
-    # Only a name of the list ever becomes a path.
-    if name not in names:
-        raise InvalidBackendParameter(f"There is no process {name!r}. Processes: {', '.join(names) or 'none'}.")
-    path: Path = settings.process_path / f"{name}.py"
-    return path.name, path.read_bytes()
-
-
-def process_doc(name: str, settings: Settings) -> str:
-    """Return the documentation of a pre-built process: its docstring, or that of its `main`."""
-    file_name, source = process_source(name, settings)
-    doc = inspect_source(source, file_name).doc
-    return f"Process '{name}' documentation:\n\n{doc or 'This process has no documentation.'}"
-
-
 def _script_of(request: Request, settings: Settings) -> tuple[str, bytes]:
     if request.process != "custom":
         return process_source(request.process, settings)
@@ -244,71 +227,10 @@ def _script_of(request: Request, settings: Settings) -> tuple[str, bytes]:
     return request.script_name, request.script
 
 
-def _alias(request: Request, script_name: str) -> str:
-    name = request.name or (script_name if request.process == "custom" else request.process)
-    clean = "".join(char if char.isprintable() else " " for char in name)
-    return clean.encode("utf-8", "replace").decode("utf-8")[:_MAX_ALIAS_CHARS]
-
-
-def json_object(text: str, field_name: str, default: Any = None) -> Any:
-    """Return the JSON object that a form field holds; `default` for an empty one."""
-    if not text.strip():
-        return default
-    try:
-        value = json.loads(text, parse_constant=_no_constant)
-    except RecursionError:
-        raise InvalidBackendParameter(f"'{field_name}' is nested too deeply.") from None
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise InvalidBackendParameter(f"'{field_name}' is not JSON: {error.msg} at {place}.") from None
-    except ValueError as error:
-        raise InvalidBackendParameter(f"'{field_name}' is not JSON: {error}.") from None
-    if value is None:
-        return default
-    if _depth_exceeds(value, _MAX_DEPTH):
-        raise InvalidBackendParameter(f"'{field_name}' is nested too deeply: at most {_MAX_DEPTH} levels are taken.")
-    if not isinstance(value, dict):
-        raise InvalidBackendParameter(f"'{field_name}' must be a JSON object, not {type(value).__name__}.")
-    return value
-
-
-def _depth_exceeds(value: Any, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit):
-        level = [item for one in level if isinstance(one, dict | list) for item in _items(one)]
-        if not level:
-            return False
-    return True
-
-
-def _items(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"it holds {name}, which JSON does not have")
-
-
-def _asked_config(text: str) -> dict[str, Any]:
-    config = json_object(text, "config", {})
-    ignored = sorted(_NOT_THE_CALLERS & config.keys())
-    if ignored:
-        _log.warning("config keys %s are not the caller's to set: ignored", ", ".join(ignored))
-    given = {key: value for key, value in config.items() if value is not None and key not in _NOT_THE_CALLERS}
-    # What the runner puts into the context itself; a caller must not be able to name other files.
-    return {key: value for key, value in given.items() if key not in _RUNNERS}
-
-
-_RUNNERS = frozenset({"input_dir", "input_file", "output_dir", "progress", "params", "task", "retry", "is_local"})
-
-
-def _typed(values: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
-    value = values.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, kind):
-        raise InvalidBackendParameter(f"config: {key!r} must be of type {kind.__name__}, not {type(value).__name__}.")
-    return value
+def _alias(request: Request) -> str | None:
+    """Return the caller's name for the job as one printable line, or None."""
+    clean = "".join(char if char.isprintable() else " " for char in request.name)
+    return clean.encode("utf-8", "replace").decode("utf-8")[:_MAX_ALIAS_CHARS] or None
 
 
 def _seconds(value: Any) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pixyz_worker.console import say
 from pixyz_worker.exception import PixyzException
+from pixyz_worker.nearest import suggestion
 
 Default = TypeVar("Default")
 
@@ -88,6 +89,15 @@ class Parameters:
             raise _wrong(name, f"one of {', '.join(choices)}", value)
         return word
 
+    def seconds(self, name: str, default: Default) -> float | Default:
+        """A time in seconds, 0 or more."""
+        value = self._value(name, default)
+        if value is default:
+            return default
+        if not _is_number(value) or not 0 <= value < inf:
+            raise _wrong(name, "a number of seconds, 0 or more", value)
+        return float(value)
+
     def number(self, name: str, default: Default, *, above: float = 0.0, most: float = inf) -> float | Default:
         """A number above a bound, and not above another."""
         value = self._value(name, default)
@@ -155,8 +165,10 @@ class Parameters:
 
     def say_unknown(self) -> None:
         """Print the names that no method has asked for: they may be misspelt."""
-        if unknown := [str(name) for name in self._given if name not in self._known]:
-            say(f"Not a parameter, and passed over: {', '.join(unknown)}. There are: {', '.join(sorted(self._known))}.")
+        for name in [str(name) for name in self._given if name not in self._known]:
+            known = sorted(self._known)
+            meant = suggestion(name, known)
+            say(f"{name!r} is not a parameter, and ignored.{meant} Parameters: {', '.join(known)}.")
 
     def _value(self, name: str, default: Any) -> Any:
         self._known.add(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,10 +112,23 @@ def draw(root: Any, folder: Path, wishes: Wishes, step: Callable[[str], None]) -
     return files
 
 
-def result(folder: Path, thumbs: dict[str, str], metadata: dict[str, Any]) -> dict[str, Any]:
-    """What both processes return."""
-    preview = {"file": PREVIEW, "size": (folder / PREVIEW).stat().st_size}
-    return {"thumbs": thumbs, "preview": preview, "metadata": metadata}
+def result(
+    folder: Path, thumbs: dict[str, str], metadata: dict[str, Any], wishes: Wishes, began: float
+) -> dict[str, Any]:
+    """Return what both processes return.
+
+    Args:
+        folder: folder of the outputs.
+        thumbs: file of each picture.
+        metadata: figures of the input.
+        wishes: the parameters.
+        began: when the process began, in seconds since the epoch.
+    """
+    size = f"{wishes.width}x{wishes.height}"
+    preview = {"file": PREVIEW, "size": size, "bytes": (folder / PREVIEW).stat().st_size}
+    # Between the tasks of a chain the machine may change, and with it the clock.
+    seconds = max(0.0, time.time() - began)
+    return {"thumbs": thumbs, "preview": preview, "metadata": metadata, "process_duration": seconds}
 
 
 def hand_on(root: Any, folder: Path) -> Any:

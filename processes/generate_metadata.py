@@ -1,14 +1,16 @@
 """Describe a 3D file: its size, and how much of everything is in it.
 
 Parameters:
-    quality (text or 0 to 3, default "medium"): how closely exact surfaces are tessellated before triangles are
+    quality (text, or 0 to 3, default "medium"): how closely exact surfaces are tessellated before triangles are
         counted: "very_high", "high", "medium" or "low".
-    sag, sag_ratio, angle (numbers): the same in millimetres, as a share of a part's diagonal, and in degrees.
-    units ("mm", "cm", "m", "in", "ft"): the unit of an input that names none.
+    sag (number): largest distance between triangles and surface, in millimetres; stronger than quality.
+    sag_ratio (number): the same as a share of the diagonal of a part's box.
+    angle (number): largest angle between triangles that meet, in degrees, at most 90.
+    units ("mm", "cm", "m", "in" or "ft"): the unit of an input that names none.
 
 Input: one 3D file, or a .zip or .tar.gz with one.
 Outputs: metadata.json, with what is returned as "metadata".
-Returns: {"metadata": {...}}, with these keys; lengths are millimetres:
+Returns: {"metadata": {...}, "process_duration": SECONDS}; metadata has these keys, with lengths in millimetres:
     aabb: diagonal of the box around all, as text; aabb_low, aabb_high, aabb_size: its corners and sides, as lists;
     part_count, instance_count: parts that are shown, each instance; unique_part_count: different parts;
     brep_boundary, brep_body_count, brep_face_count: loops of open edges, bodies and faces of exact surfaces; null
@@ -28,6 +30,7 @@ Example:
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ from pixyz_worker.script import PiXYZSession, ProgramContext
 
 def main(pc: ProgramContext, params: dict[str, Any]) -> dict[str, Any]:
     """Describe the input in metadata.json and in the result."""
+    began = time.monotonic()
     given = Parameters(params)
     fineness = given.fineness(QUALITIES["medium"]) or QUALITIES["medium"]
     unit = given.choice("units", tuple(UNITS), None)
@@ -54,4 +58,4 @@ def main(pc: ProgramContext, params: dict[str, Any]) -> dict[str, Any]:
         metadata = described(root, source)
     if not pc.is_compute_only():
         Path(pc.get_output_dir("metadata.json")).write_text(json.dumps(metadata, indent=2), encoding="utf-8")
-    return {"metadata": metadata}
+    return {"metadata": metadata, "process_duration": time.monotonic() - began}

@@ -10,9 +10,11 @@ Parameters:
     decimate (number): triangles that are left at the first level, such as 50000, or a share of them below 1.
     lods (list of shares, default [1]): a file for each level of detail, with this share of the triangles of the first:
         [1, 0.5, 0.25] makes three.
-    quality (text or 0 to 3, default "medium"), sag, sag_ratio, angle: how closely triangles follow exact surfaces, as
-        for convert_file.
-    units ("mm", "cm", "m", "in", "ft"): the unit of an input that names none.
+    quality (text, or 0 to 3, default "medium"): how closely triangles follow exact surfaces, as for convert_file.
+    sag (number): largest distance between triangles and surface, in millimetres; stronger than quality.
+    sag_ratio (number): the same as a share of the diagonal of a part's box.
+    angle (number): largest angle between triangles that meet, in degrees, at most 90.
+    units ("mm", "cm", "m", "in" or "ft"): the unit of an input that names none.
 
 Input: one 3D file, or a .zip or .tar.gz with one.
 Outputs: lod0.EXTENSION, lod1.EXTENSION, ... and optimize.json, with what is returned.

@@ -12,6 +12,7 @@ from pixyz_ray.logs import configure_logging
 from pixyz_ray.settings import Settings
 from pixyz_ray.version import VERSION
 from serve_app.auth import token_check
+from serve_app.cors import add_cors
 from serve_app.errors import add_error_handlers
 from serve_app.routes.backend import backend_router
 from serve_app.routes.jobs import jobs_router
@@ -45,6 +46,7 @@ def build_app(engine: Engine, local_token_sha256: str) -> FastAPI:
     ):
         app.include_router(router)
     add_error_handlers(app, debug=engine.settings.debug)
+    add_cors(app, engine.settings.cors_origins)
     return app
 
 

@@ -13,7 +13,7 @@ class JobState(BaseModel):
     """How a job stands."""
 
     uuid: str = Field(description="The job's id.")
-    name: str = Field(description="Alias given by the caller, else the script's or process's name.")
+    name: str | None = Field(description="Alias given by the caller; null without one.")
     status: Status = Field(description="SUCCESS, FAILURE and REVOKED are final.")
     progress: int | None = Field(description="0 to 100, or null while nothing is known.")
     error: str | None = Field(description="Python traceback of a failed script, or a sentence.")
@@ -30,6 +30,9 @@ class Waiting(BaseModel):
 class ListedJob(JobState):
     """A job of a list."""
 
+    label: str = Field(description="The alias, else the name of the process or script, for people to read.")
+    process: str = Field(description="Pre-built process, or `custom`.")
+    script: str = Field(description="File name of the script.")
     waiting: Waiting | None = Field(
         default=None, description="Only when asked with why=true, and for a job that has not begun."
     )
@@ -76,10 +79,14 @@ class JobDetails(JobState):
     steps: list[Step]
     retry: int = Field(description="Runs after the first.")
     result: Any = Field(description="Whatever JSON the script returned.")
-    process: str
+    label: str = Field(description="The alias, else the name of the process or script, for people to read.")
+    process: str = Field(description="Pre-built process, or `custom`.")
+    script: str = Field(description="File name of the script.")
     entrypoint: str
     queue: str
-    time_limit: float
+    time_limit: float = Field(
+        description="Seconds that the current attempt may take; a retry on another queue has its."
+    )
     attempt: int
     attempts: list[Attempt]
     parent_id: str | None = Field(description="Job whose script started this one.")
@@ -137,11 +144,20 @@ class GraphView(BaseModel):
     edges: list[GraphEdge]
 
 
+class TaskRecord(BaseModel):
+    """What is known of a job so far."""
+
+    progress: int | None = Field(description="0 to 100, or null while nothing is known.")
+    steps: list[Step]
+    time_info: TimeInfo
+    result: Any = Field(description="Whatever JSON the script returned; null until it has.")
+
+
 class TaskMeta(BaseModel):
     """A job in the words of the scheduler's result backend."""
 
     status: Status
-    result: Any
+    result: TaskRecord = Field(description="Filled in while the job runs, too.")
     traceback: str | None
     children: list[Any]
     parent_id: str | None
@@ -153,7 +169,9 @@ class JobPage(BaseModel):
     """Jobs, newest first."""
 
     jobs: list[ListedJob]
-    next: str | None = Field(description="Pass as `after` for the next page; null on the last.")
+    next: str | None = Field(
+        description="Pass as `after` for the next page; null on the last, and always without `limit`."
+    )
 
 
 class ProcessList(BaseModel):
@@ -162,10 +180,20 @@ class ProcessList(BaseModel):
     processes: list[str]
 
 
+class Parameter(BaseModel):
+    """A parameter of a process."""
+
+    name: str = Field(description="Key of the params; `*` for any other key.")
+    type: str = Field(description="What it may be, in words.")
+    default: Any = Field(description="Value when it is not given; null for none, or for one that depends on others.")
+    doc: str
+
+
 class ProcessDoc(BaseModel):
     """Documentation of one process."""
 
     doc: str
+    parameters: list[Parameter] | None = Field(description="null when the process does not declare its parameters.")
 
 
 class OutputList(BaseModel):

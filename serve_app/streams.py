@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -53,6 +55,32 @@ class EventStream(Response):
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def job_list_stream(
+    first: list[dict[str, Any]], portions: AsyncIterator[list[dict[str, Any]]]
+) -> AsyncIterator[bytes]:
+    """Yield the JSON of a whole list of jobs piece by piece, so that it is never in memory at once.
+
+    Where a portion cannot be had, the exception ends the connection: the client must not take a part for the whole.
+
+    Args:
+        first: the first portion.
+        portions: those that follow.
+    """
+    yield b'{"jobs":['
+    begun = False
+
+    def piece(items: list[dict[str, Any]]) -> bytes:
+        body = json.dumps(items, separators=(",", ":"), allow_nan=False)[1:-1].encode("ascii")
+        return b"," + body if begun and body else body
+
+    yield piece(first)
+    begun = bool(first)
+    async for items in portions:
+        yield piece(items)
+        begun = begun or bool(items)
+    yield b'],"next":null}'
 
 
 async def log_stream(engine: Engine, uuid: str, path: Path, offset: int, *, follow: bool) -> AsyncIterator[bytes]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, plain_name
 from pixyz_ray.submission import Request as Submission
 from serve_app.errors import BadRequest, UploadTooLarge
+from serve_app.request_body import request_body
+from serve_app.text_form import TextForm
 
 if TYPE_CHECKING:
     # The library defines it for type checkers alone.
@@ -34,6 +35,25 @@ class _Part:
     size: int = 0
     content: bytearray = field(default_factory=bytearray)
     file: BinaryIO | None = None
+
+
+async def read_form(request: Request, folder: JobFolder, settings: Settings) -> Submission:
+    """Read the form of `POST /jobs`, whichever of both kinds it is.
+
+    Args:
+        request: the request.
+        folder: folder of the job to come.
+        settings: limits.
+
+    Raises:
+        BadRequest: it is no form, or not a good one.
+        UploadTooLarge: it is larger than the server accepts.
+        EngineNotReady: the share has no room for it, or is not there.
+    """
+    kind, _ = parse_options_header(request.headers.get("content-type", ""))
+    if kind == b"application/x-www-form-urlencoded":
+        return await TextForm(settings).read(request)
+    return await JobForm(folder, settings).read(request)
 
 
 class JobForm:
@@ -64,15 +84,8 @@ class JobForm:
             EngineNotReady: the share has no room for it, or is not there.
         """
         parser = MultipartParser(_boundary(request), self._callbacks())
-        declared = request.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self._settings.max_upload_bytes:
-            raise self._too_large()
-        size = 0
         try:
-            async for chunk in _body(request):
-                size += len(chunk)
-                if size > self._settings.max_upload_bytes:
-                    raise self._too_large()
+            async for chunk in request_body(request, self._settings.max_upload_bytes):
                 parser.write(chunk)
             parser.finalize()
         except MultipartParseError as error:
@@ -165,11 +178,6 @@ class JobForm:
         if self._part.file is not None:
             self._part.file.close()
 
-    def _too_large(self) -> UploadTooLarge:
-        return UploadTooLarge(
-            f"The upload is larger than this server's limit of {self._settings.max_upload_bytes} bytes."
-        )
-
 
 def _text(part: _Part) -> str:
     try:
@@ -181,14 +189,8 @@ def _text(part: _Part) -> str:
 def _boundary(request: Request) -> bytes:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
-        raise BadRequest("Send a multipart/form-data form with the fields process, script, file, params, name, config.")
+        raise BadRequest(
+            "Send a multipart/form-data form with the fields process, script, file, params, name, config; "
+            "for a pre-built process without a file, application/x-www-form-urlencoded will do."
+        )
     return options[b"boundary"]
-
-
-async def _body(request: Request) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in request.stream():
-            if chunk:
-                yield chunk
-    except ClientDisconnect:
-        raise BadRequest("The connection broke before the upload was complete.") from None

@@ -147,7 +147,7 @@ class Attempts:
         self._course.change(live, job.become(JobState.RUNNING, started=event["time"]))
         self._see_worker(event["node"], event["pid"])
         loop = asyncio.get_running_loop()
-        live.overdue = loop.call_later(self.limit(job), self._overdue, live, len(job.attempts))
+        live.overdue = loop.call_later(job.time_limit, self._overdue, live, len(job.attempts))
         self._course.has_started(live)
 
     def _see_worker(self, node: str, pid: int) -> None:
@@ -161,10 +161,6 @@ class Attempts:
         while self._workers and next(iter(self._workers.values())) < since:
             del self._workers[next(iter(self._workers))]
         return {"alive": len(self._workers), "started": self._workers_seen, "lost": self._workers_lost}
-
-    def limit(self, job: Job) -> float:
-        """Return the seconds that an attempt on the job's queue may take."""
-        return min(job.time_limit, self._settings.time_limit_of(self._settings.queue_table[job.queue]))
 
     def _overdue(self, live: LiveJob, attempt: int) -> None:
         """End an attempt that ran into its time limit; Ray's answer then leads to `take_outcome`."""

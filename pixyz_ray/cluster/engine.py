@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,22 +23,17 @@ from pixyz_ray.cluster.errors import ConnectionLost, EngineNotReady, UnknownJob
 from pixyz_ray.cluster.events import JobEvents
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.jobs import JobState
+from pixyz_ray.json_fields import json_object
+from pixyz_ray.processes import process_help, process_names
 from pixyz_ray.records import encode_job
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, is_uuid
 from pixyz_ray.store import EndedJobs, StoreUnusable
-from pixyz_ray.submission import (
-    Request,
-    json_object,
-    make_graph_job,
-    make_job,
-    process_doc,
-    process_names,
-    with_input,
-)
+from pixyz_ray.submission import Request, make_graph_job, make_job, with_input
 
 T = TypeVar("T")
 
+_PORTION = 500
 _PATIENCE_S = 15.0
 _RETRY_DELAY_S = 0.1
 _PACKING_PATIENCE_S = 5.0
@@ -147,6 +142,30 @@ class Engine:
         answer: list[dict[str, Any]] = await self._ask("page", state, limit, after, why)
         return answer
 
+    async def all_jobs(self, *, state: str | None, after: str | None, why: bool) -> AsyncIterator[list[dict[str, Any]]]:
+        """Yield the items of all jobs in portions, newest first.
+
+        Each job that was there at the start and has not been removed comes once; none that came later does. With a
+        state, jobs are listed that have it when their portion is read; those in the tracker's memory come first.
+
+        Args:
+            state: only jobs in this state.
+            after: only jobs older than this one.
+            why: whether jobs that have not begun say what they wait for.
+        """
+        listed: set[str] = set()
+        if state is not None and not JobState(state).terminal:
+            uuids: list[str] = await self._ask("in_memory", state, after)
+            for start in range(0, len(uuids), _PORTION):
+                yield await self._ask("items", uuids[start : start + _PORTION], state, why)
+            listed.update(uuids)
+        place: int | None = None
+        while True:
+            items, place = await self._ask("portion", state, place, after, why)
+            yield [item for item in items if item["uuid"] not in listed] if listed else items
+            if place is None:
+                return
+
     async def queues(self) -> dict[str, Any]:
         """Return what waits and what runs, by queue, pool and submitter."""
         answer: dict[str, Any] = await self._ask("queues")
@@ -235,9 +254,9 @@ class Engine:
         """Return the names of the pre-built processes."""
         return process_names(self.settings)
 
-    async def process_doc(self, name: str) -> str:
-        """Return the documentation of one process."""
-        return process_doc(name, self.settings)
+    async def process_help(self, name: str) -> dict[str, Any]:
+        """Return the documentation of one process, and its parameters."""
+        return process_help(name, self.settings)
 
     # --- The tracker -------------------------------------------------------------------------------------------------
 

@@ -216,7 +216,7 @@ class Lifecycle:
         if not live.is_running(attempt):
             return
         if live.stopped_for is FailureClass.TIMEOUT:
-            error = timeout_sentence(self.attempts.limit(live.record))
+            error = timeout_sentence(live.record.time_limit)
             # The signal that ended it was ours, and says nothing.
             ours = {"ok": False, "failure": "timeout", "error": error, "sentence": error, "result": None}
             outcome = {**outcome, **ours, "signal": None, "exit_code": None}
@@ -262,9 +262,11 @@ class Lifecycle:
         if failure is FailureClass.NODE_LOST and live.feed is not None:
             live.feed = self.followers.feed_again(job.uuid)
         not_before = time.time() + again.delay_s if again.delay_s else None
-        job = replace(
-            job.become(JobState.RETRY, queue=again.queue, started=None), total=None, steps=(), not_before=not_before
-        )
+        # The next queue has its own time limit; on the same queue the job keeps the one that it has.
+        same = again.queue == job.queue
+        limit = job.time_limit if same else self.settings.time_limit_of(self.settings.queue_table[again.queue])
+        job = job.become(JobState.RETRY, queue=again.queue, time_limit=limit, started=None)
+        job = replace(job, total=None, steps=(), not_before=not_before)
         self.change(live, job)
         self.journal.change(job, lambda: self._wait_again(live))
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import shutil
-from itertools import chain, islice
 from typing import Any
 
 from pixyz_ray.cluster.graph.graphs import Graphs
@@ -14,7 +12,6 @@ from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.store import StoreUnusable
 
-MAX_PAGE = 1000
 _LOW_SPACE_BYTES = 64 * 2**20
 _IN_LINE = "the tasks of its graph before it"
 
@@ -47,7 +44,7 @@ class Overview:
         """Return a job's TaskMeta."""
         job = self._jobs.find(uuid)
         result = self._jobs.result_of(job) if job.state is JobState.SUCCESS else None
-        return {**job.as_task_meta(self._graphs.lookup.children(uuid)), "result": result}
+        return job.as_task_meta(self._graphs.lookup.children(uuid), result)
 
     def waiting(self, job: Job) -> dict[str, Any] | None:
         """Return where a job that has not begun stands, and why; None for one that has."""
@@ -62,40 +59,6 @@ class Overview:
         else:
             reason = _IN_LINE
         return {"position": None, "reason": reason, "expected_start": None}
-
-    # --- Many jobs ---------------------------------------------------------------------------------------------------
-
-    def page(self, state: str | None, limit: int, after: str | None, why: bool) -> list[dict[str, Any]]:
-        """Return JobStates, newest first; with `why`, what those wait for that have not begun."""
-        limit = min(limit, MAX_PAGE)
-        wanted = None if state is None else JobState(state)
-        if wanted is not None and not wanted.terminal:
-            rows = self._live_page(wanted, limit, after)
-        else:
-            # How a live job stands is known here and not in the store.
-            live = self._jobs.live
-            rows = self._jobs.store.page(state=wanted, limit=limit, after=after)
-            rows = [live[row["uuid"]].job.as_state() if row["uuid"] in live else row for row in rows]
-        if why:
-            # Most of those are not in memory; one look into the store gets them all.
-            stored = self._jobs.store.get_many([row["uuid"] for row in rows if row["uuid"] not in self._jobs.live])
-            for row in rows:
-                uuid = row["uuid"]
-                row["waiting"] = self.waiting(stored[uuid] if uuid in stored else self._jobs.find(uuid))
-        return rows
-
-    def _live_page(self, state: JobState, limit: int, after: str | None) -> list[dict[str, Any]]:
-        before = math.inf if after is None else self._jobs.find(after).requested
-        live = self._jobs.live
-        stored: list[dict[str, Any]] = []
-        if state in (JobState.PENDING, JobState.RETRY):
-            # Those that only wait are not in memory; of those that are, the store may not know how they stand.
-            stored = self._jobs.store.page(state=state, limit=limit + len(live), after=after)
-            stored = [row for row in stored if row["uuid"] not in live]
-        waiting = self._graphs.lookup.all_waiting() if state is JobState.PENDING else ()
-        inside = chain(waiting, (one.record for one in reversed(live.values())))
-        found = (job for job in inside if job.state is state and job.requested < before)
-        return [*(job.as_state() for job in islice(found, limit)), *stored][:limit]
 
     # --- The platform ------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from pixyz_ray.cluster.cleaner import Cleaner
 from pixyz_ray.cluster.errors import UnknownJob
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.recovery import Recovery
+from pixyz_ray.cluster.job_list import JobList
 from pixyz_ray.cluster.launcher import Launcher, cluster_resources
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
@@ -45,6 +46,7 @@ class Tracker:
         self._jobs.followers = self._graphs
         self._attempts = self._jobs.attempts
         self._overview = Overview(self._jobs, self._graphs)
+        self._list = JobList(self._jobs, self._graphs, self._overview)
         self._packing: dict[str, asyncio.Future[None]] = {}
 
     # --- Scripts' face -----------------------------------------------------------------------------------------------
@@ -129,6 +131,9 @@ class Tracker:
                 "task_meta": self._task_meta,
                 "graph": self._graph,
                 "page": self._page,
+                "in_memory": self._in_memory,
+                "items": self._items,
+                "portion": self._portion,
                 "cancel": self._cancel,
                 "pin": self._pin,
                 "remove": self._remove,
@@ -191,7 +196,20 @@ class Tracker:
     async def _page(
         self, _peer: Peer, _number: int, state: str | None, limit: int, after: str | None, why: bool
     ) -> list[dict[str, Any]]:
-        return self._overview.page(state, limit, after, why)
+        return self._list.page(state, limit, after, why)
+
+    async def _in_memory(self, _peer: Peer, _number: int, state: str, after: str | None) -> list[str]:
+        return self._list.in_memory(state, after)
+
+    async def _items(
+        self, _peer: Peer, _number: int, uuids: Sequence[str], state: str, why: bool
+    ) -> list[dict[str, Any]]:
+        return self._list.items(uuids, state, why)
+
+    async def _portion(
+        self, _peer: Peer, _number: int, state: str | None, before: int | None, after: str | None, why: bool
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        return self._list.portion(state, before, after, why)
 
     async def _queues(self, _peer: Peer, _number: int) -> dict[str, Any]:
         return self._overview.queues()

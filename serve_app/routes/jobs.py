@@ -12,37 +12,41 @@ from pixyz_ray.cluster.engine import Engine
 from pixyz_ray.jobs import JobState
 from serve_app import schemas
 from serve_app.answers import JsonAnswer
+from serve_app.attachment import attachment
 from serve_app.auth import TokenCheck
 from serve_app.errors import BadRequest, TooEarly
+from serve_app.file_path import FILE_PATH
 from serve_app.pictures import PICTURES, GraphFormat, graph_picture
 from serve_app.quick_route import quick_route
-from serve_app.streams import EventStream, log_stream
-from serve_app.upload import JobForm
+from serve_app.streams import EventStream, job_list_stream, log_stream
+from serve_app.upload import read_form
 
+_TEXT_FIELDS = {
+    "process": {"type": "string", "default": "custom", "description": "Pre-built process."},
+    "params": {"type": "string", "description": "Any JSON value; the entrypoint gets it as it is, {} without it."},
+    "name": {"type": "string", "description": "Alias."},
+    "config": {
+        "type": "string",
+        "description": "JSON object: entrypoint, queue, time_limit, compute_only, root_file, strict, ... "
+        "Other keys reach the script's context.",
+    },
+}
+_FILE_FIELDS = {
+    "script": {"type": "string", "format": "binary", "description": "Required when custom."},
+    "file": {"type": "string", "format": "binary", "description": "Input file."},
+    "graph": {
+        "type": "string",
+        "description": "JSON plan of a graph of tasks; there may then be several scripts.",
+    },
+}
 _FORM = {
     "requestBody": {
         "required": True,
         "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "process": {"type": "string", "default": "custom", "description": "Pre-built process."},
-                        "script": {"type": "string", "format": "binary", "description": "Required when custom."},
-                        "file": {"type": "string", "format": "binary", "description": "Input file."},
-                        "params": {"type": "string", "description": "JSON object for the entrypoint."},
-                        "name": {"type": "string", "description": "Alias."},
-                        "graph": {
-                            "type": "string",
-                            "description": "JSON plan of a graph of tasks; there may then be several scripts.",
-                        },
-                        "config": {
-                            "type": "string",
-                            "description": "JSON object: entrypoint, queue, time_limit, compute_only, root_file, ...",
-                        },
-                    },
-                }
-            }
+            "multipart/form-data": {"schema": {"type": "object", "properties": {**_TEXT_FIELDS, **_FILE_FIELDS}}},
+            "application/x-www-form-urlencoded": {
+                "schema": {"type": "object", "properties": _TEXT_FIELDS, "required": ["process"]}
+            },
         },
     }
 }
@@ -86,7 +90,7 @@ def _add_submitting(router: APIRouter, engine: Engine) -> None:
         """Run a script or a pre-built process. When this answers, the job is on disk."""
         folder = engine.new_folder()
         try:
-            form = await JobForm(folder, engine.settings).read(request)
+            form = await read_form(request, folder, engine.settings)
         except BaseException:
             folder.remove()
             raise
@@ -125,11 +129,21 @@ def _add_asking(router: APIRouter, engine: Engine) -> None:
     @router.get("", response_model=schemas.JobPage)
     async def list_jobs(
         status: JobState | None = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        after: str | None = None,
+        limit: Annotated[int | None, Query(ge=1, le=1000, description="Jobs in the answer; all without it.")] = None,
+        after: Annotated[
+            str | None, Query(description="Only jobs older than this one: `next` of the last page.")
+        ] = None,
         why: bool = False,
     ) -> Response:
-        """List jobs, newest first; with `why`, those that have not begun say what they wait for."""
+        """List jobs, newest first; with `why`, those that have not begun say what they wait for.
+
+        Without `limit` the answer has all jobs, and is streamed; jobs that come meanwhile are not in it.
+        """
+        if limit is None:
+            portions = engine.all_jobs(state=status, after=after, why=why)
+            # What cannot be answered at all is an error with its own status code.
+            first = await anext(portions)
+            return StreamingResponse(job_list_stream(first, portions), media_type="application/json")
         jobs = await engine.page(state=status, limit=limit, after=after, why=why)
         return JsonAnswer({"jobs": jobs, "next": jobs[-1]["uuid"] if len(jobs) == limit else None})
 
@@ -179,11 +193,12 @@ def _add_fetching(router: APIRouter, engine: Engine) -> None:
         archive = await engine.archive(uuid)
         if archive is None:
             raise TooEarly("The job or the packing of its outputs is not done. Ask again in a moment.")
-        return _BigFileResponse(archive, media_type="application/zip", filename=f"{uuid}.zip")
+        return _BigFileResponse(archive, media_type="application/zip", headers=attachment(f"{uuid}.zip"))
 
-    @router.get("/{uuid}/outputs/{path:path}", response_class=FileResponse)
+    @router.get(f"/{{uuid}}/outputs/{{path:{FILE_PATH}}}", response_class=FileResponse)
     async def get_output(uuid: str, path: str) -> Response:
         """Download one output; Range works."""
         if not path:
             raise BadRequest("Name the output that you want.")
-        return _BigFileResponse(await engine.output(uuid, path), media_type=_OCTETS)
+        file = await engine.output(uuid, path)
+        return _BigFileResponse(file, media_type=_OCTETS, headers=attachment(file.name))

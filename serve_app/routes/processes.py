@@ -21,7 +21,7 @@ def processes_router(engine: Engine) -> APIRouter:
 
     @router.get("/{name}", response_model=schemas.ProcessDoc, responses={400: {"model": schemas.Error}})
     async def get_process(name: str) -> Response:
-        """Return the documentation of one process."""
-        return JsonAnswer({"doc": await engine.process_doc(name)})
+        """Return the documentation of one process, and the parameters that it declares."""
+        return JsonAnswer(await engine.process_help(name))
 
     return router

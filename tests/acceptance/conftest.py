@@ -13,13 +13,19 @@ from tests.rest_client import RestClient
 
 MAX_FIELD_BYTES = 1 << 20
 MAX_UPLOAD_BYTES = 8 << 20
+ORIGIN = "https://app.example.com"
+"""Where web pages come from that may call the platform."""
 
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[TestPlatform]:
     """A platform with small limits, up from the first test to the last."""
     platform = TestPlatform(
-        MAX_FIELD_BYTES=str(MAX_FIELD_BYTES), MAX_UPLOAD_BYTES=str(MAX_UPLOAD_BYTES), CONCURRENT_TASKS="6"
+        MAX_FIELD_BYTES=str(MAX_FIELD_BYTES),
+        MAX_UPLOAD_BYTES=str(MAX_UPLOAD_BYTES),
+        CONCURRENT_TASKS="6",
+        PIXYZ_MAX_TIME_LIMIT="10000",
+        CORS_ORIGINS=ORIGIN,
     )
     try:
         platform.up()

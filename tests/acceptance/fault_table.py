@@ -197,7 +197,10 @@ FAULTS: dict[str, Fault] = {
     # What does not end.
     "python_loop": Fault(**TIMES_OUT),
     "c_loop": Fault(**TIMES_OUT),
-    "sleeping_child": Fault(**TIMES_OUT | {"config": {"time_limit": 0.7}, "classes": ("timeout", "timeout")}),
+    "sleeping_child": Fault(
+        **TIMES_OUT | {"config": {"time_limit": 0.7, "queue": "control"}, "classes": ("timeout", "timeout")},
+        queues=("control", "control"),
+    ),
     "blocked_sigterm": Fault(**TIMES_OUT),
     "ignored_sigterm": Fault(**TIMES_OUT),
     "swallowed_sigterm": Fault(**TIMES_OUT),

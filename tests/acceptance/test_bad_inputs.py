@@ -44,8 +44,7 @@ CASES: dict[str, tuple[Callable[[RestClient], httpx.Response], int, str]] = {
     # The form's texts
     "params that are not JSON": (_form(params='{"a": }'), 400, "params line 1, column 7"),
     "params with a comment": (_form(params='{\n"a": 1, // no\n}'), 400, "params line 2"),
-    "params that are a list": (_form(params=[1]), 400, "params object list"),
-    "params that are a number": (_form(params=3), 400, "params object int"),
+    "a list with a hole as params": (_form(params="[1,,2]"), 400, "params line 1, column 4"),
     "params with NaN": (_form(params='{"a": NaN}'), 400, "params NaN"),
     "params with infinity": (_form(params='{"a": -Infinity}'), 400, "params Infinity"),
     "params nested too deeply": (_form(params='{"a":' + "[" * 100_000 + "]" * 100_000 + "}"), 400, "params deep"),
@@ -64,9 +63,13 @@ CASES: dict[str, tuple[Callable[[RestClient], httpx.Response], int, str]] = {
     "a time limit below zero": (_form(config={"time_limit": -5}), 400, "time_limit above 0"),
     "a time limit that is true": (_form(config={"time_limit": True}), 400, "time_limit number"),
     "a time limit beyond all bounds": (_form(config='{"time_limit": 1e300}'), 400, "time_limit"),
+    "a time limit above the operator's": (
+        _form(config={"time_limit": 10_001}), 400, "time_limit PIXYZ_MAX_TIME_LIMIT 10000"),
     "an entrypoint that is a number": (_form(config={"entrypoint": 1}), 400, "entrypoint str"),
     "compute_only that is a text": (_form(config={"compute_only": "yes"}), 400, "compute_only bool"),
     "root_file that is a list": (_form(config={"root_file": []}), 400, "root_file str"),
+    "strict that is a text": (_form(config={"strict": "yes"}), 400, "strict bool"),
+    "a misspelt key with strict": (_form(config={"strict": True, "que": "cpu"}), 400, "que queue strict"),
     # Process and script
     "an unknown process": (_form(process="no_such"), 400, "no_such convert_file"),
     "a process with a path": (_form(process="../sleep"), 400, "process"),
@@ -91,6 +94,15 @@ CASES: dict[str, tuple[Callable[[RestClient], httpx.Response], int, str]] = {
     "an input's name that is dots": (_form(file=("..", b"x")), 400, "file name"),
     "two inputs": (
         _raw(_part("file", b"a").replace(b'"file"', b'"file"; filename="a"') * 2 + b"--XX--\r\n"), 400, "one"),
+    # The urlencoded form
+    "an urlencoded form without a process": (lambda rest: rest.http.post("/jobs", data={"name": "x"}), 400, "script"),
+    "an urlencoded script": (lambda rest: rest.http.post("/jobs", data={"script": NOTHING}), 400, "script multipart"),
+    "urlencoded params that are not JSON": (
+        lambda rest: rest.http.post("/jobs", data={"process": "sleep", "params": "{"}), 400, "params line 1"),
+    "an urlencoded field that is too large": (
+        lambda rest: rest.http.post("/jobs", data={"params": "x" * (MAX_FIELD_BYTES + 1)}), 413, "params"),
+    "an urlencoded upload that is too large": (
+        lambda rest: rest.http.post("/jobs", data={"x": "x" * (MAX_UPLOAD_BYTES + 1)}), 413, str(MAX_UPLOAD_BYTES)),
     # The form itself
     "JSON instead of a form": (lambda rest: rest.http.post("/jobs", json={"process": "sleep"}), 400, "multipart"),
     "no content type": (lambda rest: rest.http.post("/jobs", content=b"x"), 400, "multipart"),

@@ -79,7 +79,7 @@ def test_given_ids_of_as_tuple_when_followed_then_each_is_a_job(rest: RestClient
         kind = "group" if id in (end, empty, parts) else "task"
         assert (details["result"], details["parent_id"], details["kind"]) == (result, root["uuid"], kind)
         meta = rest.get(f"/backend/get_task_meta/{id}")
-        assert (meta["status"], meta["result"]) == ("SUCCESS", result)
+        assert (meta["status"], meta["result"]["result"]) == ("SUCCESS", result)
         assert (meta["parent_id"], meta["children"]) == (root["uuid"], [])
         assert isinstance(rest.log(id), str)
     for n, id in enumerate(members):

@@ -83,7 +83,9 @@ def content(rest: RestClient, job: dict[str, Any], name: str) -> bytes:
 def test_given_a_step_when_converted_then_the_glb_is_whole(rest: RestClient, jobs: dict[str, Any]) -> None:
     """Its header tells its length."""
     job = jobs["convert_file"]
-    assert outputs(rest, job) == {"output.glb"} and job["result"] == {"output": "output.glb"}
+    assert outputs(rest, job) == {"output.glb"}
+    assert job["result"].keys() == {"output", "process_duration"} and job["result"]["output"] == "output.glb"
+    assert job["notes"] == []
     data = content(rest, job, "output.glb")
     assert struct.unpack_from("<4sII", data) == (b"glTF", 2, len(data))
     assert job["steps"][0]["info"] == f"Importing {STEP.name}"
@@ -107,7 +109,9 @@ def test_given_a_step_when_thumbnails_are_made_then_they_are_the_jobs_outputs(
     assert job["result"]["thumbs"] == {path.removesuffix(".png"): path for path in sorted(PICTURES)}
     picture = content(rest, job, "iso.png")
     assert struct.unpack_from(">II", picture, 16) == (64, 64)
-    assert job["result"]["preview"]["size"] == len(content(rest, job, "preview.glb"))
+    preview_bytes = len(content(rest, job, "preview.glb"))
+    assert job["result"]["preview"] == {"file": "preview.glb", "size": "64x64", "bytes": preview_bytes}
+    assert 0 < job["result"]["process_duration"] < 120
     assert json.loads(content(rest, job, "metadata.json")) == job["result"]["metadata"]
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.scripts import CONTEXT, NOTHING, RETURN, TWO_STEPS
+from tests.acceptance.conftest import ORIGIN
+from tests.acceptance.scripts import CONTEXT, ECHO, NOTHING, RETURN, TWO_STEPS
 from tests.platforms import OPERATOR_TOKEN, TestPlatform
 from tests.rest_client import STATUSES, RestClient
 from tests.waiting import wait_until
@@ -38,7 +39,9 @@ def test_given_no_token_when_processes_are_asked_then_they_are_listed_and_docume
         assert {"api_test", "convert_file", "sleep"} <= set(names)
         assert not [name for name in names if name.startswith("__")]
         for name in names:
-            doc = http.get(f"/processes/{name}").json()["doc"]
+            answer = http.get(f"/processes/{name}").json()
+            assert [one.keys() == {"name", "type", "default", "doc"} for one in answer["parameters"]]
+            doc = answer["doc"]
             assert doc.startswith(f"Process '{name}' documentation:\n\n")
             assert len(doc) > 60
 
@@ -59,7 +62,8 @@ def test_given_the_api_description_when_read_then_every_path_of_the_contract_is_
         "/health/live", "/health/ready", "/queues", "/jobs/{uuid}/pin",
     } <= set(paths)  # fmt: skip
     assert {"get", "delete"} <= set(paths["/jobs/{uuid}"])
-    assert "multipart/form-data" in paths["/jobs"]["post"]["requestBody"]["content"]
+    kinds = paths["/jobs"]["post"]["requestBody"]["content"]
+    assert kinds.keys() == {"multipart/form-data", "application/x-www-form-urlencoded"}
 
 
 def test_given_jobs_when_metrics_are_asked_then_they_are_counted_in_prometheus_form(
@@ -133,6 +137,18 @@ def test_given_the_operators_token_when_it_is_used_then_it_opens_too(platform: T
         assert client.http.get("/jobs").status_code == 200
 
 
+@pytest.mark.parametrize(("origin", "allowed"), [(ORIGIN, ORIGIN), ("https://evil.example.com", None)])
+def test_cors(platform: TestPlatform, rest: RestClient, origin: str, allowed: str | None) -> None:
+    """Given a page of a listed origin, when its browser asks without a token, then it may; no other page may."""
+    wanted = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
+    preflight = httpx.options(f"{platform.url}/jobs", headers={"Origin": origin, **wanted})
+    assert (preflight.status_code == 200) is (allowed is not None)
+    for answer in (preflight, rest.http.get("/jobs?limit=1", headers={"Origin": origin})):
+        assert answer.headers.get("access-control-allow-origin") == allowed
+    refused = httpx.get(f"{platform.url}/jobs", headers={"Origin": origin})
+    assert (refused.status_code, refused.headers.get("access-control-allow-origin")) == (401, allowed)
+
+
 # --- Submitting ------------------------------------------------------------------------------------------------------
 
 
@@ -155,7 +171,8 @@ def test_given_a_process_when_submitted_with_input_and_params_then_it_sees_both(
     assert details["result"]["params"] == {"x": [1, None, "é"]}
     assert details["result"]["input"]["name"] == "in put.bin"
     assert details["result"]["input"]["size"] == 3000
-    assert details["name"] == "api_test"
+    assert (details["name"], details["process"], details["script"]) == (None, "api_test", "api_test.py")
+    assert (details["label"], details["notes"]) == ("api_test", [])
 
 
 def test_given_empty_parts_when_submitted_then_they_count_as_absent(rest: RestClient) -> None:
@@ -166,12 +183,33 @@ def test_given_empty_parts_when_submitted_then_they_count_as_absent(rest: RestCl
         assert answer.status_code == 200, answer.text
         details = rest.end(answer.json()["uuid"])
         assert details["result"]["input"] is None
-        assert details["name"] == "job.py"
+        assert (details["name"], details["label"], details["script"]) == (None, "job.py", "job.py")
 
 
 def test_given_an_alias_when_submitted_then_it_is_the_jobs_name(rest: RestClient) -> None:
-    """Any text, shown as it was sent."""
-    assert rest.run(NOTHING, name="Bolzen Ø12 №1")["name"] == "Bolzen Ø12 №1"
+    """Any text, shown as it was sent; a job without one has no name."""
+    details = rest.run(NOTHING, name="Bolzen Ø12 №1")
+    assert (details["name"], details["label"]) == ("Bolzen Ø12 №1", "Bolzen Ø12 №1")
+    assert rest.post(NOTHING).json()["name"] is None
+
+
+@pytest.mark.parametrize("params", [[1, 2], "text", 3.5, False, {"a": None}, [], None], ids=repr)
+def test_params(rest: RestClient, params: Any) -> None:
+    """Given params of any JSON kind, when a script runs, then it gets them as they are; null is {}."""
+    details = rest.run(ECHO, params=json.dumps(params))
+    assert details["status"] == "SUCCESS", details["error"]
+    assert details["result"] == ({} if params is None else params)
+
+
+def test_urlencoded(rest: RestClient) -> None:
+    """Given an urlencoded form, when it names a pre-built process, then it runs; a script needs multipart."""
+    form = {"process": "api_test", "params": '{"a": "é&+"}', "name": "plain form", "config": '{"priority": 6}'}
+    answer = rest.http.post("/jobs", data=form)
+    assert answer.status_code == 200, answer.text
+    details = rest.end(answer.json()["uuid"])
+    assert (details["name"], details["result"]["params"], details["priority"]) == ("plain form", {"a": "é&+"}, 6)
+    assert rest.http.post("/jobs", data={"params": "{}"}).status_code == 400
+    assert rest.http.post("/jobs", data={"script": NOTHING}).status_code == 400
 
 
 def test_given_an_input_file_when_submitted_then_the_script_reads_it(rest: RestClient) -> None:
@@ -195,7 +233,8 @@ PRECEDENCE: dict[str, tuple[dict[str, Any] | None, str, float]] = {
     "the caller is stronger than the schedule": ({"queue": "gpuhigh", "time_limit": 55}, "gpuhigh", 55),
     "each value for itself": ({"time_limit": 55}, "gpu", 55),
     "null is not given": ({"queue": None, "time_limit": None, "entrypoint": None, "compute_only": None}, "gpu", 77),
-    "the defaults": ({"entrypoint": "plain"}, "cpu", 3600),
+    "the defaults": ({"entrypoint": "plain"}, "cpu", 2400),
+    "more than the queue's limit": ({"entrypoint": "plain", "time_limit": 9000}, "cpu", 9000),
     "wait without a queue means control": ({"entrypoint": "waiting"}, "control", 3600),
 }
 
@@ -217,7 +256,45 @@ def test_given_keys_that_are_not_the_callers_when_submitted_then_they_are_ignore
     details = rest.run(CONTEXT, config={"script": "/etc/passwd", "data": [1], "shadow": "x", "uuid": uuid})
     assert details["status"] == "SUCCESS", details["error"]
     assert details["uuid"] != uuid
-    assert details["result"]["data"] is None
+    (note,) = details["notes"]
+    assert note == "config keys 'data', 'script', 'shadow', 'uuid' ignored: the platform sets them itself."
+
+
+def test_own_and_misspelt_keys(rest: RestClient) -> None:
+    """Given keys that the platform does not know, when a job runs, then its context has them; a near miss is noted."""
+    script = "def main(pc, params):\n    return [pc['own'], pc['time_limt'], pc['strict']]\n"
+    config = {"own": {"a": [5, None]}, "time_limt": 5, "strict": False}
+    details = rest.run(script, config=config)
+    assert details["result"] == [{"a": [5, None]}, 5, False]
+    (note,) = details["notes"]
+    assert "'time_limt' is not known; did you mean 'time_limit'?" in note
+    refused = rest.post(script, config={**config, "strict": True})
+    assert refused.status_code == 400
+    assert "did you mean 'time_limit'" in refused.json()["detail"]["details"]
+
+
+def test_unknown_parameter(rest: RestClient) -> None:
+    """Given a parameter that a process does not declare, when a job is sent, then a note says so, or strict refuses."""
+    details = rest.run(process="sleep", params={"duration": 0, "stpes": 2})
+    assert (details["status"], details["result"]) == ("SUCCESS", 0)
+    assert details["notes"][0].startswith("'stpes' is not a parameter of sleep. Did you mean 'steps'? It is ignored.")
+    refused = rest.post(process="sleep", params={"stpes": 2}, config={"strict": True})
+    assert refused.status_code == 400
+    declared = rest.get("/processes/sleep")["parameters"]
+    assert declared[0] == {"name": "t", "type": "number", "default": 0.1, "doc": "seconds to sleep in all."}
+
+
+RETRY = (
+    "import os, signal\ndef main(pc, params):\n"
+    "    if pc['retry'] == 0:\n        os.kill(os.getpid(), signal.SIGKILL)\n    return pc['queue']\n"
+)
+
+
+@pytest.mark.parametrize(("queue", "result", "limit"), [("cpu", "gpuhigh", 3600), ("control", "control", 44)])
+def test_limit_of_a_retry(rest: RestClient, queue: str, result: str, limit: float) -> None:
+    """Given a job with a limit, when it is tried again, then on another queue with that queue's, else with its own."""
+    details = rest.run(RETRY, config={"queue": queue, "time_limit": 44})
+    assert (details["status"], details["result"], details["time_limit"]) == ("SUCCESS", result, limit)
 
 
 def test_given_compute_only_when_run_then_there_are_no_folders(rest: RestClient) -> None:
@@ -262,6 +339,9 @@ def test_given_two_steps_when_they_run_then_progress_and_steps_are_those_of_the_
     assert second["steps"][0]["duration"] >= 0
     assert second["steps"][1]["duration"] == -1
     assert rest.state(uuid)["progress"] == 50
+    meta = rest.get(f"/backend/get_task_meta/{uuid}")
+    assert (meta["status"], meta["date_done"]) == ("RUNNING", None)
+    assert meta["result"] == {**{key: second[key] for key in ("progress", "steps", "time_info")}, "result": None}
 
     gate.touch()
     done = rest.end(uuid)
@@ -296,7 +376,7 @@ def test_given_a_result_of_any_json_kind_when_returned_then_it_comes_back_the_sa
     assert details["status"] == "SUCCESS", details["error"]
     assert details["result"] == value
     assert type(details["result"]) is type(value)
-    assert rest.get(f"/backend/get_task_meta/{details['uuid']}")["result"] == value
+    assert rest.get(f"/backend/get_task_meta/{details['uuid']}")["result"]["result"] == value
 
 
 def test_given_jobs_when_their_task_meta_is_asked_then_it_speaks_the_task_protocol(
@@ -306,7 +386,9 @@ def test_given_jobs_when_their_task_meta_is_asked_then_it_speaks_the_task_protoc
     meta = rest.get(f"/backend/get_task_meta/{finished}")
     assert meta.keys() >= META_KEYS
     assert (meta["status"], meta["task_id"], meta["traceback"]) == ("SUCCESS", finished, None)
-    assert (meta["result"], meta["parent_id"]) == ({"a": 1}, None)
+    details = rest.details(finished)
+    record = {key: details[key] for key in ("progress", "steps", "time_info", "result")}
+    assert (meta["result"], meta["parent_id"], record["result"]) == (record, None, {"a": 1})
     assert datetime.fromisoformat(meta["date_done"])
     failed = rest.run("def main(pc, params):\n    raise KeyError('x')\n")
     meta = rest.get(f"/backend/get_task_meta/{failed['uuid']}")

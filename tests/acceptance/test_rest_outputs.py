@@ -11,7 +11,7 @@ from tests.acceptance.scripts import ECHO, GATED, NOTHING
 from tests.rest_client import STATUSES, RestClient
 from tests.waiting import wait_until
 
-STATE_KEYS = {"uuid", "name", "status", "progress", "error"}
+ITEM_KEYS = {"uuid", "name", "status", "progress", "error", "label", "process", "script"}
 
 # --- Listing ---------------------------------------------------------------------------------------------------------
 
@@ -23,11 +23,31 @@ def test_given_jobs_when_listed_then_newest_first_and_page_by_page(rest: RestCli
     seen, after = [], None
     while len(seen) < 5:
         page = rest.get("/jobs", params={"limit": 2} | ({"after": after} if after else {}))
-        assert all(job.keys() == STATE_KEYS for job in page["jobs"])
+        assert all(job.keys() == ITEM_KEYS for job in page["jobs"])
         seen += [job["uuid"] for job in page["jobs"]]
         after = page["next"]
     assert seen[:5] == ours
-    assert "jobs" in rest.get("/jobs")
+
+
+def test_all_jobs(rest: RestClient) -> None:
+    """Given more jobs than a page has, when listed without a limit, then all of them are there, each once."""
+    first = rest.submit(NOTHING, name="first")
+    for _ in range(110):
+        rest.submit(NOTHING)
+    answer = rest.get("/jobs")
+    assert answer.keys() == {"jobs", "next"} and answer["next"] is None
+    uuids = [job["uuid"] for job in answer["jobs"]]
+    assert len(uuids) == len(set(uuids)) >= 111
+    assert uuids[110] == first
+    item = answer["jobs"][110]
+    assert item.keys() == ITEM_KEYS
+    assert (item["name"], item["label"], item["process"], item["script"]) == ("first", "first", "custom", "job.py")
+    assert (answer["jobs"][0]["name"], answer["jobs"][0]["label"]) == (None, "job.py")
+    for uuid in uuids[:111]:
+        rest.end(uuid)
+    ended = {job["uuid"] for job in rest.get("/jobs", params={"status": "SUCCESS"})["jobs"]}
+    assert ended >= set(uuids[:111])
+    assert rest.get("/jobs", params={"after": uuids[109]})["jobs"][0]["uuid"] == first
 
 
 def test_given_jobs_in_several_states_when_filtered_then_only_that_state_is_listed(
@@ -67,6 +87,7 @@ def test_given_outputs_when_asked_then_they_are_listed_and_can_be_fetched(rest: 
     assert answer.content == b"B" * 9
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["content-length"] == "9"
+    assert answer.headers["content-disposition"] == 'attachment; filename="b c.txt"'
 
 
 def test_given_an_output_when_a_range_is_asked_then_206_and_that_part(rest: RestClient, finished: str) -> None:
@@ -74,10 +95,14 @@ def test_given_an_output_when_a_range_is_asked_then_206_and_that_part(rest: Rest
     answer = rest.http.get(f"/jobs/{finished}/outputs/deep/b c.txt", headers={"Range": "bytes=3-5"})
     assert (answer.status_code, answer.content) == (206, b"BBB")
     assert answer.headers["content-range"] == "bytes 3-5/9"
+    assert answer.headers["content-disposition"] == 'attachment; filename="b c.txt"'
 
 
 def test_given_outputs_when_the_archive_is_asked_then_it_is_a_zip_of_them(rest: RestClient, finished: str) -> None:
-    """The same names and contents."""
+    """The same names and contents, in a file with the job's name."""
+    wait_until(lambda: _archive(rest, finished), "the archive is packed")
+    head = rest.http.get(f"/jobs/{finished}/outputs/archive").headers["content-disposition"]
+    assert head == f'attachment; filename="{finished}.zip"'
     answer = wait_until(lambda: _archive(rest, finished), "the archive is packed")
     with zipfile.ZipFile(io.BytesIO(answer)) as archive:
         assert {name: archive.read(name) for name in archive.namelist()} == {"a.txt": b"A", "deep/b c.txt": b"B" * 9}
@@ -112,14 +137,25 @@ def test_given_outputs_with_odd_names_and_dates_when_asked_then_they_are_listed_
         "    open(b'not \\xff utf-8', 'w').close()\n    open('old', 'w').close(); os.utime('old', (0, 0))\n"
         "    os.symlink('old', 'link'); os.symlink('nowhere', 'broken'); os.mkdir('empty')\n"
         "    open('q?#%25 &.txt', 'w').write('odd')\n"
+        "    open('Stück \\r\\n\"1\".txt', 'w').write('odd')\n"
     )
     details = rest.run(script)
     assert details["status"] == "SUCCESS", details["error"]
     uuid = details["uuid"]
-    assert rest.get(f"/jobs/{uuid}/outputs")["outputs"] == ["link", "not \udcff utf-8", "old", "q?#%25 &.txt"]
+    assert rest.get(f"/jobs/{uuid}/outputs")["outputs"] == [
+        'Stück \r\n"1".txt',
+        "link",
+        "not \udcff utf-8",
+        "old",
+        "q?#%25 &.txt",
+    ]
+    odd = 'Stück \r\n"1".txt'
+    named = rest.http.get(f"/jobs/{uuid}/outputs/{quote(odd)}")
+    expected = "attachment; filename=\"St_ck ___1_.txt\"; filename*=UTF-8''St%C3%BCck%20%0D%0A%221%22.txt"
+    assert (named.status_code, named.headers["content-disposition"]) == (200, expected)
     assert rest.http.get(f"/jobs/{uuid}/outputs/{quote('q?#%25 &.txt')}").content == b"odd"
     packed = wait_until(lambda: _archive(rest, uuid), "the archive is packed")
-    assert len(zipfile.ZipFile(io.BytesIO(packed)).namelist()) == 4
+    assert len(zipfile.ZipFile(io.BytesIO(packed)).namelist()) == 5
 
 
 def _archive(rest: RestClient, uuid: str) -> bytes | None:

@@ -190,16 +190,16 @@ HANGS = {
 def test_given_a_time_limit_when_a_script_takes_longer_then_it_is_tried_once_more_and_fails(
     rest: RestClient, case: str
 ) -> None:
-    """The sentence says which limit it was and how to raise it."""
-    details = rest.run(HANGS[case], config={"time_limit": 0.3}, deadline_s=20)
-    _expect_one_retry(details, "timeout")
+    """The message says which limit it was and how to raise it. On the same queue the retry has the same limit."""
+    details = rest.run(HANGS[case], config={"time_limit": 0.3, "queue": "control"}, deadline_s=20)
+    _expect_one_retry(details, "timeout", "control", "control")
     assert "0.3 s" in details["error"]
     assert "time_limit" in details["error"]
 
 
-def _expect_one_retry(details: dict[str, Any], failure: str) -> None:
+def _expect_one_retry(details: dict[str, Any], failure: str, *queues: str) -> None:
     assert (details["status"], details["retry"], details["attempt"]) == ("FAILURE", 1, 2)
-    assert [attempt["queue"] for attempt in details["attempts"]] == ["cpu", "gpuhigh"]
+    assert [attempt["queue"] for attempt in details["attempts"]] == [*(queues or ("cpu", "gpuhigh"))]
     assert [attempt["failure"] for attempt in details["attempts"]] == [failure, failure]
     assert all(attempt["stopped"] for attempt in details["attempts"])
 

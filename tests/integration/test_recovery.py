@@ -230,7 +230,7 @@ def test_given_jobs_when_the_database_is_locked_for_a_while_then_none_is_lost_an
     accepted = [answer.json()["uuid"] for answer in answers if not is_refused(answer, 503)]
     all_well(rest, [*running, *waiting, *accepted, submit("main", "afterwards")])
     jobs = rest.get("/jobs", params={"limit": 1000})["jobs"]
-    assert {job["status"] for job in jobs if job["name"].startswith("during")} <= {"SUCCESS"}
+    assert {job["status"] for job in jobs if job["label"].startswith("during")} <= {"SUCCESS"}
 
 
 def test_given_jobs_when_the_share_is_gone_for_a_while_then_they_go_on_when_it_is_back(

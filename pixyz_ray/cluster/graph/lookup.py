@@ -44,6 +44,12 @@ class GraphLookup:
         for run in self._runs:
             yield from (run.job(id) for id in run.nodes if id not in run.states and id not in self._jobs.live)
 
+    def waiting_ids(self, before: float) -> Iterator[str]:
+        """Yield the ids of all nodes whose turn has not come, of graphs requested before a time."""
+        for run in self._runs:
+            if run.graph.plain["requested"] < before:
+                yield from (id for id in run.nodes if id not in run.states and id not in self._jobs.live)
+
     def followers(self, job: Job) -> list[Any]:
         """Return the ids of what follows a job in its graph, callbacks included, as `as_tuple()` gives them."""
         if job.graph is None:

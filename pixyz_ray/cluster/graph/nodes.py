@@ -133,7 +133,6 @@ class NodeJobs:
             time_limit=config.time_limit,
             wait=config.wait,
             wait_timeout=_timeout(options.get("timeout"), config.wait_timeout),
-            notes=config.notes,
             policy=self._inherited(config.policy),
         )
 

@@ -76,7 +76,10 @@ def test_given_a_job_when_shown_then_it_is_json_of_the_contracts_shape() -> None
     assert details.keys() >= {"time_info", "steps", "retry", "result", "queue", "attempt", "attempts", "notes"}
     assert details["time_info"]["started"] == "1970-01-01T00:00:00+00:00"
     assert details["steps"] == [{"duration": 1.0, "info": "a"}]
-    assert job.as_task_meta()["task_id"] == "0"
+    meta = job.as_task_meta(["child"], [1])
+    assert (meta["task_id"], meta["children"]) == ("0", ["child"])
+    shared = {key: details[key] for key in ("progress", "steps", "time_info")}
+    assert json.loads(json.dumps(meta["result"])) == {**shared, "result": [1]}
 
 
 @pytest.mark.parametrize(("attempts", "retry"), [(0, 0), (1, 0), (2, 1), (3, 2)])

@@ -37,6 +37,7 @@ OTHER: dict[str, Any] = {
     "name": "m",
     "process": "sleep",
     "script": "t.py",
+    "alias": "mine",
     "script_digest": "d",
     "entrypoint": "go",
     "input_file": "i.step",
@@ -124,9 +125,28 @@ def test_given_a_record_of_an_earlier_version_when_read_then_what_is_new_is_as_b
     for name in ("script_digest", "time_limit"):
         del record[name]
     record["attempts"] = [{"number": 1, "queue": "cpu", "failure": "timeout"}]
+    del record["alias"]
     job = decode_job(record)
     assert (job.policy, job.submitter, job.pinned, job.not_before) == (DEFAULT, "local", False, None)
     assert job.attempts == (Attempt(number=1, queue="cpu", failure=FailureClass.TIMEOUT),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "alias"),
+    [
+        ({"name": "bolt"}, "bolt"),
+        ({"name": "s.py"}, None),
+        ({"name": "sleep", "process": "sleep"}, None),
+        ({"name": "graph", "kind": "graph"}, None),
+        ({"name": "bolt/load", "graph": "g"}, None),
+    ],
+)
+def test_alias_of_an_older_record(changes: dict[str, Any], alias: str | None) -> None:
+    """Given a record that only has a name, when read, then it is the alias unless it was made up."""
+    record = {**encode_job(JOB), **changes}
+    del record["alias"]
+    job = decode_job(record)
+    assert (job.alias, job.name) == (alias, changes["name"])
 
 
 attempts = st.builds(

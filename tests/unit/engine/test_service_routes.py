@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
 
 import httpx
@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pixyz_ray.admission import QueueFull
 from pixyz_ray.cluster.engine import Engine
+from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.meters import Meters
 from pixyz_ray.settings import Settings
@@ -55,6 +56,7 @@ class Standing:
         self.job = Job(uuid=UUID, name="bolt", process="custom", script="s.py", state=JobState.PENDING)
         self.asked: list[Any] = []
         self.retry_after_s = 5.0
+        self.portions: list[list[str] | None] = [[UUID]]
 
     async def health(self) -> Mapping[str, str]:
         """Return what the checks found."""
@@ -90,7 +92,16 @@ class Standing:
 
     async def page(self, *, state: str | None, limit: int, after: str | None, why: bool) -> list[dict[str, Any]]:
         """Return the job."""
-        return [{**self.job.as_state(), **({"waiting": WAITING} if why else {})}]
+        self.asked.append(limit)
+        return [{**self.job.as_list_item(), **({"waiting": WAITING} if why else {})}]
+
+    async def all_jobs(self, *, state: str | None, after: str | None, why: bool) -> AsyncIterator[list[dict[str, Any]]]:
+        """Yield portions, and fail where the test wants that."""
+        self.asked.append((state, after, why))
+        for portion in self.portions:
+            if portion is None:
+                raise EngineNotReady("The engine is being restarted.")
+            yield [{**self.job.as_list_item(), "uuid": uuid} for uuid in portion]
 
     async def details(self, uuid: str) -> dict[str, Any]:
         """Return all that is known of the job."""
@@ -178,10 +189,32 @@ def test_given_a_job_when_pinned_then_the_engine_is_told(ask: Ask, standing: Sta
 
 def test_given_a_job_that_waits_when_listed_then_it_says_why_if_asked(ask: Ask) -> None:
     """Lists without the question stay as they were."""
-    (job,) = ask("/jobs?why=true").json()["jobs"]
+    (job,) = ask("/jobs?why=true&limit=10").json()["jobs"]
     assert schemas.ListedJob(**job).model_dump() == job
     assert job["waiting"] == WAITING
     assert "waiting" not in ask("/jobs").json()["jobs"][0]
+
+
+@pytest.mark.parametrize(
+    "portions", [[[]], [["a"]], [["a", "b"], ["c"]], [[], ["a"], [], ["b"], []], [["a"], []]], ids=str
+)
+def test_all_jobs(ask: Ask, standing: Standing, portions: list[list[str] | None]) -> None:
+    """Given any portions, when all jobs are listed, then the answer is one JSON document with each of them once."""
+    standing.portions = portions
+    answer = ask("/jobs?status=SUCCESS&after=x")
+    assert answer.headers["content-type"] == "application/json"
+    assert [job["uuid"] for job in answer.json()["jobs"]] == [uuid for portion in portions for uuid in portion or ()]
+    assert answer.json()["next"] is None
+    assert standing.asked == [(JobState.SUCCESS, "x", False)]
+
+
+def test_all_jobs_cut_short(ask: Ask, standing: Standing) -> None:
+    """Given an engine that goes away, when all jobs are listed, then a part is never taken for the whole."""
+    standing.portions = [None]
+    assert ask("/jobs").status_code == 503
+    standing.portions = [["a"], None]
+    with pytest.raises(Exception, match="response already started"):
+        ask("/jobs")
 
 
 def test_given_a_job_when_its_details_are_asked_then_they_are_as_documented(ask: Ask) -> None:

@@ -96,6 +96,25 @@ def test_given_jobs_when_paged_then_newest_first_each_once(store: JobStore) -> N
     assert store.page(state=None, limit=5, after="unknown") == []
 
 
+def test_portions(store: JobStore) -> None:
+    """Given jobs that come and go, when all are read in portions, then each that was there and stays comes once."""
+    jobs = [_job(alias=f"n{n}" if n % 2 else None) for n in range(20)]
+    store.write(jobs)
+    seen: list[dict[str, Any]] = []
+    place: int | None = None
+    while True:
+        items, place = store.portion(state=None, limit=3, before=place)
+        if place is None:
+            break
+        seen += items
+        # The last one read goes, and another one comes.
+        store.forget([items[-1]["uuid"]])
+        store.write([_job()])
+    assert [item["uuid"] for item in seen] == [job.uuid for job in reversed(jobs)]
+    assert seen[0] == {**jobs[-1].as_list_item()}
+    assert store.place_of("unknown") is None
+
+
 def _graph(parent: Job) -> Graph:
     node = {"id": parent.uuid, "after": None, "members": []}
     plain = {"version": 1, "calls": [], "nodes": [node], "end": parent.uuid, "parents": {}}

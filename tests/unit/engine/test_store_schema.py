@@ -70,6 +70,10 @@ def store(file: Path) -> Iterator[JobStore]:
         yield store
 
 
+def _listed(store: JobStore) -> list[dict[str, Any]]:
+    return store.page(state=None, limit=100, after=None)
+
+
 # --- A store of an older version -------------------------------------------------------------------------------------
 
 
@@ -108,8 +112,11 @@ def test_given_a_store_of_version_2_when_opened_then_all_is_there_and_can_expire
             assert store.expired(1000.0 + 60, 60, 10) == [uuids["undated"], uuids["ended"]]
             assert store.expired(1000.0 + 59, 60, 10) == [uuids["undated"]]
             assert store.nodes_under(uuids["ended"]) == [uuids["node"]]
+            listed = {item["label"]: (item["name"], item["process"], item["script"]) for item in _listed(store)}
+            assert listed["ended"] == ("ended", "custom", "job.py")
+            assert listed["node"] == (None, "custom", "job.py")
     with closing(sqlite3.connect(file)) as connection:
-        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(3,)]
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(4,)]
         # Tables that were brought up to date answer as quickly as new ones.
         indexes = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
         assert indexes >= {"jobs_by_state", "jobs_that_wait", "jobs_by_age"}

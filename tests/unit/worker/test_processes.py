@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +14,13 @@ import pytest
 
 import pixyz_worker
 from pixyz_worker import io
+from pixyz_worker.declaration import ANY, declared_parameters
 from pixyz_worker.exception import PixyzException, PixyzSharedDirectoryNotFound
 from pixyz_worker.kernel import session
 from pixyz_worker.kernel.formats import lack_of
 from pixyz_worker.loader import inspect_source
 from pixyz_worker.local import LocalPixyzTask
+from pixyz_worker.parameters import Parameters
 from pixyz_worker.pc import ProgramContext
 from tests.unit.kernel import samples
 
@@ -61,10 +62,8 @@ def test_given_a_process_when_the_page_is_read_then_it_has_every_parameter(name:
     section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
     assert section, f"{name} has no section"
     doc = inspect_source((PROCESSES / f"{name}.py").read_bytes(), name).doc or ""
-    listed = doc.partition("Parameters:")[2].partition("\n\n")[0]
-    for parameter in re.findall(r"^    (\w+)(?:, (\w+))*(?=.*\()", listed, re.MULTILINE):
-        for one in filter(None, parameter):
-            assert f"`{one}`" in section + page.partition("## convert_file")[0], one
+    for parameter in declared_parameters(doc) or ():
+        assert parameter.name == ANY or f"`{parameter.name}`" in section + page.partition("## convert_file")[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -75,6 +74,42 @@ def test_given_a_process_when_its_documentation_is_read_then_it_says_all_one_nee
     assert info.doc is not None
     for word in ("Parameters:", "Input:", "Outputs:", "Returns:", f"pixyz process -n {name}"):
         assert word in info.doc
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "api_test"])
+def test_declared_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Given a process, when it reads its params, then it asks for those that it declares, with the same defaults."""
+    read: dict[str, Any] = {}
+
+    class Stop(Exception):
+        """The process has read its params."""
+
+    def value(self: Parameters, name: str, default: Any) -> Any:
+        read[name] = default
+        return default
+
+    def say_unknown(self: Parameters) -> None:
+        raise Stop
+
+    monkeypatch.setattr(Parameters, "_value", value)
+    monkeypatch.setattr(Parameters, "say_unknown", say_unknown)
+    with pytest.raises(Stop):
+        importlib.import_module(f"processes.{name}").main(ProgramContext.from_local(PROCESSES / f"{name}.py"), {})
+    declared = declared_parameters(inspect_source((PROCESSES / f"{name}.py").read_bytes(), name).doc)
+    assert declared is not None
+    assert read.keys() == {parameter.name for parameter in declared}
+    fixed = {"quality", "t"}  # Their defaults are applied beside Parameters.
+    for parameter in declared:
+        if parameter.default is not None and parameter.name not in fixed:
+            assert read[parameter.name] == parameter.default, parameter.name
+
+
+def test_sleep_duration(tmp_path: Path) -> None:
+    """Given the old name of the time to sleep, when used, then it counts; two that differ are refused."""
+    assert run("sleep", tmp_path, {"duration": 0.01}) == 0.01
+    assert run("sleep", tmp_path, {"duration": 0, "t": 0}) == 0
+    with pytest.raises(PixyzException, match="t and duration are the same"):
+        run("sleep", tmp_path, {"duration": 0.01, "t": 0.02})
 
 
 def test_given_sleep_when_run_then_it_takes_its_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,9 +182,10 @@ def test_given_api_test_when_run_then_it_says_what_it_saw(tmp_path: Path) -> Non
     result = run("api_test", tmp_path / "out", {"a": [1]}, source)
     digest = hashlib.sha256(b"some bytes").hexdigest()
     assert result == {
+        "output": "Hello World!",
         "params": {"a": [1]},
         "input": {"name": "a.bin", "size": 10, "sha256": digest},
-        "output": "api_test.json",
+        "file": "api_test.json",
     }
     assert json.loads((tmp_path / "out" / "api_test.json").read_text(encoding="utf-8")) == result
     assert run("api_test", tmp_path / "out", {})["input"] is None
@@ -164,7 +200,7 @@ process, step = {str(PROCESSES / "convert_file.py")!r}, {str(ROOT / "samples" / 
 print(LocalPixyzTask.from_commandline(process, {str(tmp_path / "out")!r}, "main", params, step))
 """
     done = run_python("-c", code)
-    assert done.stdout.splitlines()[-1] == "{'output': 'my part.glb'}", done.stderr
+    assert done.stdout.splitlines()[-1].startswith("{'output': 'my part.glb', 'process_duration': "), done.stderr
     assert "[ 33%] Exporting my part.glb" in done.stdout
     assert (tmp_path / "out" / "my part.glb").read_bytes().startswith(b"glTF")
 
@@ -174,7 +210,7 @@ def test_given_a_name_that_is_no_parameter_when_run_then_the_log_says_so(
 ) -> None:
     """It may be misspelt."""
     run("convert_file", tmp_path / "out", {"extension": "glb", "qualty": "low"}, glb)
-    assert "Not a parameter, and passed over: qualty." in capsys.readouterr().out
+    assert "'qualty' is not a parameter, and ignored. Did you mean 'quality'? Parameters: " in capsys.readouterr().out
 
 
 def test_given_a_glb_when_converted_to_glb_then_every_byte_is_the_same(tmp_path: Path, glb: Path) -> None:
@@ -272,7 +308,9 @@ def test_given_a_file_when_thumbnails_are_made_then_all_of_them_are_there(tmp_pa
     result = run(name, out, {"width": 40, "height": 30, "renderer": "embree"}, tmp_path / "in.glb")
     assert {path.name for path in out.iterdir()} == PICTURES | {"preview.glb", "metadata.json"}
     assert set(result["thumbs"].values()) == PICTURES
-    assert result["preview"] == {"file": "preview.glb", "size": (out / "preview.glb").stat().st_size}
+    preview_bytes = (out / "preview.glb").stat().st_size
+    assert result["preview"] == {"file": "preview.glb", "size": "40x30", "bytes": preview_bytes}
+    assert 0 < result["process_duration"] < 600
     assert json.loads((out / "metadata.json").read_text(encoding="utf-8")) == result["metadata"]
     for file in PICTURES:
         with PIL.Image.open(out / file) as picture:

@@ -1,0 +1,39 @@
+"""The body of a request, piece by piece, and no more of it than the server accepts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from starlette.requests import ClientDisconnect, Request
+
+from serve_app.errors import BadRequest, UploadTooLarge
+
+
+async def request_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the pieces of a request's body.
+
+    Args:
+        request: the request.
+        max_bytes: the most that it may have.
+
+    Raises:
+        UploadTooLarge: it has more, or says so beforehand.
+        BadRequest: the client went away before the end.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            if chunk:
+                yield chunk
+    except ClientDisconnect:
+        raise BadRequest("The connection broke before the upload was complete.") from None
+
+
+def _too_large(max_bytes: int) -> UploadTooLarge:
+    return UploadTooLarge(f"The upload is larger than this server's limit of {max_bytes} bytes.")
