@@ -52,10 +52,7 @@ class GraphLookup:
 
     def followers(self, job: Job) -> list[Any]:
         """Return the ids of what follows a job in its graph, callbacks included, as `as_tuple()` gives them."""
-        if job.graph is None:
-            return []
-        graph = self._graph_of(job)
-        return [graph.ids_of(child) for child, above in graph.plain["parents"].items() if above == job.uuid]
+        return [] if job.graph is None else self._graph_of(job).followers(job.uuid)
 
     def children(self, uuid: str) -> list[Any]:
         """Return `as_tuple()` of each graph that a job's script has started; of one too deep for JSON all ids, flat."""
