@@ -199,6 +199,9 @@ class ResultSet(Handle):
 
     __hash__ = Handle.__hash__
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (list(self._members),)
+
 
 class GroupResult(ResultSet):
     """Handle on tasks that run side by side; its result is the list of theirs, in order."""
@@ -216,6 +219,8 @@ class GroupResult(ResultSet):
         self.parent = parent
         # Without members, only its id tells whether what runs before it has ended well.
         self._alone = None if self._members else AsyncResult(id, backend)
+
+    __reduce__ = Handle.__reduce__
 
     def save(self, backend: Any = None) -> None:
         """Nothing is to be done: the platform keeps every graph, and `as_tuple()` names it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pixyz_worker.local import LocalBackend, LocalPixyzTask
 from pixyz_worker.outcome import TaskOutcome
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.plan import Plan, TaskNode, handles_of
-from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle
+from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle, ResultSet
 from pixyz_worker.tasks import pixyz_execute, subtask_async
 
 BODY = """
@@ -277,6 +278,36 @@ def test_given_a_command_line_run_when_it_ends_then_result_progress_and_files_ar
     assert capsys.readouterr().out == "[  0%] one\n[ 50%] two\n[100%] Done\n"
     with pytest.raises(KeyError):
         LocalPixyzTask.from_commandline(script, out, "fail")
+
+
+def test_given_a_local_task_when_its_dict_is_asked_for_then_every_way_gives_it_by_result_too(
+    write_script: Callable[..., Path],
+) -> None:
+    """On the cluster the same handle gives a record: `["result"]` has to work on both."""
+    handle = LocalPixyzTask("main", ProgramContext.from_local(write_script(BODY)), {"n": 1})
+    expected = {"n": 1, "seen": "main"}
+    for value in (handle.get(), handle.wait(), handle.result, handle.info, handle.ret):
+        assert (value, value["result"]) == (expected, expected)
+    failed = LocalPixyzTask("fail", ProgramContext.from_local(write_script(BODY)))
+    assert isinstance(failed.result, KeyError)
+
+
+def pickled_and_back(handle: Any) -> Any:
+    """The handle as another process gets it."""
+    return pickle.loads(pickle.dumps(handle))  # noqa: S301 - made here
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled_and_back])
+def test_given_handles_when_copied_or_pickled_then_they_know_what_they_knew(
+    copied: Callable[[Any], Any], write_script: Callable[..., Path]
+) -> None:
+    """A local task has its outcome with it; a set has its members."""
+    handle = LocalPixyzTask("main", ProgramContext.from_local(write_script(BODY)), {"n": 1})
+    again = copied(handle)
+    assert (type(again), again, again.get()) == (LocalPixyzTask, handle, {"n": 1, "seen": "main"})
+    several = ResultSet([handle, AsyncResult("another")])
+    assert copied(several) == several
+    assert copied(several)[0].get() == handle.get()
 
 
 def test_given_a_group_of_unfinished_tasks_when_asked_then_it_is_pending() -> None:
