@@ -155,13 +155,14 @@ def _pickled_error(error: Exception) -> bytes:
 
 
 def _received(receiver: Connection, time_limit: float | None) -> tuple[Any, ...] | None:
-    """What the child sends; None when it ends without a word."""
+    """Return what the child sends; None when it ends without an answer."""
     if not receiver.poll(time_limit):
         raise TimeoutError
     try:
-        answer: tuple[Any, ...] = pickle.loads(receiver.recv_bytes())  # noqa: S301 - from our own child
-    except EOFError:
+        data = receiver.recv_bytes()
+    except (EOFError, OSError):  # it ended before its answer, or in the middle of it
         return None
+    answer: tuple[Any, ...] = pickle.loads(data)  # noqa: S301 - from our own child
     return answer
 
 
