@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from pixyz_worker.nearest import close_names, nearest, similarity
+
 CLIENT_NAMES = frozenset({"PIXYZ_HOME", "PIXYZ_CONFIG", "PIXYZ_URL", "PIXYZ_TOKEN"})
 """Variables of ours that are no settings: they are read from the environment alone."""
-_CLOSE = 0.85
-_SIMILAR_WORD = 0.75
+_CLOSE_IN_FILE, _CLOSE_IN_ENVIRONMENT, _SIMILAR_WORD = 0.7, 0.85, 0.75
+"""Similarities from which on a name, or its first word, counts as a misspelling."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +128,7 @@ def find_old_name(name: str, *, in_file: bool) -> OldName | None:
 
 def guess_in_file(name: str, known: Collection[str]) -> str | None:
     """Return the setting that an unknown name in the configuration file was probably meant to be, or None."""
-    return next(iter(difflib.get_close_matches(name, known, 1, 0.7)), None)
+    return nearest(name, known, cutoff=_CLOSE_IN_FILE)
 
 
 def guess_in_environment(name: str, known: Collection[str]) -> str | None:
@@ -138,9 +139,9 @@ def guess_in_environment(name: str, known: Collection[str]) -> str | None:
     """
     if "_" not in name or name in CLIENT_NAMES:
         return None
-    for meant in difflib.get_close_matches(name, known, 3, _CLOSE):
+    for meant in close_names(name, known, most=3, cutoff=_CLOSE_IN_ENVIRONMENT):
         (first, _, rest), (first_meant, _, rest_meant) = name.partition("_"), meant.partition("_")
-        similar = difflib.SequenceMatcher(None, first, first_meant).ratio() >= _SIMILAR_WORD
+        similar = similarity(first, first_meant) >= _SIMILAR_WORD
         if first == first_meant or (similar and rest == rest_meant):
             return meant
     return None

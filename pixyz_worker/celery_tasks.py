@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import update_wrapper
 from math import inf
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ from pixyz_worker.current import CURRENT
 from pixyz_worker.exception import NotAvailable
 from pixyz_worker.function import FunctionTask
 from pixyz_worker.generated import name_of
+from pixyz_worker.nearest import SIMILAR, nearest
 from pixyz_worker.not_available import Unavailable
 from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle
 from pixyz_worker.running_task import DEFAULT_MAX_RETRIES
@@ -185,8 +185,8 @@ def _check(options: Mapping[str, Any]) -> None:
             raise NotAvailable(f"the option {name!r} of a task is not available here: {_REFUSED[name]}")
         known = _SCHEDULE | _WITHOUT_EFFECT | own | _REFUSED.keys()
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            raise TypeError(f"a task has no option {name!r}{f'; do you mean {near[0]!r}?' if near else ''}")
+            near = nearest(name, known, cutoff=SIMILAR)
+            raise TypeError(f"a task has no option {name!r}{f'; do you mean {near!r}?' if near else ''}")
 
 
 class App:
