@@ -14,13 +14,12 @@ from pixyz_worker import file_names
 from pixyz_worker.exception import (
     InvalidBackendParameter,
     InvalidFile,
-    PixyzFileNotFound,
     PixyzSecurityViolation,
     PixyzSharedDirectoryNotFound,
 )
 from pixyz_worker.progress import Progress
 from pixyz_worker.result import ResultHandle, allow_join_result
-from pixyz_worker.task_input import input_path, is_path, opened
+from pixyz_worker.task_input import beside, existing, input_path, is_path, opened
 from pixyz_worker.task_options import CONTEXT_OPTIONS, EXECUTE_OPTIONS
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class ProgramContext(dict[str, Any]):
         given = dict(*args, **kw)
         super().update(given)
         self._folder: LocalFolders | None = None
-        self._extraction_dir: Callable[[Path], Path] = _beside
+        self._extraction_dir: Callable[[Path], Path] = beside
         self._asked = CONTEXT_OPTIONS & given.keys()
         if "input_file" not in given and given.get("data") is not None:
             self._follow_data(given["data"])
@@ -121,7 +120,7 @@ class ProgramContext(dict[str, Any]):
         # A user's own folder is not ours to unpack into.
         pc._extraction_dir = pc._folder.extraction_dir
         if input_path is not None:
-            pc["data"] = str(_existing(input_path))
+            pc["data"] = str(existing(input_path))
         pc.open_input()
         if output_dir is not None:
             folder = Path(output_dir).absolute()
@@ -131,8 +130,7 @@ class ProgramContext(dict[str, Any]):
 
     def update(self, *args: Any, **kw: Any) -> Self:  # type: ignore[override]  # scripts chain it
         """Change values in place and return the context; a value that has `.update` is merged."""
-        # Last, since it follows data: who gives both means both.
-        for key, value in sorted(dict(*args, **kw).items(), key=lambda item: item[0] == "input_file"):
+        for key, value in _in_order(dict(*args, **kw)):
             old = self.get(key)
             if isinstance(old, dict) and isinstance(value, Mapping):
                 self[key] = {**old, **value}
@@ -153,6 +151,17 @@ class ProgramContext(dict[str, Any]):
         elif key == "root_file" and is_path(self.get("data")):
             # Another member of the same archive.
             self._follow_data(self["data"])
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]  # dict's takes any pairs, too
+        for key, value in _in_order(dict(other)):
+            self[key] = value
+        return self
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return a value; set it to the default first where the key is missing."""
+        if key not in self:
+            self[key] = default
+        return self[key]
 
     def _follow_data(self, data: Any) -> None:
         path = os.fspath(data) if is_path(data) else None
@@ -249,7 +258,7 @@ class ProgramContext(dict[str, Any]):
             raise ValueError(f"this task has no input file: {why}")
         from pixyz_worker import archive
 
-        given = _existing(path)
+        given = existing(path)
         if not archive.is_archive(given):
             return str(given)
         folder = self._extraction_dir(given)
@@ -353,15 +362,9 @@ class ProgramContext(dict[str, Any]):
         return str(folder) if name is None else _inside(Path(folder), name)
 
 
-def _beside(archive: Path) -> Path:
-    return archive.parent / "extracted"
-
-
-def _existing(path: str | os.PathLike[str]) -> Path:
-    absolute = Path(path).absolute()
-    if not absolute.exists():
-        raise PixyzFileNotFound(f"there is no input file {absolute}")
-    return absolute
+def _in_order(values: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return items with `input_file` last: setting `data` sets it too, and a caller that gives both means both."""
+    return sorted(values.items(), key=lambda item: item[0] == "input_file")
 
 
 def _inside(folder: Path, name: str | os.PathLike[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pixyz_worker.exception import InvalidFile
+from pixyz_worker.exception import InvalidFile, PixyzFileNotFound
 
 
 def is_path(value: Any) -> bool:
@@ -33,6 +33,23 @@ def input_path(context: Mapping[str, Any]) -> str | None:
     if not outputs or (Path(here).exists() and not Path(outputs, path).exists()):
         return here
     return os.path.abspath(Path(outputs, path))  # noqa: PTH100
+
+
+def existing(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of an input.
+
+    Raises:
+        PixyzFileNotFound: it does not exist.
+    """
+    absolute = Path(path).absolute()
+    if not absolute.exists():
+        raise PixyzFileNotFound(f"there is no input file {absolute}")
+    return absolute
+
+
+def beside(archive: Path) -> Path:
+    """Return the folder that an archive is unpacked to, in its own folder."""
+    return archive.parent / "extracted"
 
 
 def opened(source: str, extraction_dir: Callable[[Path], Path], root_file: str | None) -> tuple[str, str]:
