@@ -150,6 +150,6 @@ def _problem(written: str) -> str:
     """Return why the dotenv parser cannot read a line."""
     value = written.partition("=")[2].strip()
     quote = value[:1]
-    if quote not in ("'", '"') or not quote:
+    if quote not in ("'", '"'):
         return "write NAME=value"
     return "something follows the closing quote" if quote in value[1:] else f"the quote {quote} is not closed"

@@ -55,9 +55,7 @@ class Canvas:
 
     def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Self:
         """Return a copy with options changed: to change the one leaves the other as it is."""
-        if args or kwargs:
-            raise InvalidBackendParameter("only a signature takes args when it is cloned")
-        return replace(self, options=_together(self.options, options))
+        return cloned(self, args, kwargs, options)
 
     def link(self, callback: Canvas) -> Canvas:
         """Start `callback` with the result when this has ended well; returns the callback."""

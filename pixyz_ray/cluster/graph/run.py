@@ -59,8 +59,6 @@ class GraphRun:
                 if node.fed and not node.on_failure:
                     self._consumers[node.after] = self._consumers.get(node.after, 0) + 1
         self._wanted: set[str] = set()
-        self.given_up_at: dict[str, float] = {}
-        """When tasks that may begin are given up if they have not (expires), in seconds since the epoch."""
         for source in self._consumers:
             self._wanted.update(self.sources(source))
 
