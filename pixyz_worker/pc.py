@@ -37,8 +37,8 @@ class ProgramContext(dict[str, Any]):
     >>> pc.update(data={"b": 2}, raw=True)["data"]
     {'a': 1, 'b': 2}
 
-    `data` names the input file, and `input_file` is its path: who sets the one sets the other. A `data` that is no
-    path is a value of the script's own, and the task has no input.
+    `data` names the input file, and `input_file` is its path: setting one sets the other. A `data` that is not a path
+    is a value of the script, and the task has no input.
     """
 
     def __init__(self, *args: Any, **kw: Any) -> None:
@@ -64,10 +64,10 @@ class ProgramContext(dict[str, Any]):
 
     @classmethod
     def running(cls, **values: Any) -> Self:
-        """Return the context of a run, as whoever runs it makes it.
+        """Return the context of a run; for the code that runs tasks.
 
-        Its queue, time limit and the like say how this run was started; they are not asked for by the tasks that the
-        script makes from clones of the context.
+        Its queue, time limit and other options describe this run; tasks that the script makes from clones of the
+        context do not inherit them.
         """
         context = cls(**values)
         context._asked = frozenset()
@@ -178,7 +178,7 @@ class ProgramContext(dict[str, Any]):
         """A copy for another task: requested now, with `kw` applied, without the live task and progress."""
         copy = type(self)()
         copy.clear()
-        # Not by item: what follows from setting one has happened already.
+        # Past __setitem__: the values have its effects on other keys already.
         dict.update(copy, {key: copied(value) for key, value in self.items() if key not in _LIVE})
         copy.__dict__.update(self.__dict__)
         copy["time_request"] = utc_now()
@@ -215,10 +215,11 @@ class ProgramContext(dict[str, Any]):
     def open_input(self, extraction_dir: Callable[[Path], Path] | None = None) -> None:
         """Unpack an input that is an archive, and set `input_file`, `input_dir` and `data` to where the input is.
 
-        Whoever runs the task calls this before its entrypoint.
+        The code that runs a task calls this before the entrypoint.
 
         Args:
-            extraction_dir: returns the folder that an archive is unpacked to; kept for archives that come later.
+            extraction_dir: returns the folder that an archive is unpacked to; kept for archives that are opened
+                later.
 
         Raises:
             InvalidFile: the archive is damaged, or may not be unpacked.
@@ -319,7 +320,7 @@ class ProgramContext(dict[str, Any]):
         return LocalPixyzTask.of(signature.clone(**options))
 
     def AsyncResult(self, id: str, *args: Any, **kw: Any) -> ResultHandle:
-        """Handle on the task with this id; further arguments, which Celery takes, mean nothing here."""
+        """Handle on the task with this id; Celery's further arguments are ignored."""
         from pixyz_worker.backend import current_backend
 
         return current_backend().result(id)

@@ -27,7 +27,7 @@ def input_path(context: Mapping[str, Any]) -> str | None:
     path = Path(given)
     if path.is_absolute():
         return str(path)
-    # abspath: ".." is to go away, links are not to be followed.
+    # abspath, since resolve() would follow links.
     here = os.path.abspath(path)  # noqa: PTH100
     outputs = dict.get(context, "output_dir") if isinstance(context, dict) else context.get("output_dir")
     if not outputs or (Path(here).exists() and not Path(outputs, path).exists()):
@@ -79,5 +79,5 @@ def opened(source: str, extraction_dir: Callable[[Path], Path], root_file: str |
     except InvalidFile:
         if root_file:
             raise
-        # A script may want its other members: only who asks for the 3D file (get_input_file) hears that there is none.
+        # A script may want the other members; only get_input_file() raises when there is no 3D file.
         return str(folder), source

@@ -1,7 +1,7 @@
 """Options of a task: what `.set()`, `.apply_async()` and their like take, checked as soon as they are given.
 
-Most are Celery's. Those that only tell Celery how to publish a message change nothing about a task, and are accepted
-without effect (WITHOUT_EFFECT); what Celery would do and this platform cannot is refused with the way to do it here.
+Most are Celery's. Those about how Celery publishes a message are accepted without effect (WITHOUT_EFFECT). Those that
+this platform cannot honour are refused, with what to use instead.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONTEXT_OPTIONS = frozenset(
 """Options that a task's context may set too (`pc.clone(queue="cpu")`); those of its signature are stronger."""
 
 SENT_OPTIONS = CONTEXT_OPTIONS | {"shadow", "timeout"}
-"""Options that go to the platform as they are."""
+"""Options that go to the platform unchanged."""
 
 EXECUTE_OPTIONS = SENT_OPTIONS | START_OPTIONS | CALLBACK_OPTIONS | {"task_id"}
 """Options that `pc.execute(params, **kw)` takes out of `kw`."""
@@ -125,7 +125,7 @@ def due_time(options: Mapping[str, Any], base: float) -> float | None:
 
 
 def expiry_time(options: Mapping[str, Any], base: float) -> float | None:
-    """Return when a task that has not started is given up, in seconds since the epoch, or None for never."""
+    """Return when a task that has not started is revoked, in seconds since the epoch, or None for never."""
     ends = [options["expires_at"]] if "expires_at" in options else []
     ends += [base + options["expires"]] if "expires" in options else []
     return min(ends, default=None)
