@@ -121,14 +121,14 @@ def _answer_of(spec: RunSpec, folder: JobFolder, result: Any) -> Answer:
     return Answer(result=described(value), value=value, opaque=True)
 
 
-_OF_A_CALL = ("entrypoint", "params", "params_packed", "packed", "config")
+_CALL_FIELDS = ("entrypoint", "params", "params_packed", "packed", "config")
 
 
 def _call_part(spec: RunSpec, script: Script, around: Surroundings) -> list[Any]:
     """Make the calls of a part, one after another, and return the list of what they give."""
     results = []
     for call in spec.calls:
-        one = replace(spec, calls=(), **{key: call[key] for key in _OF_A_CALL if key in call})
+        one = replace(spec, calls=(), **{key: call[key] for key in _CALL_FIELDS if key in call})
         before = len(around.progress.steps)
         started = time.time()
         returned = None

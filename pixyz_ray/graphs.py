@@ -152,7 +152,7 @@ class Graph:
 
 
 def _timeless(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a call without points in time, which a script that is run again works out anew."""
+    """Return a call without its absolute times: a script that is run again computes new ones."""
     options = call["options"]
     if options.keys().isdisjoint(_MOMENTS):
         return call

@@ -19,7 +19,7 @@ def make_queue_table(names: tuple[str, ...], changes: Mapping[str, Mapping[str, 
         changes: PIXYZ_QUEUES.
 
     Raises:
-        ValueError: a change names something that a queue does not have, or has a value of no use.
+        ValueError: a change names something that a queue does not have, or has an unusable value.
     """
     table = dict(DEFAULT_QUEUES)
     for name in names:

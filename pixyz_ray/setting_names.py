@@ -1,4 +1,4 @@
-"""Names that are no settings: those of the scheduler before this one that have no meaning here, and typing errors."""
+"""Names that are not settings: those of the scheduler before this one without a meaning here, and typing errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pixyz_worker.nearest import close_names, nearest, similarity
 
 CLIENT_NAMES = frozenset({"PIXYZ_HOME", "PIXYZ_CONFIG", "PIXYZ_URL", "PIXYZ_TOKEN"})
-"""Variables of ours that are no settings: they are read from the environment alone."""
+"""Variables of ours that are not settings: they are read from the environment alone."""
 _CLOSE_IN_FILE, _CLOSE_IN_ENVIRONMENT, _SIMILAR_WORD = 0.7, 0.85, 0.75
 """Similarities from which on a name, or its first word, counts as a misspelling."""
 
@@ -21,7 +21,7 @@ class OldName:
     patterns: Sequence[str]
     """Names, or patterns of names, that count in a configuration file."""
     reason: str
-    """Why they have no meaning here, as the end of a sentence."""
+    """Why they have no meaning here; a clause that follows a colon."""
     remedy: str
     """What to do instead."""
     variables: frozenset[str] = frozenset()
@@ -113,7 +113,7 @@ OLD_NAMES: Sequence[OldName] = (
 
 
 def find_old_name(name: str, *, in_file: bool) -> OldName | None:
-    """Return what is known of a name of the scheduler before this one, or None.
+    """Return the entry for a name of the scheduler before this one, or None.
 
     Args:
         name: name in capitals.
@@ -134,8 +134,8 @@ def guess_in_file(name: str, known: Collection[str]) -> str | None:
 def guess_in_environment(name: str, known: Collection[str]) -> str | None:
     """Return the setting that a variable was almost certainly meant to be, or None.
 
-    A variable belongs to anybody, so this asks for more than closeness: either the first words are equal, or they are
-    similar and all else is.
+    Variables of other programs are common, so a similar name is not enough: the first words must be equal, or similar
+    with the rest equal.
     """
     if "_" not in name or name in CLIENT_NAMES:
         return None

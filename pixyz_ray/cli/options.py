@@ -150,7 +150,7 @@ def strict_option(function: Command) -> Command:
     return click.option(
         "--strict",
         is_flag=True,
-        help="Refuse unknown parameters and misspelt settings; otherwise they are told in a note.",
+        help="Refuse unknown parameters and misspelt settings; otherwise a note names them.",
     )(function)
 
 

@@ -99,7 +99,7 @@ class GraphRun:
         return id in self._wanted
 
     def next_of(self, id: str) -> Node | None:
-        """Return the one task that comes after this one, and at once; None when there are several, or none."""
+        """Return the one task that follows this one at once; None when there are several, or none."""
         after = self._dependents.get(id, ())
         node = self.nodes[after[0]] if len(after) == 1 else None
         if node is None or node.kind == "group" or node.on_failure or self.start_options(node.id):
