@@ -106,7 +106,8 @@ class ResultSet(Handle):
         left = list(self._members)
         deadline = None if timeout is None else monotonic() + timeout
         while left:
-            ended = [member for member in left if member.ready()]
+            _ask_together(ResultSet(left), 0, until_failure=False)
+            ended = [member for member in left if _all_known(member) and member.ready()]
             for member in ended:
                 yield member.get(propagate=propagate)
             left = [member for member in left if member not in ended]
@@ -143,6 +144,8 @@ class ResultSet(Handle):
     def state(self) -> str:
         """SUCCESS, FAILURE or REVOKED once all members have ended, else PENDING."""
         _ask_together(self, 0, until_failure=False)
+        if not _all_known(self):
+            return "PENDING"
         states = {member.state for member in self._parts()}
         if not states <= TERMINAL_STATES:
             return "PENDING"
@@ -162,9 +165,10 @@ class ResultSet(Handle):
         return sum(member.state == "SUCCESS" for member in self.results)
 
     def revoke(self, terminate: bool = False, **options: Any) -> None:
-        """Cancel the graph that ends here: all members, and the tasks before them."""
-        if tasks := task_handles(self):
-            tasks[0]._outcomes().revoke(self.as_list())
+        """Cancel the members, and the tasks before them."""
+        for member in self._members:
+            if isinstance(member, AsyncResult | ResultSet):
+                member.revoke(terminate, **options)
 
     def _wait_without_members(self, timeout: float | None, propagate: bool) -> None:
         """Do nothing: a set without members has ended."""
@@ -222,6 +226,11 @@ class GroupResult(ResultSet):
 
     __reduce__ = Handle.__reduce__
 
+    def revoke(self, terminate: bool = False, **options: Any) -> None:
+        """Cancel the graph that ends here: all members, and the tasks before them."""
+        if tasks := task_handles(self):
+            tasks[0]._outcomes().revoke(self.as_list())
+
     def save(self, backend: Any = None) -> None:
         """Do nothing: the platform keeps every graph, and `as_tuple()` identifies it."""
 
@@ -259,13 +268,24 @@ def revive(
 
 
 def _ask_together(group: ResultSet, timeout_s: float | None, *, until_failure: bool) -> None:
-    """Fetch the outcomes of all tasks of a group in one request, instead of one request for each."""
-    unknown = [task for task in group._ends() if task._final is None]
-    if not unknown:
-        return
-    outcomes = unknown[0]._outcomes().outcomes([task.id for task in unknown], timeout_s, until_failure=until_failure)
-    for task, outcome in zip(unknown, outcomes, strict=True):
-        task._learn(outcome)
+    """Fetch the outcomes of all tasks of a group in one request for each backend, instead of one for each task."""
+    deadline = None if timeout_s is None else monotonic() + timeout_s
+    # The handles of a set may come from several places, such as `.apply()`, which runs each task on its own backend.
+    unknown: dict[int, list[AsyncResult]] = {}
+    for task in group._ends():
+        if task._final is None:
+            unknown.setdefault(id(task._outcomes()), []).append(task)
+    for tasks in unknown.values():
+        left = None if deadline is None else max(0.0, deadline - monotonic())
+        outcomes = tasks[0]._outcomes().outcomes([task.id for task in tasks], left, until_failure=until_failure)
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            task._learn(outcome)
+
+
+def _all_known(handle: ResultHandle) -> bool:
+    """Return whether the outcomes of all tasks of a handle are cached, so that its state needs no request."""
+    ends = handle._ends() if isinstance(handle, ResultSet) else [handle]
+    return all(task._final is not None for task in ends if isinstance(task, AsyncResult))
 
 
 def task_handles(handle: ResultHandle) -> list[AsyncResult]:

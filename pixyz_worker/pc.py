@@ -199,7 +199,8 @@ class ProgramContext(dict[str, Any]):
             InvalidBackendParameter: a value of the script's own is not JSON.
         """
         values = self.to_dict()
-        values["time_request"] = values["time_request"].isoformat()
+        if isinstance(requested := values.get("time_request"), datetime):
+            values["time_request"] = requested.isoformat()
         try:
             return json.dumps(values)
         except (TypeError, ValueError, RecursionError) as error:
