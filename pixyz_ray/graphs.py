@@ -124,7 +124,7 @@ class Graph:
         return self._handles()[self.uuid].as_tuple()
 
     def followers(self, id: str) -> list[Any]:
-        """Return the ids of what follows a node, callbacks included, as their handles give them without a parent."""
+        """Return the ids of the nodes after a node, callbacks included, as `as_tuple()` gives them without a parent."""
         following = [child for child, above in self.plain["parents"].items() if above == id]
         handles = self._handles() if following else {}
         tuples = (handles[child].as_tuple() for child in following)
