@@ -16,6 +16,7 @@ from pixyz_worker.outcome import TERMINAL_STATES
 from pixyz_worker.task_options import epoch_seconds
 
 DEFAULT_RETRY_DELAY_S = 180.0
+MAX_RETRY_DELAY_S = 365 * 86400.0
 DEFAULT_MAX_RETRIES = 3
 MAX_META_BYTES = 64 * 1024
 
@@ -149,12 +150,18 @@ class RunningTask:
 
 
 def retry_delay_s(retry: Retry, now: float) -> float:
-    """Return the seconds to wait before the attempt that a script asked for.
+    """Return the seconds to wait before the attempt that a script asked for, at most MAX_RETRY_DELAY_S.
+
+    A script may raise Retry itself, with anything in it: what is no time counts as not given.
 
     Args:
         retry: what the script raised.
         now: seconds since the epoch.
     """
     if isinstance(retry.when, datetime):
-        return max(0.0, epoch_seconds(retry.when) - now)
-    return DEFAULT_RETRY_DELAY_S if retry.when is None else max(0.0, float(retry.when))
+        delay = epoch_seconds(retry.when) - now
+    elif isinstance(retry.when, int | float):
+        delay = float(retry.when)
+    else:
+        delay = DEFAULT_RETRY_DELAY_S
+    return min(max(0.0, delay), MAX_RETRY_DELAY_S)
