@@ -275,8 +275,6 @@ def _running_task(spec: RunSpec, around: Surroundings, params: Any) -> RunningTa
 
 def _open_input(context: ProgramContext, spec: RunSpec, folder: JobFolder) -> None:
     """Unpack an archive, unless the task has the folder that the one before it unpacked it to."""
-    if context["input_dir"] is not None:
-        return
 
     def extraction_dir(archive: Path) -> Path:
         # The job's upload is unpacked beside it, once for all tasks of the job. Any other archive belongs to this task,
@@ -287,7 +285,11 @@ def _open_input(context: ProgramContext, spec: RunSpec, folder: JobFolder) -> No
         version = hashlib.sha256(f"{archive}\0{about.st_size}\0{about.st_mtime_ns}".encode("utf-8", "surrogateescape"))
         return folder.inputs / f"extracted-{version.hexdigest()[:16]}"
 
-    context.open_input(extraction_dir)
+    # Kept for archives that the script opens itself.
+    context.extraction_dir = extraction_dir
+    if context["input_dir"] is not None:
+        return
+    context.open_input()
     if context["input_dir"] is None and not context.is_compute_only():
         dict.__setitem__(context, "input_dir", str(folder.inputs))
 

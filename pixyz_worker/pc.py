@@ -55,7 +55,8 @@ class ProgramContext(dict[str, Any]):
         given = dict(*args, **kw)
         super().update(given)
         self._folder: LocalFolders | None = None
-        self._extraction_dir: Callable[[Path], Path] = beside
+        self.extraction_dir: Callable[[Path], Path] = beside
+        """Returns the folder that an archive is unpacked to."""
         self._asked = CONTEXT_OPTIONS & given.keys()
         if "input_file" not in given and given.get("data") is not None:
             self._follow_data(given["data"])
@@ -118,7 +119,7 @@ class ProgramContext(dict[str, Any]):
 
         pc._folder = LocalFolders(pc["script"])
         # A user's own folder is not ours to unpack into.
-        pc._extraction_dir = pc._folder.extraction_dir
+        pc.extraction_dir = pc._folder.extraction_dir
         if input_path is not None:
             pc["data"] = str(existing(input_path))
         pc.open_input()
@@ -213,25 +214,19 @@ class ProgramContext(dict[str, Any]):
 
         return get_logger()
 
-    def open_input(self, extraction_dir: Callable[[Path], Path] | None = None) -> None:
+    def open_input(self) -> None:
         """Unpack an input that is an archive, and set `input_file`, `input_dir` and `data` to where the input is.
 
         The code that runs a task calls this before the entrypoint.
-
-        Args:
-            extraction_dir: returns the folder that an archive is unpacked to; kept for archives that are opened
-                later.
 
         Raises:
             InvalidFile: the archive is damaged, or may not be unpacked.
             PixyzFileNotFound: the archive has no `root_file`.
         """
-        if extraction_dir is not None:
-            self._extraction_dir = extraction_dir
         source = input_path(self)
         if source is None:
             return
-        folder, file = opened(source, self._extraction_dir, self.get("root_file"))
+        folder, file = opened(source, self.extraction_dir, self.get("root_file"))
         if Path(source).exists():
             super().__setitem__("data", source)
         super().__setitem__("input_file", file)
@@ -263,7 +258,7 @@ class ProgramContext(dict[str, Any]):
         given = existing(path)
         if not archive.is_archive(given):
             return str(given)
-        folder = self._extraction_dir(given)
+        folder = self.extraction_dir(given)
         archive.extract(given, folder)
         return str(archive.find_root_file(folder, self.get("root_file"), given.name))
 
