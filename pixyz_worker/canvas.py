@@ -59,6 +59,11 @@ class Group(Canvas):
         """Return a copy; its members are copies too."""
         return replace(cloned(self, args, kwargs, options), tasks=[task.clone() for task in self.tasks])
 
+    def set_immutable(self, immutable: bool) -> None:
+        """Say for each member whether the result of the task before is left aside."""
+        for task in self.tasks:
+            task.set_immutable(immutable)
+
     def link(self, callback: Canvas) -> Canvas:
         """Refuse: a group has no single result for a callback.
 
