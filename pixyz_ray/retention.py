@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixyz_ray.jobs import Job
-from pixyz_ray.storage import is_uuid
+from pixyz_ray.storage import JobFolder, is_uuid
 from pixyz_worker.exception import PixyzException, PixyzSecurityViolation, SharePathNotFoundError
 
 REMOVING = ".removing-"
@@ -160,11 +160,16 @@ def find_leftovers(share: Path, before: float) -> Leftovers:
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     # On a share that was copied files keep their times, but not the one at which they got there.
-                    if max(status.st_mtime, status.st_ctime) < before:
+                    if max(status.st_mtime, status.st_ctime) < before and _is_ours(JobFolder(share, entry.name)):
                         found.folders.append(entry.name)
             elif entry.name.startswith(REMOVING) and is_uuid(entry.name.removeprefix(REMOVING)):
                 found.cut_short.append(entry.name.removeprefix(REMOVING))
     return found
+
+
+def _is_ours(folder: JobFolder) -> bool:
+    """Return whether a folder was made by this platform: another scheduler may name the folders of its jobs alike."""
+    return folder.log.exists() or folder.lock.exists()
 
 
 def _empty(top: int) -> None:

@@ -215,6 +215,8 @@ def test_given_a_share_when_looked_at_then_only_what_may_be_nobodys_is_found(sha
     os.utime(share / folder, (0, 0))
     (share / f"{REMOVING}{half}").mkdir()
     (share / f"{REMOVING}x").mkdir()
+    # The job of another scheduler on the same share.
+    (share / str(uuid4()) / "outputs").mkdir(parents=True)
     now = find_leftovers(share, time.time() - DAY)
     assert (now.cut_short, now.folders) == ([half], [])
     later = find_leftovers(share, time.time() + DAY)
