@@ -1,6 +1,6 @@
 """Scripts run by other scripts: loaded as a module, or called in a child process that may crash.
 
-The platform itself runs every job in a process of its own; these classes are for scripts that isolate a part.
+A crash of a script takes only its own job and its worker process along; these classes are for scripts that isolate a part of theirs.
 """
 
 from __future__ import annotations
