@@ -11,7 +11,9 @@ help: ## Show these targets
 demo: $(VENV)/.installed ## Install, start the platform here, convert a STEP assembly to GLB, stop
 	@PATH="$(abspath $(BIN)):$$PATH" sh scripts/demo.sh
 
-test: check unit platform ## Lint, types, import rules, and all tests
+test: $(VENV)/.installed-dev ## Lint, types, import rules, and all tests
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check unit-kernel unit-rest
+	@$(MAKE) --no-print-directory platform
 
 unit: $(VENV)/.installed-dev ## Tests without a platform, in two processes
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit-kernel unit-rest

@@ -49,13 +49,13 @@ class Sender:
         return next((job["uuid"] for job in jobs if job["name"] == name), None)
 
 
-def all_jobs(client: Client) -> list[tuple[str, str | None, str]]:
-    """Return id, alias and status of every job that the platform knows."""
-    found: list[tuple[str, str | None, str]] = []
+def all_jobs(client: Client) -> list[tuple[str, str, str]]:
+    """Return id, alias (empty without one) and status of every job that the platform knows."""
+    found: list[tuple[str, str, str]] = []
     after: str | None = None
     while True:
         jobs = patiently(partial(client.jobs, limit=_PAGE, after=after))["jobs"]
-        found += [(job["uuid"], job["name"], job["status"]) for job in jobs]
+        found += [(job["uuid"], job["name"] or "", job["status"]) for job in jobs]
         if len(jobs) < _PAGE:
             return found
         after = jobs[-1]["uuid"]

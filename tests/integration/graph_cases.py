@@ -108,12 +108,12 @@ def broken(pc, params):
 
 def late(pc, params):
     ran(params)
-    return task(pc, params, "d1").apply_async(countdown=20, link=task(pc, params, "d2")).as_tuple()
+    return task(pc, params, "d1").apply_async(countdown=12, link=task(pc, params, "d2")).as_tuple()
 
 
 def expiring(pc, params):
     ran(params)
-    return task(pc, params, "e1").apply_async(countdown=600, expires=20).as_tuple()
+    return task(pc, params, "e1").apply_async(countdown=600, expires=12).as_tuple()
 
 
 def arrays(pc, params):

@@ -230,7 +230,7 @@ def _check_late(graphs: Graphs, nodes: list[str]) -> None:
     assert graphs.result(nodes[1]) == "d2(d1())"
     times = graphs.rest.details(nodes[0])["time_info"]
     started, requested = (datetime.fromisoformat(times[name]) for name in ("started", "request"))
-    assert (started - requested).total_seconds() >= 20
+    assert (started - requested).total_seconds() >= 12
 
 
 def _check_expiring(graphs: Graphs, nodes: list[str]) -> None:
