@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
 JOB = "7f3c2a9e-0000-4000-8000-000000000001"
+
+Test = TypeVar("Test", bound=Callable[..., Any])
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CELL = re.compile(r"(?<!\\)\|")
@@ -58,3 +62,17 @@ def console_lines(text: str = TEXT) -> list[str]:
 def _without_code(text: str) -> str:
     """Blank out code blocks, whose comments look like headings; lengths stay."""
     return _FENCE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+
+
+DIFFERENCES = ("In scripts", "In graphs", "In jobs and requests", "In operation")
+
+
+def titles() -> list[str]:
+    """Return the first cells of the tables of differences."""
+    return [row[0].replace("`", "") for title in DIFFERENCES for row in table(title)]
+
+
+def covers(*rows: str) -> Callable[[Test], Test]:
+    """Mark a test as that of rows of the tables of differences, which must be there."""
+    assert set(rows) <= set(titles()), f"not on the page: {set(rows) - set(titles())}"
+    return lambda test: test
