@@ -30,7 +30,9 @@ _UNUSED_LINE = re.compile(r"^[^\S\n]*(?:;|\[[\w .:/-]+\][^\S\n]*(?:[#;]|$))[^\n]
 _SEMICOLON_COMMENT = re.compile(r"\s+;(?:\s.*)?$")
 _AFTER_QUOTES = re.compile(r"""^([^=\n]*=[^\S\n]*(?:"[^"\n]*"|'[^'\n]*'))[^\S\n]*;[^\n]*$""", re.MULTILINE)
 _FIRST_WORD = re.compile(r"\s*(?:export\s+)?'?([A-Za-z_]\w*)")
-_REFERENCE = re.compile(r"\$\{([^}:]*)(?::-([^}]*))?\}")
+_SECRET = re.compile(r"PASSWORD|TOKEN|SECRET|KEY|URL", re.IGNORECASE)
+"""Names of settings whose values are not shown in messages."""
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 class ConfigUnreadable(ValueError):
@@ -136,7 +138,9 @@ def _line(binding: Binding, earlier: Mapping[str, str]) -> ConfigLine | None:
     known = {**os.environ, **earlier}
     missing = [found[1] for found in _REFERENCE.finditer(value) if found[1] not in known and found[2] is None]
     if missing:
-        problem = f"${{{missing[0]}}} is not set: set it above, or write ${{{missing[0]}:-DEFAULT}}"
+        # What looks like a variable may be a part of a secret.
+        name = "VARIABLE" if _SECRET.search(binding.key) else missing[0]
+        problem = f"${{{name}}} is not set: set it above, or write ${{{name}:-DEFAULT}}"
         return ConfigLine(number=number, name=binding.key, problem=problem)
     value = _REFERENCE.sub(lambda match: known.get(match[1], match[2] or ""), value)
     return ConfigLine(number=number, name=binding.key, value=value.strip())

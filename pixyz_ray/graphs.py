@@ -16,6 +16,7 @@ from typing import Any
 from pixyz_ray.storage import is_uuid
 from pixyz_worker.exception import InvalidBackendParameter
 from pixyz_worker.plan import FAIL_FAST, linked
+from pixyz_worker.result import ResultHandle
 from pixyz_worker.wire import VERSION
 
 MAX_NODES = 200_000
@@ -120,13 +121,18 @@ class Graph:
 
     def as_tuple(self) -> Any:
         """Return the ids of the graph as its handle gives them."""
-        members = ((node.id, node.members if node.kind == "group" else None) for node in self.nodes.values())
-        return linked(members, self.plain["parents"])[self.uuid].as_tuple()
+        return self._handles()[self.uuid].as_tuple()
 
-    def ids_of(self, id: str) -> Any:
-        """Return the ids of one node and, of a group, of its members, as its handle gives them without a parent."""
-        node = self.nodes[id]
-        return ((id, None), None if node.kind != "group" else [self.ids_of(member) for member in node.members])
+    def followers(self, id: str) -> list[Any]:
+        """Return the ids of what follows a node, callbacks included, as their handles give them without a parent."""
+        following = [child for child, above in self.plain["parents"].items() if above == id]
+        handles = self._handles() if following else {}
+        tuples = (handles[child].as_tuple() for child in following)
+        return [((child, None), members) for (child, _), members in tuples]
+
+    def _handles(self) -> dict[str, ResultHandle]:
+        members = ((node.id, node.members if node.kind == "group" else None) for node in self.nodes.values())
+        return linked(members, self.plain["parents"])
 
     def group_of(self) -> dict[str, str]:
         """Return the group that a node is a member of, for those that are."""

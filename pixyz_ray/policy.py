@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from pixyz_ray.failure import FailureClass
+from pixyz_ray.units import DURATION_HINT, SIZE_HINT, parse_duration, parse_size
 from pixyz_worker.exception import InvalidBackendParameter
 
 MAX_PRIORITY = 9
@@ -87,6 +88,15 @@ def _whole(name: str, low: int, high: int | None, what: str) -> Any:
     return check
 
 
+def _memory_limit(value: Any) -> int:
+    if isinstance(value, str):
+        try:
+            value = parse_size(value)
+        except ValueError:
+            raise _refused("memory_limit", f"a number of bytes, or {SIZE_HINT}", value) from None
+    return int(_MEMORY(value))
+
+
 def _pools(value: Any) -> tuple[tuple[str, int], ...]:
     named = [value] if isinstance(value, str) else value
     seats = dict.fromkeys(named, 1) if isinstance(named, list | tuple) and _are_names(named) else named
@@ -120,18 +130,26 @@ def _isolation(value: Any) -> str:
 def _keep(value: Any) -> bool | float | None:
     if value is False:
         return None
+    if isinstance(value, str):
+        try:
+            value = parse_duration(value)
+        except ValueError:
+            raise _refused(
+                "keep", f"true, a number of seconds after the job's end, or {DURATION_HINT}", value
+            ) from None
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
     if value is not True and not number:
         raise _refused("keep", "true, or a number of seconds after the job's end", value)
     return True if value is True else float(value)
 
 
+_MEMORY = _whole("memory_limit", _MIN_MEMORY, None, f"a number of bytes, at least {_MIN_MEMORY}")
 _CHECKS: Mapping[str, Any] = {
     "priority": _whole("priority", 0, MAX_PRIORITY, "a whole number from 0 (last) to 9 (first)"),
     "pools": _pools,
     "retries": _whole("retries", 0, MAX_RETRIES, f"a whole number from 0 to {MAX_RETRIES}"),
     "retry_on": _retry_on,
     "isolation": _isolation,
-    "memory_limit": _whole("memory_limit", _MIN_MEMORY, None, f"a number of bytes, at least {_MIN_MEMORY}"),
+    "memory_limit": _memory_limit,
     "keep": _keep,
 }

@@ -38,11 +38,22 @@ def problems_of(error: ValidationError, given: Mapping[str, Given]) -> list[str]
 def shown(name: str, text: str) -> str | None:
     """Return a setting's value as it may be shown to people; None for a secret that has no part to be shown."""
     if name == "JOB_STORE_URL":
-        return _CREDENTIALS.sub("***@", text).partition("?")[0] if "://" in text else None
+        return _shown_url(text)
     if name in SECRET_NAMES:
         return None
     short = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
     return short if short.isprintable() else repr(short)
+
+
+def _shown_url(url: str) -> str | None:
+    """Return a database's URL without what may be a password; None where it is not a URL."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return None
+    if scheme.startswith("sqlite"):
+        return url
+    # Without an @ it may have been cut in the middle of the password, at a # for example.
+    return _CREDENTIALS.sub("***@", url).partition("?")[0] if "@" in rest else f"{scheme}://***"
 
 
 def described(name: str, given: Given | None) -> str:

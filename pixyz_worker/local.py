@@ -11,7 +11,7 @@ from pixyz_worker.backend import TaskCall, current_backend, new_id
 from pixyz_worker.console import say
 from pixyz_worker.local_run import LocalBackend, execute, run_in_place
 from pixyz_worker.pc import ProgramContext
-from pixyz_worker.plan import single_call
+from pixyz_worker.plan import compile_plan
 from pixyz_worker.progress import Progress
 from pixyz_worker.signature import Signature
 
@@ -36,22 +36,21 @@ class LocalPixyzTask(AsyncResult):
         given = pc if isinstance(pc, ProgramContext) else ProgramContext(pc)
         context = given.clone() if entrypoint is None else given.clone(entrypoint=entrypoint)
         signature = Signature(pc=context) if params is None else Signature(params=params, pc=context)
-        self._run(single_call(signature))
+        self._run(signature)
 
     @classmethod
     def of(cls, signature: Signature) -> Self:
-        """Run the task of a signature."""
+        """Run the task of a signature, and its callbacks."""
         task = cls.__new__(cls)
-        task._run(single_call(signature))
+        task._run(signature)
         return task
 
-    def _run(self, call: TaskCall) -> None:
-        from pixyz_worker.wire import as_sent
-
+    def _run(self, signature: Signature) -> None:
         backend = current_backend()
         local = backend if isinstance(backend, LocalBackend) else LocalBackend()
-        super().__init__(call.id, local)
-        local.run_bare(as_sent(call))
+        plan = compile_plan(signature)
+        super().__init__(plan.end, local)
+        local.submit_plan(plan, bare=plan.end)
 
     def get(
         self,

@@ -54,8 +54,13 @@ class LocalBackend:
         self._names: dict[str, str] = {}
         self._children: dict[str, list[Any]] = {}
 
-    def submit_plan(self, plan: Plan) -> ResultHandle:
-        """Run a graph to its end, one task after another."""
+    def submit_plan(self, plan: Plan, bare: str | None = None) -> ResultHandle:
+        """Run a graph to its end, one task after another.
+
+        Args:
+            plan: the graph.
+            bare: id of a task whose result is what its entrypoint returns, whether its context is raw or not.
+        """
         from pixyz_worker.plan import FAIL_FAST, handles_of
         from pixyz_worker.wire import plan_as_plain
 
@@ -71,17 +76,11 @@ class LocalBackend:
             if scope in failed and not self._blocked(node):
                 self._outcomes[node.id] = _not_wanted(failed[scope])
                 continue
-            outcome = replace(self._run_node(node, call), stopped=time())
+            outcome = replace(self._run_node(node, call, bare), stopped=time())
             self._outcomes[node.id] = outcome
             if scope and outcome.state == "FAILURE":
                 failed.setdefault(scope, node.id)
         return handles[plan.end]
-
-    def run_bare(self, call: TaskCall) -> None:
-        """Run one task whose result is what its entrypoint returns, whatever its context says."""
-        self._names[call.id] = call.context["entrypoint"]
-        outcome = self._started(call, lambda: _attempted(partial(run_in_place, call, by_itself=True, bare=True)))
-        self._outcomes[call.id] = replace(outcome, stopped=time())
 
     def result(self, task_id: str) -> ResultHandle:
         """Handle on a task by its id."""
@@ -117,16 +116,16 @@ class LocalBackend:
         """Whether the node cannot run, whatever else there is: what it depends on has not ended well."""
         return node.after is not None and self._outcomes[node.after].state != "SUCCESS"
 
-    def _run_node(self, node: Node, call: TaskCall | None) -> TaskOutcome:
+    def _run_node(self, node: Node, call: TaskCall | None, bare: str | None) -> TaskOutcome:
         before = self._outcomes[node.after] if node.after else None
         if node.after and before and (blocked := self._not_run(node, before)):
             return blocked
         if call is None:
             assert isinstance(node, GatherNode)
             return self._gathered(node.members)
-        return self._started(call, lambda: self._run_task(node, before))
+        return self._started(call, lambda: self._run_task(node, before, bare))
 
-    def _run_task(self, node: Node, before: TaskOutcome | None) -> TaskOutcome:
+    def _run_task(self, node: Node, before: TaskOutcome | None, bare: str | None) -> TaskOutcome:
         from pixyz_worker.wire import as_sent
 
         if isinstance(node, PartNode):
@@ -135,7 +134,7 @@ class LocalBackend:
         call = as_sent(node.call)
         if before and node.fed:
             call = replace(call, params=node.after if node.on_failure else before.result)
-        return _attempted(partial(run_in_place, call, by_itself=True))
+        return _attempted(partial(run_in_place, call, by_itself=True, bare=node.id == bare))
 
     def _not_run(self, node: Node, before: TaskOutcome) -> TaskOutcome | None:
         """Outcome of a node that what it depends on keeps from running, or None."""

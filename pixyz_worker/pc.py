@@ -334,9 +334,6 @@ class ProgramContext(dict[str, Any]):
         shown = {key: value for key, value in self.items() if key not in _LIVE}
         return f"{type(self).__name__}({shown})"
 
-    def __or__(self, other: Mapping[str, Any]) -> Self:  # type: ignore[override]  # a context stays one
-        return self.clone(**other)
-
     def _progress(self) -> Progress:
         progress: Progress | None = self.get("progress")
         if progress is None:

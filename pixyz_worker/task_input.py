@@ -66,6 +66,8 @@ def opened(source: str, extraction_dir: Callable[[Path], Path], root_file: str |
     path = Path(source)
     from pixyz_worker import archive
 
+    if path.is_dir():
+        return source, source
     if not archive.is_archive(path) or not path.is_file():
         return str(path.parent), source
     folder = extraction_dir(path)

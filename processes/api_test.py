@@ -36,7 +36,7 @@ def main(pc: ProgramContext, params: Any) -> dict[str, Any]:
         raise PixyzException(str(params["fail"]))
 
     pc.progress_next("Reading the input")
-    given = pc.get("input_file")
+    given = pc["data"]  # an archive as it was sent, where input_file is a member
     seen = _seen(Path(given)) if given else None
 
     pc.progress_next("Writing the output")

@@ -129,9 +129,10 @@ class GraphEdge(BaseModel):
 
     source: str = Field(description="Id of a node.")
     target: str = Field(description="Id of a node.")
-    kind: Literal["starts", "data", "order"] = Field(
+    kind: Literal["starts", "data", "order", "failure"] = Field(
         description="starts: the source's script started a graph, of which this is a first node. data: the target's "
-        "params are the source's result. order: the target only comes after the source."
+        "params are the source's result. order: the target only comes after the source. failure: the target runs if "
+        "the source fails."
     )
 
 

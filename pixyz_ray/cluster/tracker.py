@@ -110,7 +110,8 @@ class Tracker:
 
     def children(self, uuid: str) -> list[Any]:
         """Return the ids of what follows a job in its graph, and of the graphs that its script has started."""
-        return [*self._graphs.lookup.followers(self._jobs.find(uuid)), *self._graphs.lookup.children(uuid)]
+        lookup = self._graphs.lookup
+        return [*lookup.followers(self._jobs.find(uuid)), *lookup.started(uuid)]
 
     async def revoke(self, uuids: Sequence[str]) -> None:
         """Cancel jobs."""

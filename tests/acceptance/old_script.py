@@ -390,3 +390,12 @@ def awaited(pc: ProgramContext, params: Any) -> Any:
     """Return the handle of a graph with callbacks: the result is that of the graph."""
     to = pixyz_execute.s(pc=raw(pc, "note", file=pc.get_output_dir("note.txt"), params=None))
     return chain(pixyz_execute.s(1, raw(pc, "ident")), pixyz_execute.s(pc=raw(pc, "ident"))).apply_async(link=to)
+
+
+def long_chain(pc: ProgramContext, params: Any) -> Any:
+    """Start a chain that is too long for its ids to be nested in JSON; return what the job's handle says of it."""
+    context = raw(pc, "ident", params=None)
+    end = chain(pixyz_execute.s(1, context), *[pixyz_execute.s(pc=context)] * 120)()
+    end.get(timeout=PATIENCE_S)
+    own = pc.AsyncResult(pc["task_id"]).children
+    return [own[-1].id == end.id, own[-1].get(timeout=PATIENCE_S), len(list(end.parent.children))]

@@ -252,6 +252,11 @@ def test_job_waits_for_a_graph_with_callbacks(run: Run) -> None:
     assert run("awaited") == 1
 
 
+def test_children_of_a_job_with_a_long_chain(run: Run) -> None:
+    """Given a chain of 121 tasks, when the job's children are asked for, then its end is among them."""
+    assert run("long_chain") == [True, 1, 1]
+
+
 def test_shown_state(rest: RestClient, tmp_path: Path) -> None:
     """Given update_state, when the handle of the running task is asked, then it gives the state and the meta.
 

@@ -93,6 +93,29 @@ def cancelled(pc, params):
     return chain(task(pc, params, "k", gate="never"), task(pc, params, "l"))().as_tuple()
 
 
+def linked(pc, params):
+    ran(params)
+    first = task(pc, params, "l1")
+    first.link(gated(pc, params, "l2"))
+    return first.on_error(task(pc, params, "l3")).apply_async().as_tuple()
+
+
+def broken(pc, params):
+    ran(params)
+    first = gated(pc, params, "b1", fails=True).set(link=task(pc, params, "b2"))
+    return first.on_error(task(pc, params, "b3")).apply_async().as_tuple()
+
+
+def late(pc, params):
+    ran(params)
+    return task(pc, params, "d1").apply_async(countdown=20, link=task(pc, params, "d2")).as_tuple()
+
+
+def expiring(pc, params):
+    ran(params)
+    return task(pc, params, "e1").apply_async(countdown=600, expires=20).as_tuple()
+
+
 def arrays(pc, params):
     ran(params)
     return [
@@ -141,9 +164,24 @@ CASES = {
     "changing": Case(at_gate="changing", later="new after", lasts=None),
     "failing": Case(ended="f", at_gate="g", never="h", states=("FAILURE", "open", "FAILURE", "FAILURE")),
     "cancelled": Case(ended="k", never="l", states=("REVOKED", "REVOKED")),
+    "linked": Case(ended="l1", at_gate="l2", never="l3", states=("SUCCESS", "open", "REVOKED")),
+    "broken": Case(at_gate="b1", later="b3", never="b2", states=("open", "open", "open")),
+    "late": Case(later="d1 d2"),
+    "expiring": Case(never="e1"),
     "arrays": Case(ended="make1 make2", at_gate="use1"),
     "unheard": Case(ended="s", later="t"),
     "forsaken": Case(ended="v", never="z"),
 }
 FEW = ("detached", "waiting", "getting")
-NOT_AWAITED = ("detached", "failing", "cancelled", "arrays", "unheard", "forsaken")
+NOT_AWAITED = (
+    "linked",
+    "broken",
+    "late",
+    "expiring",
+    "detached",
+    "failing",
+    "cancelled",
+    "arrays",
+    "unheard",
+    "forsaken",
+)

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,36 @@ def _check_forsaken(graphs: Graphs, nodes: list[str]) -> None:
         assert "cannot go on: The graph names the script 'job.py', which its job does not have." in details["error"]
 
 
+def _check_linked(graphs: Graphs, nodes: list[str]) -> None:
+    """The callback that had begun was run again, with its value; the error callback has nothing to do."""
+    assert graphs.result(nodes[1]) == "l2(l1())"
+    assert graphs.rest.end(nodes[2])["status"] == "REVOKED"
+
+
+def _check_broken(graphs: Graphs, nodes: list[str]) -> None:
+    """The error callback gets the id of the task that has failed, though everything was started anew meanwhile."""
+    assert graphs.result(nodes[2]) == f"b3({nodes[0]})"
+    assert graphs.rest.end(nodes[1])["status"] == "FAILURE"
+
+
+def _check_late(graphs: Graphs, nodes: list[str]) -> None:
+    """Its countdown has gone on meanwhile."""
+    assert graphs.result(nodes[1]) == "d2(d1())"
+    times = graphs.rest.details(nodes[0])["time_info"]
+    started, requested = (datetime.fromisoformat(times[name]) for name in ("started", "request"))
+    assert (started - requested).total_seconds() >= 20
+
+
+def _check_expiring(graphs: Graphs, nodes: list[str]) -> None:
+    details = graphs.rest.end(nodes[0], deadline_s=60)
+    assert (details["status"], details["error"].partition(":")[0]) == ("REVOKED", "TaskRevokedError")
+
+
 ENDS = {
+    "linked": _check_linked,
+    "broken": _check_broken,
+    "late": _check_late,
+    "expiring": _check_expiring,
     "detached": _check_detached,
     "waiting": _check_waiting,
     "getting": _check_getting,

@@ -13,7 +13,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from pixyz_ray.cluster.graph.awaiting import Awaiting
@@ -21,15 +20,15 @@ from pixyz_ray.cluster.graph.intake import Intake
 from pixyz_ray.cluster.graph.lookup import GraphLookup
 from pixyz_ray.cluster.graph.run import GraphRun, Value
 from pixyz_ray.cluster.graph.runs import GraphRuns
+from pixyz_ray.cluster.graph.start_times import StartTimes
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import Feed, LiveJob
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.logs import job_logger
 from pixyz_ray.storage import JobFolder
-from pixyz_worker.cause import EXPIRED, not_called, not_wanted
+from pixyz_worker.cause import not_called, not_wanted
 from pixyz_worker.cause import not_run as not_run_text
 from pixyz_worker.exception import InvalidBackendParameter
-from pixyz_worker.task_options import due_time, expiry_time
 
 _log = logging.getLogger(__name__)
 _CANCELLED = "The job was cancelled."
@@ -51,6 +50,7 @@ class Graphs:
         self.lookup = GraphLookup(jobs, self.runs)
         self.awaiting = Awaiting(jobs, self.runs)
         self.intake = Intake(jobs.store, self.runs, jobs.settings)
+        self._start_times = StartTimes(jobs, self.cancel)
         self._endings: deque[tuple[LiveJob, Job]] = deque()
         self._draining = False
 
@@ -119,7 +119,7 @@ class Graphs:
             return
         if run.nodes[id].kind != "group":
             if run.start_options(id):
-                self._turn_later(run, id)
+                self._start_times.wait(run, id)
                 return
             queue = run.asks_for(id).queue
             run.ready.setdefault(queue, deque()).append(id)
@@ -132,26 +132,6 @@ class Graphs:
         self._jobs.journal.change_soon(live.record)
         if not run.left[id]:
             self._jobs.settle(live, live.job.become(JobState.SUCCESS, result=None))
-
-    def _turn_later(self, run: GraphRun, id: str) -> None:
-        """Let a task begin after its countdown, and give it up when it has not begun by the time that it expires."""
-        options, now = run.start_options(id), time.time()
-        after = run.nodes[id].after
-        base = run.graph.plain["requested"] if after is None else self._jobs.find(after).stopped or now
-        expiry = expiry_time(options, base)
-        if expiry is not None:
-            asyncio.get_running_loop().call_later(max(0.0, expiry - now), self._expire, run, id)
-            if expiry <= now:
-                return
-        job = replace(run.asks_for(id), not_before=due_time(options, base))
-        self._jobs.turns.wait(id, job, since=now)
-
-    def _expire(self, run: GraphRun, id: str) -> None:
-        """Give up a task that has not begun."""
-        live = self._jobs.live.get(id)
-        begun = live is not None and live.record.started is not None
-        if id not in run.states and not begun:
-            self._jobs.begin(self.cancel([id], f"TaskRevokedError: {EXPIRED}"))
 
     def _feed_turns(self, run: GraphRun, queue: str) -> None:
         """Let a few nodes of a graph wait for their turn; with all of them in line, other graphs would come after."""
@@ -227,6 +207,8 @@ class Graphs:
         live = self._jobs.live[id]
         live.feed, live.wants_value = self._feed(run, id), run.is_wanted(id)
         run.begun.add(id)
+        if run.start_options(id):
+            self._start_times.watch_expiry(run, id)
         if live.record.awaits is None:
             self._jobs.begin(self._jobs.take_up(live))
 

@@ -52,10 +52,14 @@ class GraphLookup:
 
     def followers(self, job: Job) -> list[Any]:
         """Return the ids of what follows a job in its graph, callbacks included, as `as_tuple()` gives them."""
-        if job.graph is None:
-            return []
-        graph = self._graph_of(job)
-        return [graph.ids_of(child) for child, above in graph.plain["parents"].items() if above == job.uuid]
+        return [] if job.graph is None else self._graph_of(job).followers(job.uuid)
+
+    def started(self, uuid: str) -> list[Any]:
+        """Return `as_tuple()` of each graph that a job's script has started; of a long chain, that of its end alone."""
+        graphs = self._jobs.store.graphs_of(uuid)
+        return [
+            graph.as_tuple() if len(graph.plain["parents"]) < _DEEP else ((graph.uuid, None), None) for graph in graphs
+        ]
 
     def children(self, uuid: str) -> list[Any]:
         """Return `as_tuple()` of each graph that a job's script has started; of one too deep for JSON all ids, flat."""

@@ -1,0 +1,60 @@
+"""When the tasks of a graph start: countdown and eta hold a task back, expires gives up one that has not begun."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
+from typing import Any
+
+from pixyz_ray.cluster.graph.run import GraphRun
+from pixyz_ray.cluster.lifecycle import Lifecycle
+from pixyz_worker.cause import EXPIRED
+from pixyz_worker.task_options import due_time, expiry_time
+
+
+class StartTimes:
+    """Queues tasks for a later time, and revokes those that expire.
+
+    Args:
+        jobs: where the tasks live.
+        cancel: cancels jobs, with a message.
+    """
+
+    def __init__(self, jobs: Lifecycle, cancel: Callable[[Iterable[str], str], Coroutine[Any, Any, None]]) -> None:
+        self._jobs = jobs
+        self._cancel = cancel
+
+    def wait(self, run: GraphRun, id: str) -> None:
+        """Queue a task that may begin after its countdown; one that has expired is revoked instead."""
+        now = time.time()
+        expiry = self.watch_expiry(run, id)
+        if expiry is not None and expiry <= now:
+            return
+        due = due_time(run.start_options(id), self._ready_since(run, id))
+        self._jobs.turns.wait(id, replace(run.asks_for(id), not_before=due), since=now)
+
+    def watch_expiry(self, run: GraphRun, id: str) -> float | None:
+        """Revoke a task at the time that it expires, unless it has begun.
+
+        Returns:
+            That time, in seconds since the epoch; None for a task that does not expire.
+        """
+        expiry = expiry_time(run.start_options(id), self._ready_since(run, id))
+        if expiry is not None:
+            asyncio.get_running_loop().call_later(max(0.0, expiry - time.time()), self._expire, run, id)
+        return expiry
+
+    def _ready_since(self, run: GraphRun, id: str) -> float:
+        """Return since when a task could run if it had no countdown, in seconds since the epoch."""
+        after = run.nodes[id].after
+        if after is None:
+            return float(run.graph.plain["requested"])
+        return self._jobs.find(after).stopped or time.time()
+
+    def _expire(self, run: GraphRun, id: str) -> None:
+        live = self._jobs.live.get(id)
+        begun = live is not None and live.record.started is not None
+        if id not in run.states and not begun:
+            self._jobs.begin(self._cancel([id], f"TaskRevokedError: {EXPIRED}"))
