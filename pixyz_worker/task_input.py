@@ -40,7 +40,8 @@ def is_member(context: Mapping[str, Any], source: str) -> bool:
 
     Opened again, the context would lose the archive, and the folder of its members.
     """
-    data, folder = context.get("data"), context.get("input_dir")
+    data: Any = context.get("data")
+    folder = context.get("input_dir")
     if not is_path(data) or not folder or os.fspath(data) == source:
         return False
     from pixyz_worker import archive

@@ -87,6 +87,9 @@ def test_given_the_steps_of_the_page_when_typed_then_a_platform_runs_beside_the_
     assert f"CONCURRENT_TASKS=2  (in {platform.home / 'pixyz-scheduler.conf'}" in started
     assert [path for path in (platform.home / "share").iterdir() if path.is_dir()]
     assert platform.record.url == platform.url
+    # Redis' port is left alone on one machine; on several, the page says where to change it.
+    assert not platform.record.ray_address.endswith(":6379")
+    assert "--port=6379" in (ROOT / "cluster.yaml").read_text(encoding="utf-8")
 
 
 def test_given_a_client_when_it_is_moved_as_the_page_says_then_its_job_runs(
