@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -41,12 +42,13 @@ def platform() -> Iterator[TestPlatform]:
     platform.env["PATH"] = f"{bin}{os.pathsep}{platform.env['PATH']}"
     # The page's home is `pixyz-ray` in the user's own folder.
     platform.home = platform.home / "pixyz-ray"
-    yield platform
+    platform.env["PIXYZ_HOME"] = str(platform.home)
     try:
-        if (platform.home / "platform.json").exists():
+        yield platform
+        if platform.sessions:
             platform.close()
     finally:
-        bin.parent.joinpath("script.py").unlink(missing_ok=True)
+        shutil.rmtree(bin.parent)
 
 
 def typed(platform: TestPlatform, *lines: str) -> str:
@@ -159,7 +161,7 @@ def test_given_mistakes_when_sent_then_the_answers_are_those_of_the_page(rest: R
     assert rest.http.get(f"/jobs/{JOB}").status_code == 404
     code, text = refusal(rest, "def main(pc, params)\n    pass\n")
     assert (code, "line 1, column" in text) == (400, True)
-    wrong = {"process": "sleep", "params": {"t": 0, "stps": 1}}
+    wrong = {"process": "sleep", "params": {"t": 0.01, "stps": 1}}
     code, text = refusal(rest, **wrong, config={"strict": True})
     assert (code, "Did you mean 'steps'?" in text) == (400, True)
     noted = rest.run(**wrong)
