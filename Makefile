@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check lint types imports format bench bench-kernel faults gallery formats clean
+.PHONY: help demo test unit unit-kernel unit-rest platform check lint types imports format bench bench-kernel faults gallery formats clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -11,8 +11,19 @@ help: ## Show these targets
 demo: $(VENV)/.installed ## Install, start the platform here, convert a STEP assembly to GLB, stop
 	@PATH="$(abspath $(BIN)):$$PATH" sh scripts/demo.sh
 
-test: check ## Lint, types, import rules, and all tests
-	$(BIN)/python -m pytest
+test: check unit platform ## Lint, types, import rules, and all tests
+
+unit: $(VENV)/.installed-dev ## Tests without a platform, in two processes
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit-kernel unit-rest
+
+unit-kernel: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/unit/kernel tests/unit/client
+
+unit-rest: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/unit --ignore tests/unit/kernel --ignore tests/unit/client
+
+platform: $(VENV)/.installed-dev ## Tests on real platforms, one after another
+	$(BIN)/python -m pytest tests/acceptance tests/integration
 
 check: lint types imports ## Everything that needs no running
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import sys
@@ -34,6 +35,7 @@ from pixyz_worker.pc import ProgramContext
 from pixyz_worker.progress import Progress, ProgressSink
 from pixyz_worker.result import AsyncResult, GroupResult
 from pixyz_worker.running_task import RunningTask, TaskRequest, retry_delay_s
+from pixyz_worker.task_input import beside
 from pixyz_worker.task_params import merged, unpacked
 from pixyz_worker.values import NotJson, described, passed_on, task_record
 
@@ -119,14 +121,14 @@ def _answer_of(spec: RunSpec, folder: JobFolder, result: Any) -> Answer:
     return Answer(result=described(value), value=value, opaque=True)
 
 
-_OF_A_CALL = ("entrypoint", "params", "params_packed", "packed", "config")
+_CALL_FIELDS = ("entrypoint", "params", "params_packed", "packed", "config")
 
 
 def _call_part(spec: RunSpec, script: Script, around: Surroundings) -> list[Any]:
     """Make the calls of a part, one after another, and return the list of what they give."""
     results = []
     for call in spec.calls:
-        one = replace(spec, calls=(), **{key: call[key] for key in _OF_A_CALL if key in call})
+        one = replace(spec, calls=(), **{key: call[key] for key in _CALL_FIELDS if key in call})
         before = len(around.progress.steps)
         started = time.time()
         returned = None
@@ -273,15 +275,21 @@ def _running_task(spec: RunSpec, around: Surroundings, params: Any) -> RunningTa
 
 def _open_input(context: ProgramContext, spec: RunSpec, folder: JobFolder) -> None:
     """Unpack an archive, unless the task has the folder that the one before it unpacked it to."""
-    if context["input_dir"] is not None:
-        return
 
     def extraction_dir(archive: Path) -> Path:
-        # That of a job's upload lies beside it, for all tasks of the job; any other belongs to this task.
-        uploads = archive.parent.name == "inputs" and archive.parent.parent.parent == Path(spec.share)
-        return (archive.parent if uploads else folder.inputs) / "extracted"
+        # The job's upload is unpacked beside it, once for all tasks of the job. Any other archive belongs to this task,
+        # which may open several, and the same path again with other content.
+        if archive.parent.name == "inputs" and archive.parent.parent.parent == Path(spec.share):
+            return beside(archive)
+        about = archive.stat()
+        version = hashlib.sha256(f"{archive}\0{about.st_size}\0{about.st_mtime_ns}".encode("utf-8", "surrogateescape"))
+        return folder.inputs / f"extracted-{version.hexdigest()[:16]}"
 
-    context.open_input(extraction_dir)
+    # Kept for archives that the script opens itself.
+    context.extraction_dir = extraction_dir
+    if context["input_dir"] is not None:
+        return
+    context.open_input()
     if context["input_dir"] is None and not context.is_compute_only():
         dict.__setitem__(context, "input_dir", str(folder.inputs))
 

@@ -1,10 +1,10 @@
 """The configuration file: which one is read, and its lines.
 
 The first that exists is read: `$PIXYZ_CONFIG`, `$PIXYZ_HOME/pixyz-scheduler.conf`, `/etc/pixyz-scheduler.conf`. A file
-in the current folder is not read: a service must not depend on where somebody stands who starts it.
+in the current folder is not read: a service must not depend on the folder that it is started in.
 
-A line is `NAME=value` as in a dotenv file (quotes, escapes, `export`, `${OTHER}`, comments after `#`). What files for
-configparser and shells have besides is accepted too: comments after `;`, section headers (they mean nothing), a byte
+A line is `NAME=value` as in a dotenv file (quotes, escapes, `export`, `${OTHER}`, comments after `#`). As in files for
+configparser and shells, these are accepted too: comments after `;`, section headers (they mean nothing), a byte
 order mark, Windows line ends, and text that is not UTF-8.
 """
 
@@ -36,7 +36,7 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 class ConfigUnreadable(ValueError):
-    """The configuration file cannot be read; the message is a sentence."""
+    """The configuration file cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +46,7 @@ class ConfigLine:
     number: int
     """Number of the line, from 1."""
     name: str
-    """What it sets; of a line that cannot be read, its first word or nothing."""
+    """Name of the setting; for a line that cannot be read, its first word or an empty text."""
     value: str = ""
     """The value, without quotes and comments."""
     problem: str = ""
@@ -138,7 +138,7 @@ def _line(binding: Binding, earlier: Mapping[str, str]) -> ConfigLine | None:
     known = {**os.environ, **earlier}
     missing = [found[1] for found in _REFERENCE.finditer(value) if found[1] not in known and found[2] is None]
     if missing:
-        # What looks like a variable may be a part of a secret.
+        # It may be a part of a secret that only looks like a variable.
         name = "VARIABLE" if _SECRET.search(binding.key) else missing[0]
         problem = f"${{{name}}} is not set: set it above, or write ${{{name}:-DEFAULT}}"
         return ConfigLine(number=number, name=binding.key, problem=problem)
@@ -150,6 +150,6 @@ def _problem(written: str) -> str:
     """Return why the dotenv parser cannot read a line."""
     value = written.partition("=")[2].strip()
     quote = value[:1]
-    if quote not in ("'", '"') or not quote:
+    if quote not in ("'", '"'):
         return "write NAME=value"
     return "something follows the closing quote" if quote in value[1:] else f"the quote {quote} is not closed"

@@ -27,11 +27,11 @@ class AskedConfig:
     """The config as the caller sent it."""
 
     values: Mapping[str, Any]
-    """What counts, without null values and the platform's own keys."""
+    """The keys that are used: without null values, and without those that the platform sets."""
     strict: bool
     """Whether a name that looks misspelt is refused."""
     notes: tuple[str, ...]
-    """What was ignored, and which keys look misspelt."""
+    """Keys that were ignored, and keys that look misspelt."""
 
 
 def read_config(text: str) -> AskedConfig:

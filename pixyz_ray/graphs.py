@@ -17,11 +17,11 @@ from pixyz_ray.storage import is_uuid
 from pixyz_worker.exception import InvalidBackendParameter
 from pixyz_worker.plan import FAIL_FAST, linked
 from pixyz_worker.result import ResultHandle
+from pixyz_worker.task_options import PLAIN_START_OPTIONS
 from pixyz_worker.wire import VERSION
 
 MAX_NODES = 200_000
 """Nodes that one graph may have."""
-_TIMES = frozenset({"countdown", "eta", "expires", "expires_at"})
 _MOMENTS = frozenset({"eta", "expires_at"})
 MAX_NESTING = 100
 """Groups in one another that it may have: their results are lists in lists."""
@@ -124,7 +124,7 @@ class Graph:
         return self._handles()[self.uuid].as_tuple()
 
     def followers(self, id: str) -> list[Any]:
-        """Return the ids of what follows a node, callbacks included, as their handles give them without a parent."""
+        """Return the ids of the nodes after a node, callbacks included, as `as_tuple()` gives them without a parent."""
         following = [child for child, above in self.plain["parents"].items() if above == id]
         handles = self._handles() if following else {}
         tuples = (handles[child].as_tuple() for child in following)
@@ -152,7 +152,7 @@ class Graph:
 
 
 def _timeless(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a call without points in time, which a script that is run again works out anew."""
+    """Return a call without its absolute times: a script that is run again computes new ones."""
     options = call["options"]
     if options.keys().isdisjoint(_MOMENTS):
         return call
@@ -186,13 +186,13 @@ def _check(graph: Graph) -> None:
         if not (isinstance(call["script"], str) and isinstance(call["context"], dict)):
             raise ValueError("a call names no script or has no context")
         if not isinstance(call["options"], dict):
-            raise ValueError("the options of a call are no object")
-        for name in _TIMES & call["options"].keys():
+            raise ValueError("the options of a call are not an object")
+        for name in PLAIN_START_OPTIONS & call["options"].keys():
             value = call["options"][name]
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise ValueError(f"{name} of a call is no number of seconds")
+                raise ValueError(f"{name} of a call is not a number of seconds")
         if not _is_texts(call.get("packed", {})):
-            raise ValueError("what is packed of a call is no object of texts")
+            raise ValueError("the pickled values of a call are not an object of texts")
         if not isinstance(call["options"].get(FAIL_FAST), int | None):
             raise ValueError(f"{FAIL_FAST} of a call is no number")
 
@@ -220,9 +220,11 @@ def _check_nodes(graph: Graph) -> None:
             raise ValueError(f"node {node.id} has {len(node.calls)} calls")
         if not all(2 <= len(call) <= 3 for call in node.calls):
             raise ValueError(f"a call of node {node.id} is no list of a number and params")
+        if not all(call[2] is True and isinstance(call[1], str) for call in node.calls if len(call) > 2):
+            raise ValueError(f"a call of node {node.id} has params that are neither JSON nor a pickle as text")
         if not all(type(number) is int and 0 <= number < len(graph.calls) for number, *_ in node.calls):
             raise ValueError(f"node {node.id} makes a call that is not in the table")
         if node.on_failure and node.after is None:
-            raise ValueError(f"node {node.id} is an error callback of nothing")
+            raise ValueError(f"node {node.id} is an error callback, but follows no other node")
         in_group.update(node.members)
         seen.add(node.id)

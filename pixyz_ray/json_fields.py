@@ -17,7 +17,7 @@ def json_value(text: str, field_name: str, default: Any = None) -> Any:
     Args:
         text: content of the field.
         field_name: its name, for messages.
-        default: what stands for "not given".
+        default: value of a field that is not given.
 
     Raises:
         InvalidBackendParameter: it is not JSON, or nested too deeply; the message says where.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pixyz_ray.settings import Settings
-from pixyz_worker.declaration import ANY, DeclaredParameter, declared_parameters
+from pixyz_worker.declaration import ANY, declared_parameters
 from pixyz_worker.exception import InvalidBackendParameter
 from pixyz_worker.loader import ScriptInfo, inspect_source
 from pixyz_worker.nearest import suggestion
@@ -45,7 +46,7 @@ def process_help(name: str, settings: Settings) -> dict[str, Any]:
     declared = declared_parameters(doc)
     return {
         "doc": f"Process '{name}' documentation:\n\n{doc or 'This process has no documentation.'}",
-        "parameters": None if declared is None else [_as_plain(one) for one in declared],
+        "parameters": None if declared is None else [asdict(one) for one in declared],
     }
 
 
@@ -75,12 +76,3 @@ def parameter_notes(process: str, info: ScriptInfo, params: Any, *, strict: bool
     notes = [f"{problem} It is ignored. {listed}" for problem in problems[:_MAX_NAMED]]
     more = len(problems) - _MAX_NAMED
     return (*notes, f"{more} more unknown parameters are ignored.") if more > 0 else tuple(notes)
-
-
-def _as_plain(parameter: DeclaredParameter) -> dict[str, Any]:
-    return {
-        "name": parameter.name,
-        "type": parameter.type,
-        "default": parameter.default,
-        "doc": parameter.doc,
-    }

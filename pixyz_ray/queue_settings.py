@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from pixyz_ray.queues import DEFAULT_QUEUES, Queue
 from pixyz_ray.units import parse_size
+from pixyz_worker.nearest import SIMILAR, nearest
 
 
 def make_queue_table(names: tuple[str, ...], changes: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Queue]:
@@ -19,7 +19,7 @@ def make_queue_table(names: tuple[str, ...], changes: Mapping[str, Mapping[str, 
         changes: PIXYZ_QUEUES.
 
     Raises:
-        ValueError: a change names something that a queue does not have, or has a value of no use.
+        ValueError: a change names something that a queue does not have, or has an unusable value.
     """
     table = dict(DEFAULT_QUEUES)
     for name in names:
@@ -41,8 +41,8 @@ def queue_changes(name: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     known = sorted({field.name for field in fields(Queue)} - {"name"})
     for unknown in sorted(set(given) - set(known)):
-        meant = difflib.get_close_matches(unknown, known, 1)
-        hint = f"did you mean {meant[0]}?" if meant else f"use {', '.join(known)}"
+        meant = nearest(unknown, known, cutoff=SIMILAR)
+        hint = f"did you mean {meant}?" if meant else f"use {', '.join(known)}"
         raise ValueError(f"cannot be used: queue {name!r} has no setting {unknown}; {hint}")
     limit = given.get("memory_limit")
     if not isinstance(limit, str):

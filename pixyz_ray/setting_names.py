@@ -1,16 +1,17 @@
-"""Names that are no settings: those of the scheduler before this one that have no meaning here, and typing errors."""
+"""Names that are not settings: those of the scheduler before this one without a meaning here, and typing errors."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from pixyz_worker.nearest import close_names, nearest, similarity
+
 CLIENT_NAMES = frozenset({"PIXYZ_HOME", "PIXYZ_CONFIG", "PIXYZ_URL", "PIXYZ_TOKEN"})
-"""Variables of ours that are no settings: they are read from the environment alone."""
-_CLOSE = 0.85
-_SIMILAR_WORD = 0.75
+"""Variables of ours that are not settings: they are read from the environment alone."""
+_CLOSE_IN_FILE, _CLOSE_IN_ENVIRONMENT, _SIMILAR_WORD = 0.7, 0.85, 0.75
+"""Similarities from which on a name, or its first word, counts as a misspelling."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +21,7 @@ class OldName:
     patterns: Sequence[str]
     """Names, or patterns of names, that count in a configuration file."""
     reason: str
-    """Why they have no meaning here, as the end of a sentence."""
+    """Why they have no meaning here; a clause that follows a colon."""
     remedy: str
     """What to do instead."""
     variables: frozenset[str] = frozenset()
@@ -112,7 +113,7 @@ OLD_NAMES: Sequence[OldName] = (
 
 
 def find_old_name(name: str, *, in_file: bool) -> OldName | None:
-    """Return what is known of a name of the scheduler before this one, or None.
+    """Return the entry for a name of the scheduler before this one, or None.
 
     Args:
         name: name in capitals.
@@ -127,20 +128,20 @@ def find_old_name(name: str, *, in_file: bool) -> OldName | None:
 
 def guess_in_file(name: str, known: Collection[str]) -> str | None:
     """Return the setting that an unknown name in the configuration file was probably meant to be, or None."""
-    return next(iter(difflib.get_close_matches(name, known, 1, 0.7)), None)
+    return nearest(name, known, cutoff=_CLOSE_IN_FILE)
 
 
 def guess_in_environment(name: str, known: Collection[str]) -> str | None:
     """Return the setting that a variable was almost certainly meant to be, or None.
 
-    A variable belongs to anybody, so this asks for more than closeness: either the first words are equal, or they are
-    similar and all else is.
+    Variables of other programs are common, so a similar name is not enough: the first words must be equal, or similar
+    with the rest equal.
     """
     if "_" not in name or name in CLIENT_NAMES:
         return None
-    for meant in difflib.get_close_matches(name, known, 3, _CLOSE):
+    for meant in close_names(name, known, most=3, cutoff=_CLOSE_IN_ENVIRONMENT):
         (first, _, rest), (first_meant, _, rest_meant) = name.partition("_"), meant.partition("_")
-        similar = difflib.SequenceMatcher(None, first, first_meant).ratio() >= _SIMILAR_WORD
+        similar = similarity(first, first_meant) >= _SIMILAR_WORD
         if first == first_meant or (similar and rest == rest_meant):
             return meant
     return None

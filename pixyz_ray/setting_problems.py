@@ -1,4 +1,4 @@
-"""What is wrong with a setting, as one sentence that names variable, value and place."""
+"""Messages about settings that cannot be used; each names variable, value and place."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _CREDENTIALS = re.compile(r"(?<=://).*@", re.DOTALL)
 
 
 class Conflict(ValueError):
-    """A setting that does not go with another one.
+    """A setting that conflicts with another one.
 
     Args:
-        message: the predicate of a sentence about the setting; `{other}` in it stands for the other one.
+        message: text that follows the setting's name; `{other}` in it is replaced by the other setting.
         other: name of the other setting.
     """
 
@@ -31,8 +31,8 @@ class Conflict(ValueError):
 
 
 def problems_of(error: ValidationError, given: Mapping[str, Given]) -> list[str]:
-    """Return one sentence for each thing that a validation has found."""
-    return [_sentence(problem, given) for problem in error.errors(include_url=False)]
+    """Return one message for each error of a validation."""
+    return [_message(problem, given) for problem in error.errors(include_url=False)]
 
 
 def shown(name: str, text: str) -> str | None:
@@ -52,31 +52,31 @@ def _shown_url(url: str) -> str | None:
         return None
     if scheme.startswith("sqlite"):
         return url
-    # Without an @ it may have been cut in the middle of the password, at a # for example.
+    # Without an @, the URL may end within the password, for example at a #.
     return _CREDENTIALS.sub("***@", url).partition("?")[0] if "@" in rest else f"{scheme}://***"
 
 
 def described(name: str, given: Given | None) -> str:
-    """Return a setting with value and place for the beginning of a sentence; without the value of a secret."""
+    """Return name, value and place of a setting, to begin a message with; without the value of a secret."""
     if given is None:
         return name
     value = None if name in SECRET_NAMES else shown(name, given.text)
     return f"{given.name} ({given.place})" if value is None else f"{given.name}={value} ({given.place})"
 
 
-def _sentence(problem: ErrorDetails, given: Mapping[str, Given]) -> str:
+def _message(problem: ErrorDetails, given: Mapping[str, Given]) -> str:
     name, *inside = (str(part) for part in problem["loc"])
     subject = described(name.upper(), given.get(name.upper()))
     complaint = _complaint(problem)
     reason = problem.get("ctx", {}).get("error")
     if isinstance(reason, Conflict):
         complaint = complaint.format(other=described(reason.other, given.get(reason.other)))
-    sentence = f"{subject} {complaint}" if not inside else f"{subject}: {'.'.join(inside)} {complaint}"
-    return sentence if sentence.endswith("?") else f"{sentence}."
+    message = f"{subject} {complaint}" if not inside else f"{subject}: {'.'.join(inside)} {complaint}"
+    return message if message.endswith("?") else f"{message}."
 
 
 def _complaint(problem: ErrorDetails) -> str:
-    """Return what is wrong as the predicate of a sentence."""
+    """Return what is wrong, to follow the setting's name."""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "value_error":
         return str(context["error"]).rstrip(".")

@@ -1,4 +1,4 @@
-"""What a look at the settings gives: the settings, where each comes from, and what there is to say of them."""
+"""The settings as they were read: values, sources, problems and notes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TINY_MEMORY = 64 * 2**20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """What was read: the settings where they can be used, where each comes from, and what else there is to say."""
+    """The settings as they were read."""
 
     settings: Settings | None
     """The settings; None where something keeps them from being used."""
@@ -34,7 +34,7 @@ class Reading:
         """Return the settings.
 
         Raises:
-            InvalidBackendParameter: they cannot be used; one sentence for each reason.
+            InvalidBackendParameter: they cannot be used; one line for each reason.
         """
         if self.settings is None:
             raise InvalidBackendParameter("\n".join(self.sources.problems))
@@ -57,7 +57,7 @@ class Reading:
 
 
 def notes_on(settings: Settings, given: Mapping[str, Given]) -> list[Note]:
-    """Return what is odd about settings that can be used."""
+    """Return notes on settings that can be used, but look wrong."""
     notes = []
     for name, effect in (
         ("PROCESS_PATH", "there are no pre-built processes"),

@@ -32,9 +32,9 @@ class Note:
     """Something about the settings that the operator should know, although the platform starts."""
 
     found: str
-    """What there is: one sentence."""
+    """What was found."""
     remedy: str
-    """What to do: one sentence."""
+    """What to do."""
 
     def __str__(self) -> str:
         return f"{self.found} {self.remedy}"
@@ -47,11 +47,11 @@ class Sources:
     file: Path | None = None
     """The configuration file in force."""
     given: dict[str, Given] = field(default_factory=dict)
-    """By the setting's name, what wins."""
+    """The value in force, by the setting's name."""
     problems: list[str] = field(default_factory=list)
-    """One sentence for each thing that keeps the settings from being used."""
+    """One message for each reason why the settings cannot be used."""
     notes: list[Note] = field(default_factory=list)
-    """What the operator should know besides."""
+    """Further notes for the operator."""
 
 
 def collect(known: Collection[str]) -> Sources:
@@ -113,7 +113,7 @@ def _add_unreadable(sources: Sources, file: Path, line: ConfigLine, *, known: bo
 
 
 def _unknown(name: str, place: str, known: Collection[str]) -> Note:
-    """Return what to say of a name in the configuration file that is no setting."""
+    """Return the note on a name in the configuration file that is not a setting."""
     old = find_old_name(name.upper(), in_file=True)
     meant = guess_in_file(name.upper(), known)
     if old is not None and not (meant and guess_in_environment(name.upper(), known)):

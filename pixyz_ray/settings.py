@@ -283,7 +283,7 @@ def load_settings(**overrides: Any) -> Settings:
     """Read environment and configuration file into Settings; overrides win.
 
     Raises:
-        InvalidBackendParameter: a value is not usable; one sentence for each names variable, value and place.
+        InvalidBackendParameter: a value is not usable; one line for each names variable, value and place.
     """
     return read_settings(**overrides).checked()
 

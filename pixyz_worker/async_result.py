@@ -15,7 +15,7 @@ OnMessage = Callable[[dict[str, Any]], object]
 
 
 class ResultHandle(Protocol):
-    """What every handle can do, that of one task and that of many."""
+    """Interface of all handles, on one task or on several."""
 
     @property
     def id(self) -> str:
@@ -23,15 +23,15 @@ class ResultHandle(Protocol):
 
     @property
     def parent(self) -> ResultHandle | None:
-        """Handle of what ran before it in its chain."""
+        """Handle on the task or group before it in its chain; None for the first."""
 
     @property
     def children(self) -> list[ResultHandle] | None:
-        """Handles of its members."""
+        """Handles on its members."""
 
     @property
     def state(self) -> str:
-        """Status word."""
+        """Status, such as PENDING or SUCCESS."""
 
     def get(
         self,
@@ -43,17 +43,17 @@ class ResultHandle(Protocol):
         """Wait for the result, at most `timeout` seconds."""
 
     def ready(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Return whether it has ended, successfully or not."""
 
     def as_tuple(self) -> tuple[Any, Any]:
-        """Ids of the graph that ends here."""
+        """Return the ids of the graph that ends here."""
 
     def as_list(self) -> list[str]:
-        """The same ids, flat."""
+        """Return the same ids, flat."""
 
 
 class Handle:
-    """What the handle of a task and that of a group have in common."""
+    """Base of the handles on a task and on a group."""
 
     def __init__(self, id: str, parent: ResultHandle | None, children: Sequence[ResultHandle] | None) -> None:
         self.id = id
@@ -62,12 +62,12 @@ class Handle:
 
     @property
     def children(self) -> list[ResultHandle] | None:
-        """Handles of what belongs to it: the members of a group, and what a task has started."""
+        """Handles on the members of a group, or on the tasks that a task has started."""
         return self._members
 
     @property
     def state(self) -> str:
-        """Status word, in the words of a job."""
+        """Status, as jobs have it."""
         raise NotImplementedError
 
     def get(
@@ -82,35 +82,35 @@ class Handle:
 
     @property
     def task_id(self) -> str:
-        """The id, by its other name."""
+        """Same as `id`."""
         return self.id
 
     @property
     def status(self) -> str:
-        """The state, by its other name."""
+        """Same as `state`."""
         return self.state
 
     def ready(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Return whether it has ended, successfully or not."""
         return self.state in TERMINAL_STATES
 
     def successful(self) -> bool:
-        """Whether it has ended well."""
+        """Return whether it has ended with SUCCESS."""
         return self.state == "SUCCESS"
 
     def failed(self) -> bool:
-        """Whether it has failed."""
+        """Return whether it has ended with FAILURE."""
         return self.state == "FAILURE"
 
     def forget(self) -> None:
-        """Forget what is known here of how it ended; the platform keeps its jobs until retention removes them."""
+        """Drop the outcome that is cached here; the platform keeps its jobs until retention removes them."""
         raise NotImplementedError
 
     def collect(self, intermediate: bool = False, **options: Any) -> Iterator[tuple[ResultHandle, Any]]:
-        """Yield (handle, result) of this and of all that it has started, waited for one after another.
+        """Yield (handle, result) of this task and of all its descendants, waiting for each in turn.
 
         Args:
-            intermediate: accepted for Celery's sake: every result is waited for.
+            intermediate: accepted as in Celery, without effect: every result is waited for.
             options: as for `get`.
         """
         pending: deque[ResultHandle] = deque([self])
@@ -143,8 +143,8 @@ class Handle:
         return ids
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Flat, since a chain may be longer than pickle can nest. The backend is a live thing of this process: elsewhere
-        # the handle asks the backend that it finds.
+        # Flat, since a chain may be longer than pickle can nest. The backend belongs to this process: elsewhere the
+        # handle asks the current one.
         from pixyz_worker.group_result import revive
 
         return revive, ([(type(each), each.id, members_of(each)) for each in reversed([*lineage(self)])],)
@@ -163,7 +163,7 @@ class Handle:
 
 
 class AsyncResult(Handle):
-    """Handle on one task. Without a backend it asks the one that tasks run on where it is used."""
+    """Handle on one task; without a backend it asks the current one."""
 
     def __init__(
         self,
@@ -184,14 +184,14 @@ class AsyncResult(Handle):
         propagate: bool = True,
         **options: Any,
     ) -> Any:
-        """Wait for the result; a failed task raises what it failed with, or gives it with propagate=False.
+        """Wait for the result; the error of a failed task is raised, or returned with propagate=False.
 
         Args:
             timeout: seconds to wait at most; None for no limit.
             on_message: called with {task_id, status, result, traceback, children} when the task has ended.
             propagate: whether the error of a failed task is raised.
-            options: `callback`, called with (task id, result); Celery's options of how it waits (`interval`, ...) are
-                accepted without effect.
+            options: `callback`, called with (task id, result); Celery's options about how to wait (`interval`, ...)
+                are accepted without effect.
 
         Raises:
             PixyzTimeout: the task did not end in time.
@@ -217,7 +217,7 @@ class AsyncResult(Handle):
 
     @property
     def state(self) -> str:
-        """Status word of the task; while it runs, the state that its script gave `update_state`."""
+        """Status of the task; while it runs, the state that its script gave `update_state`."""
         outcome = self._outcome(0)
         return outcome.own_state or outcome.state
 
@@ -241,7 +241,7 @@ class AsyncResult(Handle):
 
     @property
     def children(self) -> list[ResultHandle]:
-        """Handles of what follows it in its graph, callbacks included, and of the graphs that its script started."""
+        """Handles on the tasks after it in its graph, callbacks included, and on the graphs that its script started."""
         from pixyz_worker.group_result import result_from_tuple
 
         if self._members is not None:
@@ -250,7 +250,7 @@ class AsyncResult(Handle):
         return [result_from_tuple(ids, outcomes) for ids in outcomes.children(self.id)]
 
     def forget(self) -> None:
-        """Forget what is known here of how the task ended: the next question asks the platform again."""
+        """Drop the cached outcome: the next access asks the platform again."""
         self._final = None
 
     def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], object] | None = None) -> Any:
@@ -263,7 +263,7 @@ class AsyncResult(Handle):
         return self._outcome(0).traceback
 
     def revoke(self, terminate: bool = False, **options: Any) -> None:
-        """Cancel the graph that ends here: this task, and what runs before it; what has ended stays as it is."""
+        """Cancel the graph that ends here: this task and those before it; tasks that have ended are left alone."""
         self._outcomes().revoke(self.as_list())
 
     def _outcome(self, timeout_s: float | None) -> TaskOutcome:
@@ -273,7 +273,7 @@ class AsyncResult(Handle):
         return self._final
 
     def _learn(self, outcome: TaskOutcome) -> None:
-        """Remember how the task ended: that never changes."""
+        """Cache an outcome that is final."""
         if outcome.state in TERMINAL_STATES:
             self._final = outcome
 
@@ -295,7 +295,7 @@ class AsyncResult(Handle):
 
 
 def allow_join_result() -> AbstractContextManager[None]:
-    """Permission to wait for a task inside a task: always given here, so it does nothing."""
+    """Return a context manager without effect: here a task may always wait for another one."""
     return nullcontext()
 
 
@@ -332,7 +332,7 @@ def members_of(handle: ResultHandle) -> list[ResultHandle] | None:
 
 
 def lineage(handle: ResultHandle) -> Iterable[ResultHandle]:
-    """The handle, its parent, the parent's parent..."""
+    """Yield the handle, its parent, the parent's parent, ..."""
     current: ResultHandle | None = handle
     while current is not None:
         yield current

@@ -59,8 +59,13 @@ class Group(Canvas):
         """Return a copy; its members are copies too."""
         return replace(cloned(self, args, kwargs, options), tasks=[task.clone() for task in self.tasks])
 
+    def set_immutable(self, immutable: bool) -> None:
+        """Say for each member whether the result of the task before is left aside."""
+        for task in self.tasks:
+            task.set_immutable(immutable)
+
     def link(self, callback: Canvas) -> Canvas:
-        """Refuse: a group has no result of its own to hand to a callback.
+        """Refuse: a group has no single result for a callback.
 
         Raises:
             InvalidBackendParameter: always, as Celery's group.apply_async(link=...) does.
@@ -68,7 +73,7 @@ class Group(Canvas):
         raise InvalidBackendParameter("a callback cannot be linked to a group: use a chord, chord(group, callback)")
 
     def skew(self, start: float = 1.0, stop: float | None = None, step: float = 1.0) -> Self:
-        """Let the members start one after another: with a countdown of start, start + step, ... seconds."""
+        """Stagger the members: give them countdowns of start, start + step, ... seconds, at most `stop`."""
         for number, task in enumerate(self.tasks):
             countdown = start + number * step
             task.set(countdown=countdown if stop is None else min(countdown, stop))
@@ -90,7 +95,7 @@ class Chord(Canvas):
 
     @property
     def tasks(self) -> Group | Chunks:
-        """The header, by its other name."""
+        """Same as `header`."""
         return self.header
 
     def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Chord:
@@ -199,7 +204,7 @@ def _flattened(tasks: Iterable[Canvas]) -> list[Canvas]:
     flat: list[Canvas] = []
     for task in tasks:
         if not isinstance(task, Group) or "fail_fast" in task.options:
-            # What fails together stays together.
+            # A fail_fast group fails as a whole, so it is not merged.
             flat.append(task)
         elif not task.options:
             flat.extend(_flattened(task.tasks))

@@ -36,12 +36,12 @@ def not_wanted(failed_id: str) -> str:
 
 
 def not_called(cause_id: str, name: str, state: str) -> str:
-    """The text of an error callback that had nothing to do."""
+    """Return the text of an error callback that was not run because its task did not fail."""
     return f"TaskRevokedError: an error callback, not run: task {cause_id} ({name}) ended with {state}."
 
 
 EXPIRED = "expired: the task had not started by then"
-"""Message of a task that was given up, since it had not started when its `expires` was over."""
+"""Message of a task that was revoked because it had not started before it expired."""
 
 
 def error_of(text: str) -> BaseException:

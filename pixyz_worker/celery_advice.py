@@ -41,4 +41,4 @@ ADVICE: Mapping[str, str] = {
     "kombu.Queue": f"{_BROKER}; queues are the operator's: PIXYZ_QUEUES",
     "kombu.utils": _BROKER,
 }
-"""A sentence by the full name of what is missing."""
+"""Advice by the full name of the module or attribute that does not exist here."""

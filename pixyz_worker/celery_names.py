@@ -39,7 +39,7 @@ def module(name: str) -> ModuleType:
 
 
 def refusal(full_name: str) -> str:
-    """Why there is no such name, and what to use instead, for a person."""
+    """Return the message for a name that does not exist here; it says what to use instead."""
     parent = full_name.rpartition(".")[0]
     package = parent.partition(".")[0]
     advice = ADVICE.get(full_name) or f"{parent} has: {', '.join(sorted(_OFFERS[parent])) or 'its exceptions'}"
@@ -55,7 +55,7 @@ def signature(
     immutable: bool = False,
     **more: Any,
 ) -> Canvas:
-    """A signature of pixyz_execute, named or given, or of a function task; a composition is given back as it is."""
+    """A signature of pixyz_execute, named or given, or of a function task; a composition is returned unchanged."""
     from pixyz_worker.celery_tasks import CeleryTask
     from pixyz_worker.tasks import pixyz_execute
 
@@ -73,13 +73,13 @@ def signature(
 
 
 def xmap(task: Any, it: Iterable[Any], **options: Any) -> Any:
-    """A task that calls another with each of some items, one after another: what `task.map(it)` is."""
+    """Return `task.map(it)`: one task that calls another with each item in turn."""
     mapped: Any = task.map(it)
     return mapped.set(**options) if options else mapped
 
 
 def xstarmap(task: Any, it: Iterable[Any], **options: Any) -> Any:
-    """The same with items that are several arguments each: what `task.starmap(it)` is."""
+    """Return `task.starmap(it)`: the same for items that are tuples of arguments."""
     mapped: Any = task.starmap(it)
     return mapped.set(**options) if options else mapped
 
@@ -148,7 +148,7 @@ _EXCEPTIONS: Mapping[str, str] = {
     "CeleryError": "pixyz_worker.exception:PixyzException",
     "CeleryWarning": "builtins:UserWarning",
     "IncompleteStream": "pixyz_worker.exception:BackendError",
-    # What a handle's get() raises of a task that was ended at its time limit, or whose process was killed.
+    # Raised by a handle's get() for a task that was ended at its time limit, or whose process was killed.
     "Terminated": "pixyz_worker.exception:PixyzSignalFault",
     "TimeLimitExceeded": "pixyz_worker.exception:PixyzTimeout",
     "TimeoutError": "pixyz_worker.exception:PixyzTimeout",

@@ -1,4 +1,4 @@
-"""`celery.result`: what it has beside the handles of result.py."""
+"""Names of `celery.result` that result.py does not have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EagerResult(AsyncResult):
     Args:
         id: id of the task.
         ret_value: what it returned, or the error that it raised.
-        state: status word.
+        state: its status.
         traceback: of the error, as text.
         name: name of the task; not used.
 
@@ -44,22 +44,22 @@ class EagerResult(AsyncResult):
 
 
 class _Known:
-    """Outcomes of one task, known from the beginning."""
+    """Backend of one task whose outcome is known."""
 
     def __init__(self, outcome: TaskOutcome) -> None:
         self._outcome = outcome
 
     def outcome(self, task_id: str, timeout_s: float | None) -> TaskOutcome:
-        """Outcome of the task."""
+        """Return the outcome of the task."""
         return self._outcome
 
     def outcomes(self, task_ids: Sequence[str], timeout_s: float | None, *, until_failure: bool) -> list[TaskOutcome]:
-        """Outcomes of the task, once for each id."""
+        """Return the outcome of the task, once for each id."""
         return [self._outcome for _ in task_ids]
 
     def children(self, task_id: str) -> list[Any]:
-        """Nothing: it has run without the platform, which knows no task of it."""
+        """Return no children: the task ran without the platform."""
         return []
 
     def revoke(self, task_ids: Sequence[str]) -> None:
-        """Nothing: it has ended."""
+        """Do nothing: the task has ended."""

@@ -1,4 +1,4 @@
-"""`celery.states`: status words of tasks, which of them are ends, and which says more than another."""
+"""`celery.states`: the states of tasks, which of them are final, and their precedence."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ EXCEPTION_STATES = frozenset({RETRY, FAILURE, REVOKED})
 PROPAGATE_STATES = frozenset({FAILURE, REVOKED})
 
 PRECEDENCE = [SUCCESS, FAILURE, None, REVOKED, RUNNING, STARTED, RECEIVED, REJECTED, RETRY, PENDING]
-"""The words in the order of how much they say, most first; None stands for any other word."""
-PRECEDENCE_LOOKUP = {word: place for place, word in enumerate(PRECEDENCE)}
+"""States by precedence, the highest first; None marks the place of any other state."""
+PRECEDENCE_LOOKUP = {each: index for index, each in enumerate(PRECEDENCE)}
 NONE_PRECEDENCE = PRECEDENCE_LOOKUP[None]
 
 
 def precedence(state: str | None) -> int:
-    """Return the place of a status word in PRECEDENCE; a smaller one says more.
+    """Return the index of a state in PRECEDENCE; a smaller one takes precedence.
 
-    >>> precedence(SUCCESS) < precedence("an own word") < precedence(PENDING)
+    >>> precedence(SUCCESS) < precedence("another") < precedence(PENDING)
     True
     """
     return PRECEDENCE_LOOKUP.get(state, NONE_PRECEDENCE)
 
 
 class state(str):
-    """A status word that is greater than those that say less.
+    """A state that compares by precedence: it is greater than those of lower precedence.
 
     >>> state(SUCCESS) > state(PENDING), state(RETRY) <= state(FAILURE)
     (True, True)

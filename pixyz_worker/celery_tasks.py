@@ -1,7 +1,7 @@
 """Celery's ways to make tasks: `@shared_task`, `current_app`, and the tasks that scripts found in pixyz_worker.tasks.
 
-A function becomes a FunctionTask (see function.py): it runs as a job of its own, and its result is its bare return
-value. What such a task cannot do is refused when it is made.
+A function becomes a FunctionTask (see function.py): each call is a job, whose result is the bare return value. Options
+that cannot be honoured are refused when the task is made.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import update_wrapper
 from math import inf
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ from pixyz_worker.current import CURRENT
 from pixyz_worker.exception import NotAvailable
 from pixyz_worker.function import FunctionTask
 from pixyz_worker.generated import name_of
+from pixyz_worker.nearest import SIMILAR, nearest
 from pixyz_worker.not_available import Unavailable
 from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle
 from pixyz_worker.running_task import DEFAULT_MAX_RETRIES
@@ -40,7 +40,7 @@ _WITHOUT_EFFECT = frozenset(
         "typing",
     }
 )
-"""Options that say how Celery keeps and delivers a task: the platform does that its own way, for every task."""
+"""Options about how Celery stores and delivers a task; accepted without effect."""
 
 _RETRIES = "run it again yourself with self.retry(exc=..., countdown=...), or let @pixyz_schedule(retries=...) do it"
 _REFUSED: Mapping[str, str] = {
@@ -64,7 +64,7 @@ _REFUSED: Mapping[str, str] = {
 
 
 class CeleryTask(FunctionTask[..., Any]):
-    """A function task with the names that Celery has for what it can do."""
+    """A function task with the attributes and methods of Celery's tasks."""
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         self.bound = BoundTask(
@@ -72,7 +72,7 @@ class CeleryTask(FunctionTask[..., Any]):
             max_retries=options.get("max_retries", DEFAULT_MAX_RETRIES),
             default_retry_delay=options.get("default_retry_delay"),
         )
-        """What a function with bind=True gets as its first argument."""
+        """First argument of a function with bind=True."""
         super().__init__(
             _WithTask(function, self.bound) if options.get("bind") else function,
             **{name: value for name, value in options.items() if name in _SCHEDULE and value is not None},
@@ -80,7 +80,7 @@ class CeleryTask(FunctionTask[..., Any]):
 
     @property
     def name(self) -> str:
-        """Name that it was given, else that of its module and function."""
+        """The option `name`, else the names of module and function."""
         return self.bound.name
 
     @property
@@ -127,10 +127,10 @@ class BoundTask:
     """Name of the task."""
 
     max_retries: int | None
-    """How often `retry` runs it again; None for any number of times."""
+    """Retries that `retry` allows; None for no limit."""
 
     default_retry_delay: float | None
-    """Seconds until then, when `retry` is not told."""
+    """Seconds before a retry, unless `retry` gets a countdown or an eta."""
 
     def retry(self, *args: Any, **options: Any) -> NoReturn:
         """Run the running task again: always raises Retry; see CurrentTask.retry."""
@@ -143,13 +143,13 @@ class BoundTask:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
-            # Pickle asks for its methods: those of the running task are not this one's.
+            # Pickle looks for special methods, and must not find those of the running task.
             raise AttributeError(name)
         return getattr(CURRENT, name)
 
 
 class _WithTask:
-    """A function whose first argument is the running task."""
+    """Calls a function with the running task as its first argument."""
 
     def __init__(self, function: Callable[..., Any], task: BoundTask) -> None:
         self._function = function
@@ -157,7 +157,7 @@ class _WithTask:
         update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it with the running task."""
+        """Call the function."""
         return self._function(self._task, *args, **kwargs)
 
 
@@ -167,8 +167,8 @@ def shared_task(*args: Any, **options: Any) -> Any:
     With bind=True the running task is its first argument: `self.request.id`, `self.retry(...)`.
 
     Raises:
-        NotAvailable: an option that cannot be kept; says what to use instead.
-        TypeError: an option that there is not, or one of a value that it cannot have.
+        NotAvailable: an option cannot be honoured; the message says what to use instead.
+        TypeError: an option does not exist, or there are positional arguments.
     """
     if len(args) == 1 and not options and callable(args[0]):
         return CeleryTask(args[0], {})
@@ -185,12 +185,12 @@ def _check(options: Mapping[str, Any]) -> None:
             raise NotAvailable(f"the option {name!r} of a task is not available here: {_REFUSED[name]}")
         known = _SCHEDULE | _WITHOUT_EFFECT | own | _REFUSED.keys()
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            raise TypeError(f"a task has no option {name!r}{f'; do you mean {near[0]!r}?' if near else ''}")
+            near = nearest(name, known, cutoff=SIMILAR)
+            raise TypeError(f"a task has no option {name!r}{f'; do you mean {near!r}?' if near else ''}")
 
 
 class App:
-    """`celery.current_app` and `pixyz_worker.tasks.app`: stands for the platform that the script runs on."""
+    """`celery.current_app` and `pixyz_worker.tasks.app`: the platform, with the interface of a Celery app."""
 
     main = "pixyz_worker"
     name = main
@@ -205,7 +205,7 @@ class App:
 
     @property
     def control(self) -> _Control:
-        """What can be done to tasks that run."""
+        """Control of running tasks."""
         return _Control()
 
     def signature(self, task: Any, *args: Any, **kwargs: Any) -> Any:
@@ -217,7 +217,7 @@ class App:
     def send_task(
         self, name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> ResultHandle:
-        """Start a task by its name; there is one name, pixyz_execute."""
+        """Start a task by its name; the only name is pixyz_execute."""
         handle: ResultHandle = self.signature(name, args, kwargs).apply_async(**options)
         return handle
 
@@ -248,7 +248,7 @@ _NO_APP: Mapping[str, str] = {
 
 
 class _Control:
-    """Cancelling tasks."""
+    """`app.control`: cancels tasks."""
 
     def revoke(self, task_id: str | Iterable[str], terminate: bool = False, **options: Any) -> None:
         """Cancel a task, or several."""
@@ -264,7 +264,7 @@ class _Control:
 
 
 app = App()
-"""The only one."""
+"""The only instance."""
 
 package = Unavailable(
     "package", "the outputs of a job are packed when a client asks for them: `pixyz download_all -j ID`"

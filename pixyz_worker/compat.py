@@ -37,7 +37,7 @@ def without_sdk() -> bool:
 
 
 def _is_missing(name: str) -> bool:
-    """Ours where the genuine package is not installed."""
+    """Return whether the genuine package is not installed."""
     return not is_installed(name.partition(".")[0])
 
 
@@ -134,7 +134,7 @@ def take_over() -> dict[str, ModuleType]:
 
 
 def last_resort(fullname: str) -> ModuleSpec | None:
-    """Spec of a name that no other finder has found; None for installed libraries and names that are not ours."""
+    """Return the spec of a name that no other finder has; None for installed libraries and names that are not ours."""
     return None if _importer_is_installed() else ShimFinder().find_spec(fullname, None)
 
 
@@ -144,7 +144,7 @@ def importer() -> str:
 
 
 def _importer_is_installed() -> bool:
-    """Whether a library asks, which may do `try: import celery` to see whether it is there."""
+    """Return whether an installed library imports it, perhaps only to see whether there is a celery."""
     file = str(_importing_frame().f_code.co_filename)
     return not _INSTALLED.isdisjoint(file.replace("\\", "/").split("/"))
 
@@ -160,7 +160,7 @@ def _is_of_import_system(frame: FrameType) -> bool:
     if str(frame.f_globals.get("__name__")).partition(".")[0] in ("importlib", "pixyz_worker"):
         return True
     code = frame.f_code
-    # The latter is the finder of pixyz_startup.pth, whose code has neither file nor module.
+    # The second condition is for the finder of pixyz_startup.pth, whose code has neither file nor module.
     return code.co_filename.startswith("<frozen importlib") or (code.co_filename, code.co_name) == (
         "<string>",
         "find_spec",

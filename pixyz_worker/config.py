@@ -1,4 +1,4 @@
-"""What the platform is configured with, as far as scripts may know: `config.share_dir`, `config.process_path`, ...
+"""Settings of the platform that scripts may read: `config.share_dir`, `config.process_path`, ...
 
 Each name is read from the environment when it is used; importing this module reads nothing.
 """
@@ -28,7 +28,7 @@ _ATTEMPT = "PIXYZ_ATTEMPT"
 
 
 def _share_dir() -> str:
-    """The folder of all jobs: SHARE_PATH, else the one that the running job's folder lies in, else the default."""
+    """Return the folder of all jobs: SHARE_PATH, else the parent of the running job's folder, else the default."""
     if given := os.environ.get("SHARE_PATH"):
         return str(Path(given).absolute())
     # A worker whose settings are in a file has no SHARE_PATH; a job begins in its own folder.

@@ -1,6 +1,6 @@
-"""The task that runs here: one context variable, set by whoever runs it, and Celery's view of it.
+"""The running task: a context variable, set by the code that runs tasks, and Celery's proxy for it.
 
-A leaf: it imports nothing of the package but its errors, so that everybody may import it.
+It imports nothing of the package but its errors, so that every module can import it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ running_context: ContextVar[Any] = ContextVar("pixyz_running_context", default=N
 
 
 class CurrentTask:
-    """`celery.current_task`: stands for the task that runs where it is used, and is false where none runs.
+    """`celery.current_task`: a proxy for the running task; false where none runs.
 
     Attributes are those of the running task: `.request.id`, `.request.retries`, `.name`, ...
 
@@ -30,7 +30,7 @@ class CurrentTask:
         """Run the task again: always raises, as RunningTask.retry does.
 
         Raises:
-            Retry: it is to be run again.
+            Retry: the task will be run again.
             NotAvailable: outside of a task.
         """
         running = self._running()
@@ -41,7 +41,7 @@ class CurrentTask:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
-            # Pickle and copy ask for their methods: those of the running task are not this one's.
+            # Pickle and copy look for special methods, and must not find those of the running task.
             raise AttributeError(name)
         running = self._running()
         if running is None:

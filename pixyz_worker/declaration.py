@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 ANY = "*"
-"""Name that stands for all names which are not declared."""
+"""Declared name that accepts any other name."""
 
 _SECTION = re.compile(r"^Parameters:[ \t]*(?P<rest>[^\n]*)\n?(?P<lines>(?:[ \t]+\S[^\n]*(?:\n|\Z))*)", re.MULTILINE)
 _ENTRY = re.compile(r"^    (?P<name>\w+|\*) \((?P<type>[^()]+?)(?:, default (?P<default>[^()]+))?\): (?P<doc>\S.*)$")

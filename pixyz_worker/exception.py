@@ -21,22 +21,22 @@
     +-- PixyzTimeout                    something took longer than allowed; a TimeoutError too
     +-- SharePathNotFoundError          the share is not there; a ValueError too
     +-- SharePathInvalidError           the share's path makes no sense; a ValueError too
-    +-- DiskStateAlreadyExists          somebody else does the same at this time
+    +-- DiskStateAlreadyExists          another process does the same at this time
     +-- TaskNotCompletedError           the task has not ended yet
     +-- TaskProcessingStarted           the task has begun already
     +-- PixyzExceptionUnpickleableExceptionWrapper  stands for an error that cannot be pickled
-    +-- NotAvailable                    a name of old scripts that cannot work here; says what to use instead
+    +-- NotAvailable                    a name of old scripts that does not work here; says what to use instead
     +-- TaskError                       names of celery.exceptions, from here on: a task that cannot be run
     |   +-- InvalidTaskError            ... since it makes no sense
     |   +-- MaxRetriesExceededError     ... again, since it was retried as often as it may be
     |   +-- TaskRevokedError            ... since it was cancelled
     |   +-- NotRegistered               ... since there is none of this name; a KeyError too
     |   +-- AlreadyRegistered           ... since there are two
-    +-- TaskPredicate                   raised by a task to say what is to become of it
+    +-- TaskPredicate                   raised by a task to control what happens to it
     |   +-- Retry                       run it again (exc, when, countdown)
     |   +-- Ignore                      it has no result
     |   +-- Reject                      it is not to be run by this worker (reason, requeue)
-    +-- BackendError                    results cannot be had
+    +-- BackendError                    results cannot be fetched
     |   +-- ChordError                  a member of a chord failed
     +-- ImproperlyConfigured            settings that cannot work
     |   +-- SecurityError               ... or must not
@@ -45,8 +45,8 @@
 
 All of them survive pickling, whatever the arguments of their constructor: they cross process borders.
 
-SoftTimeLimitExceeded stands beside the tree: it is no Exception, so that `except Exception` in a loop does not hold up
-a job that is being stopped.
+SoftTimeLimitExceeded is outside the tree: it is not an Exception, so that `except Exception` in a loop does not delay
+the end of a job that is being stopped.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ class SharePathInvalidError(PixyzException, ValueError):
 
 
 class DiskStateAlreadyExists(PixyzException):
-    """Somebody else does the same at this time."""
+    """Another process does the same at this time."""
 
 
 class TaskNotCompletedError(PixyzException):
@@ -235,7 +235,7 @@ class TaskProcessingStarted(PixyzException):
 
 
 class PixyzExceptionUnpickleableExceptionWrapper(PixyzException):
-    """Stands for an error that cannot be pickled, such as one of a C library; it has its type and message as text."""
+    """Type and message, as text, of an error that cannot be pickled, such as one of a C library."""
 
     def __init__(self, error: object) -> None:
         kind = type(error)
@@ -243,7 +243,7 @@ class PixyzExceptionUnpickleableExceptionWrapper(PixyzException):
 
 
 class NotAvailable(PixyzException, NotImplementedError):
-    """A name that old scripts import, used for what it cannot do here; the message says what to use instead."""
+    """A name that old scripts import does not work here; the message says what to use instead."""
 
 
 class TaskError(PixyzException):
@@ -274,14 +274,14 @@ class AlreadyRegistered(TaskError):
 
 
 class TaskPredicate(PixyzException):
-    """Raised by a task to say what is to become of it."""
+    """Raised by a task to control what happens to it."""
 
 
 class Retry(TaskPredicate):
     """Raised by a task to be run again.
 
     Args:
-        message: a sentence for the user; made of the rest when there is none.
+        message: text for the user; made of the other arguments when there is none.
         exc: the error because of which it is to be run again, or a text.
         when: seconds from now, or the time as a datetime.
         is_eager: whether the task runs in the process of its caller.
@@ -303,7 +303,7 @@ class Retry(TaskPredicate):
         self.is_eager = is_eager
         self.sig = sig
         self.options = options
-        """What celery's `retry` takes beside these: `queue`, `max_retries`, ..."""
+        """Further options of Celery's `retry`: `queue`, `max_retries`, ..."""
         super().__init__(message or f"Retry {self.humanize()}{f': {self.excs}' if self.excs else ''}")
 
     @property
@@ -318,7 +318,7 @@ class Retry(TaskPredicate):
         return max(0.0, (when - now).total_seconds())
 
     def humanize(self) -> str:
-        """Return when it is to be run again, for a person."""
+        """Return in words when it is to be run again."""
         if isinstance(self.when, datetime):
             return f"at {self.when}"
         return "now" if self.when is None else f"in {self.when}s"
@@ -338,7 +338,7 @@ class Reject(TaskPredicate):
 
 
 class BackendError(PixyzException):
-    """Results cannot be had."""
+    """Results cannot be fetched."""
 
 
 class ChordError(BackendError):
@@ -367,7 +367,7 @@ class QueueNotFound(PixyzException, KeyError):
 class SoftTimeLimitExceeded(BaseException):
     """Raised in a script whose job is being stopped: at its time limit, or cancelled.
 
-    There is half a second left to tidy up; what the script returns then is not the job's result any more.
+    The script has half a second to clean up; its return value is ignored then.
     """
 
 

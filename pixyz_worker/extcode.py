@@ -99,7 +99,7 @@ class SignalSafeExecution:
             PixyzSignalFault: a signal killed it.
             PixyzExitFault: it left with an exit code.
             PixyzException: its result cannot be pickled, or this system cannot fork.
-            Exception: what the function raised; PixyzExceptionUnpickleableExceptionWrapper where that is no pickle.
+            Exception: what the function raised; PixyzExceptionUnpickleableExceptionWrapper if it cannot be pickled.
         """
         if not hasattr(os, "fork"):
             raise PixyzException("SignalSafeExecution needs a system that can fork; call the function itself instead")
@@ -127,7 +127,7 @@ class SignalSafeExecution:
 def _call_and_send(sender: Connection, func: Callable[..., Any], pc: Any, kwargs: Mapping[str, Any]) -> None:
     """In the child: call the function and send (result, error, context)."""
     if isinstance(pc, ProgramContext):
-        # The way to the platform belongs to the parent and its threads; here steps are printed.
+        # The connection to the platform belongs to threads of the parent; in the child, steps are printed.
         pc["progress"] = Progress()
     try:
         result = func(pc, **kwargs)
@@ -145,7 +145,7 @@ def _pickled(answer: tuple[Any, ...]) -> bytes:
 
 
 def _pickled_error(error: Exception) -> bytes:
-    """An error as it is, if it comes back from pickle, else as a text."""
+    """Return an error as a pickle if it survives that, else its type and message."""
     try:
         data = pickle.dumps((None, error, None))
         pickle.loads(data)  # noqa: S301 - made a line above
@@ -155,13 +155,14 @@ def _pickled_error(error: Exception) -> bytes:
 
 
 def _received(receiver: Connection, time_limit: float | None) -> tuple[Any, ...] | None:
-    """What the child sends; None when it ends without a word."""
+    """Return what the child sends; None when it ends without an answer."""
     if not receiver.poll(time_limit):
         raise TimeoutError
     try:
-        answer: tuple[Any, ...] = pickle.loads(receiver.recv_bytes())  # noqa: S301 - from our own child
-    except EOFError:
+        data = receiver.recv_bytes()
+    except (EOFError, OSError):  # it ended before its answer, or in the middle of it
         return None
+    answer: tuple[Any, ...] = pickle.loads(data)  # noqa: S301 - from our own child
     return answer
 
 

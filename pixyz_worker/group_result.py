@@ -1,4 +1,4 @@
-"""Handles of several tasks: a set that can grow, and a group as a graph has it."""
+"""Handles on several tasks: a set that tasks can be added to, and a group of a graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOOK_EVERY_S = 0.05
 
 
 class ResultSet(Handle):
-    """Handles of several tasks; its result is the list of theirs, in order. Tasks can be added to it."""
+    """Handles on several tasks; its result is the list of theirs, in order. Tasks can be added to it."""
 
     _members: list[ResultHandle]
 
@@ -31,12 +31,12 @@ class ResultSet(Handle):
 
     @property
     def children(self) -> list[ResultHandle]:
-        """The members' handles, in order."""
+        """Handles on the members, in order."""
         return self._members
 
     @property
     def results(self) -> list[ResultHandle]:
-        """The same."""
+        """Same as `children`."""
         return self._members
 
     def add(self, result: ResultHandle) -> None:
@@ -75,12 +75,12 @@ class ResultSet(Handle):
         propagate: bool = True,
         **options: Any,
     ) -> list[Any]:
-        """Results of all members, in order; `timeout` is for all of them together, the rest as for one task."""
+        """Return the results of all members, in order; `timeout` is for all together, the rest as for one task."""
         callback_of(options)
         deadline = None if timeout is None else monotonic() + timeout
         _ask_together(self, timeout, until_failure=propagate)
         if propagate:
-            # A failure ends the waiting, whichever member it is of.
+            # The failure of any member ends the wait.
             for task in self._ends():
                 if task._final is not None and task._final.state != "SUCCESS":
                     task.get(on_message=on_message)
@@ -96,7 +96,7 @@ class ResultSet(Handle):
         ]
 
     def join(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> list[Any]:
-        """The same as get; Celery takes `propagate` second here."""
+        """Do the same as `get`; as in Celery, `propagate` is the second argument."""
         return self.get(timeout, propagate=propagate, **options)
 
     join_native = join
@@ -106,7 +106,8 @@ class ResultSet(Handle):
         left = list(self._members)
         deadline = None if timeout is None else monotonic() + timeout
         while left:
-            ended = [member for member in left if member.ready()]
+            _ask_together(ResultSet(left), 0, until_failure=False)
+            ended = [member for member in left if _all_known(member) and member.ready()]
             for member in ended:
                 yield member.get(propagate=propagate)
             left = [member for member in left if member not in ended]
@@ -124,7 +125,7 @@ class ResultSet(Handle):
             yield task.id, {"status": task.state, "result": result, "traceback": task.traceback}
 
     def waiting(self) -> bool:
-        """Whether a member has not ended."""
+        """Return whether a member has not ended."""
         return not self.ready()
 
     def maybe_throw(self, propagate: bool = True, callback: Any = None) -> None:
@@ -135,7 +136,7 @@ class ResultSet(Handle):
     maybe_reraise = maybe_throw
 
     def forget(self) -> None:
-        """Forget what is known here of how the members ended."""
+        """Drop the cached outcomes of the members."""
         for task in self._ends():
             task.forget()
 
@@ -143,6 +144,8 @@ class ResultSet(Handle):
     def state(self) -> str:
         """SUCCESS, FAILURE or REVOKED once all members have ended, else PENDING."""
         _ask_together(self, 0, until_failure=False)
+        if not _all_known(self):
+            return "PENDING"
         states = {member.state for member in self._parts()}
         if not states <= TERMINAL_STATES:
             return "PENDING"
@@ -154,27 +157,28 @@ class ResultSet(Handle):
         return self.get(propagate=False) if self.ready() else None
 
     def failed(self) -> bool:
-        """Whether a member has failed."""
+        """Return whether a member has failed."""
         return any(member.state == "FAILURE" for member in self._parts())
 
     def completed_count(self) -> int:
-        """How many members have ended well."""
+        """Return how many members have ended with SUCCESS."""
         return sum(member.state == "SUCCESS" for member in self.results)
 
     def revoke(self, terminate: bool = False, **options: Any) -> None:
-        """Cancel the graph that ends here: all members, and what runs before them."""
-        if tasks := task_handles(self):
-            tasks[0]._outcomes().revoke(self.as_list())
+        """Cancel the members, and the tasks before them."""
+        for member in self._members:
+            if isinstance(member, AsyncResult | ResultSet):
+                member.revoke(terminate, **options)
 
     def _wait_without_members(self, timeout: float | None, propagate: bool) -> None:
-        """Nothing: a set without members has ended."""
+        """Do nothing: a set without members has ended."""
 
     def _parts(self) -> Sequence[ResultHandle]:
-        """What its state is made of."""
+        """Return the handles that make up its state."""
         return self._members
 
     def _ends(self) -> list[AsyncResult]:
-        """The tasks whose results make its own, members of members included; an empty group counts as one."""
+        """Return handles on the tasks whose results it collects, also in nested groups; an empty group is one task."""
         ends: list[AsyncResult] = []
         for member in self._parts():
             if isinstance(member, ResultSet):
@@ -199,6 +203,9 @@ class ResultSet(Handle):
 
     __hash__ = Handle.__hash__
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (list(self._members),)
+
 
 class GroupResult(ResultSet):
     """Handle on tasks that run side by side; its result is the list of theirs, in order."""
@@ -214,11 +221,18 @@ class GroupResult(ResultSet):
         super().__init__(results)
         self.id = id
         self.parent = parent
-        # Without members, only its id tells whether what runs before it has ended well.
+        # Without members, its state is that of the job with its own id.
         self._alone = None if self._members else AsyncResult(id, backend)
 
+    __reduce__ = Handle.__reduce__
+
+    def revoke(self, terminate: bool = False, **options: Any) -> None:
+        """Cancel the graph that ends here: all members, and the tasks before them."""
+        if tasks := task_handles(self):
+            tasks[0]._outcomes().revoke(self.as_list())
+
     def save(self, backend: Any = None) -> None:
-        """Nothing is to be done: the platform keeps every graph, and `as_tuple()` names it."""
+        """Do nothing: the platform keeps every graph, and `as_tuple()` identifies it."""
 
     @classmethod
     def restore(cls, id: str, backend: Any = None) -> GroupResult:
@@ -243,7 +257,7 @@ class GroupResult(ResultSet):
 def revive(
     line: Sequence[tuple[type[AsyncResult | GroupResult], str, Any]], backend: Outcomes | None = None
 ) -> AsyncResult | GroupResult | None:
-    """Return the handle that `__reduce__` made flat: the first of its line, then what follows each."""
+    """Return the handle that `__reduce__` flattened, its first ancestor first."""
     handle: AsyncResult | GroupResult | None = None
     for kind, id, children in line:
         if issubclass(kind, GroupResult):
@@ -254,17 +268,28 @@ def revive(
 
 
 def _ask_together(group: ResultSet, timeout_s: float | None, *, until_failure: bool) -> None:
-    """Ask for all tasks whose results make a group's at once, where each by itself would be a question of its own."""
-    unknown = [task for task in group._ends() if task._final is None]
-    if not unknown:
-        return
-    outcomes = unknown[0]._outcomes().outcomes([task.id for task in unknown], timeout_s, until_failure=until_failure)
-    for task, outcome in zip(unknown, outcomes, strict=True):
-        task._learn(outcome)
+    """Fetch the outcomes of all tasks of a group in one request for each backend, instead of one for each task."""
+    deadline = None if timeout_s is None else monotonic() + timeout_s
+    # The handles of a set may come from several places, such as `.apply()`, which runs each task on its own backend.
+    unknown: dict[int, list[AsyncResult]] = {}
+    for task in group._ends():
+        if task._final is None:
+            unknown.setdefault(id(task._outcomes()), []).append(task)
+    for tasks in unknown.values():
+        left = None if deadline is None else max(0.0, deadline - monotonic())
+        outcomes = tasks[0]._outcomes().outcomes([task.id for task in tasks], left, until_failure=until_failure)
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            task._learn(outcome)
+
+
+def _all_known(handle: ResultHandle) -> bool:
+    """Return whether the outcomes of all tasks of a handle are cached, so that its state needs no request."""
+    ends = handle._ends() if isinstance(handle, ResultSet) else [handle]
+    return all(task._final is not None for task in ends if isinstance(task, AsyncResult))
 
 
 def task_handles(handle: ResultHandle) -> list[AsyncResult]:
-    """Handles of all tasks of the graph that ends here, in the order in which they run."""
+    """Return handles on all tasks of the graph that ends here, in the order in which they run."""
     tasks: list[AsyncResult] = []
     for each in reversed([*lineage(handle)]):
         for member in members_of(each) or ():
@@ -275,7 +300,7 @@ def task_handles(handle: ResultHandle) -> list[AsyncResult]:
 
 
 def result_from_tuple(ids: Any, backend: Outcomes | None = None) -> AsyncResult | GroupResult:
-    """The handle whose `as_tuple()` gave `ids`, also after these have been JSON; `backend` as for AsyncResult."""
+    """Return the handle whose `as_tuple()` gave `ids`, also after a way through JSON; `backend` as for AsyncResult."""
     line: list[tuple[type[AsyncResult | GroupResult], str, Any]] = []
     above = ids
     try:

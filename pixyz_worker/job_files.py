@@ -1,6 +1,6 @@
 """Files of jobs on the share, by a job's id: `SHARE/{id}/{inputs,outputs,archives}`.
 
-A running script has its own as pc.get_input_dir() and pc.get_output_dir(); these functions are for those of others.
+A running script has its own as pc.get_input_dir() and pc.get_output_dir(); these functions are for other jobs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def get_job_share_dir(job_id: str) -> str:
     """Return the folder of a job, which need not exist.
 
     Raises:
-        SharePathInvalidError: that is no id.
+        SharePathInvalidError: it is not the id of a job.
     """
     if not is_valid_jobid(job_id):
         raise SharePathInvalidError(f"{job_id!r} is not the id of a job")
@@ -67,7 +67,7 @@ def get_job_share_file_path(
         check_if_exists: the file has to be there.
 
     Raises:
-        SharePathInvalidError: that is no id, or the path leads out of the job's folder.
+        SharePathInvalidError: it is not the id of a job, or the path leads out of the job's folder.
         SharePathNotFoundError: there is no such job, or no such file.
     """
     job = Path(get_job_share_dir(job_id))
@@ -141,7 +141,7 @@ def _inside(job: Path, folder: Path, name: str) -> Path:
     try:
         path = (folder / name).resolve()
         safe = path.is_relative_to(job)
-    except (ValueError, OSError, RuntimeError):  # a null character, a name too long, links in a circle
+    except (ValueError, OSError, RuntimeError):  # a null character, a name too long, a cycle of links
         safe = False
     if not safe:
         raise SharePathInvalidError(f"the path {name!r} leads out of the folder of its job")

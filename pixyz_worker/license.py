@@ -47,7 +47,7 @@ class License:
     """A licence seat for the length of a `with`; inside another one, it is that one's seat.
 
     Args:
-        host: licence server; like the others, as the environment says (see LicenseSettings) when not given.
+        host: licence server; each argument that is not given comes from the environment (see LicenseSettings).
         port: its port.
         acquire_at_start: take the seat when the session begins.
         flexlm: whether the server speaks FlexLM.
@@ -74,12 +74,12 @@ class License:
 
     @classmethod
     def from_config(cls) -> Self:
-        """Return a licence as the environment says; nothing is taken yet."""
+        """Return a licence with the settings of the environment; no seat is taken yet."""
         return cls()
 
     @property
     def settings(self) -> LicenseSettings:
-        """Where it comes from: what it was made with, else what the environment says now."""
+        """Settings in force: the arguments, else the environment of now."""
         return replace(LicenseSettings.from_environment(), **self._given)
 
     @property
@@ -149,7 +149,7 @@ class License:
             _end(sdk)
 
     def __enter__(self) -> Self:
-        LicenseSettings.from_environment()  # what makes no sense is told, also where no seat is needed
+        LicenseSettings.from_environment()  # reports invalid settings, also where no seat is needed
         self.sdk = self.acquire()
         return self
 

@@ -10,6 +10,7 @@ from pixyz_worker.async_result import AsyncResult, OnMessage, allow_join_result
 from pixyz_worker.backend import TaskCall, current_backend, new_id
 from pixyz_worker.console import say
 from pixyz_worker.local_run import LocalBackend, execute, run_in_place
+from pixyz_worker.outcome import TaskOutcome
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.plan import compile_plan
 from pixyz_worker.progress import Progress
@@ -61,7 +62,14 @@ class LocalPixyzTask(AsyncResult):
     ) -> Any:
         """Return what the entrypoint returned, or raise what it raised (AsyncResult.get has the arguments)."""
         value = super().get(timeout, on_message, propagate, **options)
-        return BareResult(value) if type(value) is dict else value
+        return _bare(value)
+
+    wait = get
+
+    @property
+    def result(self) -> Any:
+        """What the entrypoint returned; the exception of a failed task."""
+        return _bare(super().result)
 
     @property
     def ret(self) -> Any:
@@ -81,6 +89,10 @@ class LocalPixyzTask(AsyncResult):
         call = TaskCall(id=new_id(), params={} if params is None else params, context=pc)
         return execute(call, Progress(_PercentPrinter()), default_queue="cpu")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # With its outcome: another process, or a copy after this backend is gone, has nobody to ask for it.
+        return _ended, (type(self), self.id, self._outcome(0))
+
 
 class BareResult(dict[str, Any]):
     """A dict that a local task has returned; `["result"]` is the dict itself where it has no such key.
@@ -99,6 +111,17 @@ class BareResult(dict[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)
+
+
+def _bare(value: Any) -> Any:
+    return BareResult(value) if type(value) is dict else value
+
+
+def _ended(kind: type[LocalPixyzTask], id: str, outcome: TaskOutcome) -> LocalPixyzTask:
+    task = kind.__new__(kind)
+    AsyncResult.__init__(task, id)
+    task._learn(outcome)
+    return task
 
 
 class _PercentPrinter:

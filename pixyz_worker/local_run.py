@@ -1,4 +1,4 @@
-"""Tasks in this very process, at once: no cluster needed."""
+"""Running tasks in this process, at once and without a cluster."""
 
 from __future__ import annotations
 
@@ -87,22 +87,22 @@ class LocalBackend:
         return AsyncResult(task_id, self)
 
     def outcome(self, task_id: str, timeout_s: float | None) -> TaskOutcome:
-        """Outcome of a task; every task that was started here has ended."""
+        """Return the outcome of a task; every task that was started here has ended."""
         known = self._outcomes.get(task_id)
         if known is None and timeout_s is None:
             raise PixyzException(f"no task {task_id} was started in this process; waiting for it would not end")
         return known or TaskOutcome(state="PENDING")
 
     def outcomes(self, task_ids: Sequence[str], timeout_s: float | None, *, until_failure: bool) -> list[TaskOutcome]:
-        """Outcomes of many tasks."""
+        """Return the outcomes of several tasks."""
         return [self.outcome(task_id, timeout_s) for task_id in task_ids]
 
     def children(self, task_id: str) -> list[Any]:
-        """Ids of what follows a task in its graph, and of the graphs that it has started."""
+        """Return the ids of the tasks after a task in its graph, and of the graphs that it has started."""
         return list(self._children.get(task_id, ()))
 
     def revoke(self, task_ids: Sequence[str]) -> None:
-        """Nothing: every task that was started here has ended."""
+        """Do nothing: every task that was started here has ended."""
 
     def _know_children(self, plan: Plan, handles: Mapping[str, ResultHandle]) -> None:
         parent = current_task.get()
@@ -113,7 +113,7 @@ class LocalBackend:
             self._children.setdefault(above, []).append(((id, None), members))
 
     def _blocked(self, node: Node) -> bool:
-        """Whether the node cannot run, whatever else there is: what it depends on has not ended well."""
+        """Return whether the node cannot run because the one before it did not end with SUCCESS."""
         return node.after is not None and self._outcomes[node.after].state != "SUCCESS"
 
     def _run_node(self, node: Node, call: TaskCall | None, bare: str | None) -> TaskOutcome:
@@ -137,7 +137,7 @@ class LocalBackend:
         return _attempted(partial(run_in_place, call, by_itself=True, bare=node.id == bare))
 
     def _not_run(self, node: Node, before: TaskOutcome) -> TaskOutcome | None:
-        """Outcome of a node that what it depends on keeps from running, or None."""
+        """Return the outcome of a node that cannot run because of the one before it; None for one that can."""
         assert node.after is not None
         name = self._names.get(node.after, "")
         if isinstance(node, TaskNode) and node.on_failure:
@@ -148,7 +148,7 @@ class LocalBackend:
         return None if before.state == "SUCCESS" else _not_run(node.after, name, before)
 
     def _started(self, call: TaskCall, run: Callable[[], TaskOutcome]) -> TaskOutcome:
-        """Run a task when its countdown is over; give it up where it has expired by then."""
+        """Run a task after its countdown; revoke it instead if it has expired by then."""
         options = start_options(call.options)
         now = time()
         due, expiry = due_time(options, now), expiry_time(options, now)
@@ -173,8 +173,8 @@ class LocalBackend:
 def run_in_place(call: TaskCall, *, by_itself: bool = False, bare: bool = False) -> Any:
     """Run one call here and return its result: the record, or the bare value of a raw one.
 
-    An exit with code 0 passes through like any other, but ends a task that stands `by_itself` well; one that asks for a
-    retry is then run again.
+    SystemExit and Retry pass through. For a task that runs `by_itself`, exit code 0 is a success, and Retry runs it
+    again.
 
     Args:
         call: what to run.
@@ -202,7 +202,7 @@ def run_in_place(call: TaskCall, *, by_itself: bool = False, bare: bool = False)
 
 
 def execute(call: TaskCall, progress: Progress, attempt: int = 0, default_queue: str = "gpu") -> Any:
-    """Load the script of a call, run its entrypoint in a session of its own and return what that returns.
+    """Load the script of a call, run its entrypoint in a fresh session and return the result.
 
     Args:
         call: what to run.
@@ -278,7 +278,7 @@ def wait_for(handle: AsyncResult | GroupResult, progress: Progress, timeout_s: f
 
 
 def _attempted(task: Callable[[], Any]) -> TaskOutcome:
-    """Outcome of a task that runs here and now."""
+    """Run a task and return its outcome."""
     try:
         return TaskOutcome(state="SUCCESS", result=task())
     except NotJson as error:
@@ -297,7 +297,7 @@ def _failed(error: BaseException, told: BaseException) -> TaskOutcome:
 
 
 def _not_run(cause_id: str, name: str, cause: TaskOutcome) -> TaskOutcome:
-    """Outcome of what depends on a task that did not end well: the same error, and a text that names the cause."""
+    """Return the outcome of a task that depends on a failed one: the same error, and a text that names the cause."""
     if cause.state == "REVOKED":
         text = not_run(cause_id, name, cause.traceback, cancelled=True)
         return TaskOutcome(state="REVOKED", error=PixyzException(text), traceback=text)
@@ -305,13 +305,13 @@ def _not_run(cause_id: str, name: str, cause: TaskOutcome) -> TaskOutcome:
 
 
 def _not_wanted(failed_id: str) -> TaskOutcome:
-    """Outcome of a task that is not to go on since another of its fail_fast composition has failed."""
+    """Return the outcome of a task that is cancelled because another one of its fail_fast composition failed."""
     text = not_wanted(failed_id)
     return TaskOutcome(state="REVOKED", error=PixyzException(text), traceback=text)
 
 
 def _first_call(node: Node) -> TaskCall | None:
-    """The call of a task, the first one of a part, and None of a group."""
+    """Return the call of a task, or the first call of a part; None for a group."""
     if isinstance(node, GatherNode):
         return None
     return node.calls[0] if isinstance(node, PartNode) else node.call

@@ -29,14 +29,14 @@ def _level() -> str:
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to what is sys.stderr at that time: each job has its own."""
+    """Writes to the current sys.stderr, since each job has its own."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter("[%(asctime)s: %(levelname)s/%(name)s] %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, unless the program's own handlers do, or this one of a logger further down has."""
+        """Write a record, unless the program has its own handlers, or a child logger has written it."""
         if logging.getLogger().handlers or getattr(record, _SHOWN, False):
             return
         setattr(record, _SHOWN, True)

@@ -1,4 +1,4 @@
-"""Names of old scripts that can be imported, and say what to use instead when they are used."""
+"""Placeholders for names that old scripts import; to use one raises an error that says what to use instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pixyz_worker.exception import NotAvailable
 
 
 class Unavailable:
-    """Stands for a function, class or task that cannot work here.
+    """Placeholder for a function, class or task that does not work here.
 
     >>> Unavailable("package", "use `pixyz download`")()
     Traceback (most recent call last):
@@ -22,7 +22,7 @@ class Unavailable:
         self._message = f"{name} is not available here: {instead}"
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Say what to use instead.
+        """Refuse, with what to use instead.
 
         Raises:
             NotAvailable: always.
@@ -30,7 +30,7 @@ class Unavailable:
         raise NotAvailable(self._message)
 
     def __getattr__(self, name: str) -> NoReturn:
-        # Probing of special attributes, by pickle or inspect, is no use.
+        # Pickle and inspect probe for special attributes; that does not count as a use.
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
         raise NotAvailable(self._message)

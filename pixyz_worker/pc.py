@@ -14,13 +14,12 @@ from pixyz_worker import file_names
 from pixyz_worker.exception import (
     InvalidBackendParameter,
     InvalidFile,
-    PixyzFileNotFound,
     PixyzSecurityViolation,
     PixyzSharedDirectoryNotFound,
 )
 from pixyz_worker.progress import Progress
 from pixyz_worker.result import ResultHandle, allow_join_result
-from pixyz_worker.task_input import input_path, is_member, is_path, opened
+from pixyz_worker.task_input import beside, existing, input_path, is_member, is_path, opened
 from pixyz_worker.task_options import CONTEXT_OPTIONS, EXECUTE_OPTIONS
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ class ProgramContext(dict[str, Any]):
     >>> pc.update(data={"b": 2}, raw=True)["data"]
     {'a': 1, 'b': 2}
 
-    `data` names the input file, and `input_file` is its path: who sets the one sets the other. A `data` that is no
-    path is a value of the script's own, and the task has no input.
+    `data` names the input file, and `input_file` is its path: setting one sets the other. A `data` that is not a path
+    is a value of the script, and the task has no input.
     """
 
     def __init__(self, *args: Any, **kw: Any) -> None:
@@ -56,7 +55,8 @@ class ProgramContext(dict[str, Any]):
         given = dict(*args, **kw)
         super().update(given)
         self._folder: LocalFolders | None = None
-        self._extraction_dir: Callable[[Path], Path] = _beside
+        self.extraction_dir: Callable[[Path], Path] = beside
+        """Returns the folder that an archive is unpacked to."""
         self._asked = CONTEXT_OPTIONS & given.keys()
         if "input_file" not in given and given.get("data") is not None:
             self._follow_data(given["data"])
@@ -65,10 +65,10 @@ class ProgramContext(dict[str, Any]):
 
     @classmethod
     def running(cls, **values: Any) -> Self:
-        """Return the context of a run, as whoever runs it makes it.
+        """Return the context of a run; for the code that runs tasks.
 
-        Its queue, time limit and the like say how this run was started; they are not asked for by the tasks that the
-        script makes from clones of the context.
+        Its queue, time limit and other options describe this run; tasks that the script makes from clones of the
+        context do not inherit them.
         """
         context = cls(**values)
         context._asked = frozenset()
@@ -119,9 +119,9 @@ class ProgramContext(dict[str, Any]):
 
         pc._folder = LocalFolders(pc["script"])
         # A user's own folder is not ours to unpack into.
-        pc._extraction_dir = pc._folder.extraction_dir
+        pc.extraction_dir = pc._folder.extraction_dir
         if input_path is not None:
-            pc["data"] = str(_existing(input_path))
+            pc["data"] = str(existing(input_path))
         pc.open_input()
         if output_dir is not None:
             folder = Path(output_dir).absolute()
@@ -131,8 +131,7 @@ class ProgramContext(dict[str, Any]):
 
     def update(self, *args: Any, **kw: Any) -> Self:  # type: ignore[override]  # scripts chain it
         """Change values in place and return the context; a value that has `.update` is merged."""
-        # Last, since it follows data: who gives both means both.
-        for key, value in sorted(dict(*args, **kw).items(), key=lambda item: item[0] == "input_file"):
+        for key, value in _in_order(dict(*args, **kw)):
             old = self.get(key)
             if isinstance(old, dict) and isinstance(value, Mapping):
                 self[key] = {**old, **value}
@@ -154,6 +153,17 @@ class ProgramContext(dict[str, Any]):
             # Another member of the same archive.
             self._follow_data(self["data"])
 
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]  # dict's takes any pairs, too
+        for key, value in _in_order(dict(other)):
+            self[key] = value
+        return self
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return a value; set it to the default first where the key is missing."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
     def _follow_data(self, data: Any) -> None:
         path = os.fspath(data) if is_path(data) else None
         super().__setitem__("input_file", path)
@@ -169,7 +179,7 @@ class ProgramContext(dict[str, Any]):
         """A copy for another task: requested now, with `kw` applied, without the live task and progress."""
         copy = type(self)()
         copy.clear()
-        # Not by item: what follows from setting one has happened already.
+        # Past __setitem__: the values have its effects on other keys already.
         dict.update(copy, {key: copied(value) for key, value in self.items() if key not in _LIVE})
         copy.__dict__.update(self.__dict__)
         copy["time_request"] = utc_now()
@@ -190,7 +200,8 @@ class ProgramContext(dict[str, Any]):
             InvalidBackendParameter: a value of the script's own is not JSON.
         """
         values = self.to_dict()
-        values["time_request"] = values["time_request"].isoformat()
+        if isinstance(requested := values.get("time_request"), datetime):
+            values["time_request"] = requested.isoformat()
         try:
             return json.dumps(values)
         except (TypeError, ValueError, RecursionError) as error:
@@ -203,24 +214,19 @@ class ProgramContext(dict[str, Any]):
 
         return get_logger()
 
-    def open_input(self, extraction_dir: Callable[[Path], Path] | None = None) -> None:
+    def open_input(self) -> None:
         """Unpack an input that is an archive, and set `input_file`, `input_dir` and `data` to where the input is.
 
-        Whoever runs the task calls this before its entrypoint.
-
-        Args:
-            extraction_dir: returns the folder that an archive is unpacked to; kept for archives that come later.
+        The code that runs a task calls this before the entrypoint.
 
         Raises:
             InvalidFile: the archive is damaged, or may not be unpacked.
             PixyzFileNotFound: the archive has no `root_file`.
         """
-        if extraction_dir is not None:
-            self._extraction_dir = extraction_dir
         source = input_path(self)
         if source is None or is_member(self, source):
             return
-        folder, file = opened(source, self._extraction_dir, self.get("root_file"))
+        folder, file = opened(source, self.extraction_dir, self.get("root_file"))
         if Path(source).exists():
             super().__setitem__("data", source)
         super().__setitem__("input_file", file)
@@ -249,10 +255,10 @@ class ProgramContext(dict[str, Any]):
             raise ValueError(f"this task has no input file: {why}")
         from pixyz_worker import archive
 
-        given = _existing(path)
+        given = existing(path)
         if not archive.is_archive(given):
             return str(given)
-        folder = self._extraction_dir(given)
+        folder = self.extraction_dir(given)
         archive.extract(given, folder)
         return str(archive.find_root_file(folder, self.get("root_file"), given.name))
 
@@ -310,7 +316,7 @@ class ProgramContext(dict[str, Any]):
         return LocalPixyzTask.of(signature.clone(**options))
 
     def AsyncResult(self, id: str, *args: Any, **kw: Any) -> ResultHandle:
-        """Handle on the task with this id; further arguments, which Celery takes, mean nothing here."""
+        """Handle on the task with this id; Celery's further arguments are ignored."""
         from pixyz_worker.backend import current_backend
 
         return current_backend().result(id)
@@ -353,15 +359,9 @@ class ProgramContext(dict[str, Any]):
         return str(folder) if name is None else _inside(Path(folder), name)
 
 
-def _beside(archive: Path) -> Path:
-    return archive.parent / "extracted"
-
-
-def _existing(path: str | os.PathLike[str]) -> Path:
-    absolute = Path(path).absolute()
-    if not absolute.exists():
-        raise PixyzFileNotFound(f"there is no input file {absolute}")
-    return absolute
+def _in_order(values: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return items with `input_file` last: setting `data` sets it too, and a caller that gives both means both."""
+    return sorted(values.items(), key=lambda item: item[0] == "input_file")
 
 
 def _inside(folder: Path, name: str | os.PathLike[str]) -> str:

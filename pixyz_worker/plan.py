@@ -149,7 +149,7 @@ class _Feed:
             return self
         options = {**self.options, **canvas.options}
         for name in CALLBACK_OPTIONS:
-            # They belong to the composition itself.
+            # Callbacks belong to the composition, not to the tasks in it.
             options.pop(name, None)
         if options.get(FAIL_FAST):
             # Not a flag but a scope: what was composed together ends together. The widest one counts.
@@ -157,7 +157,7 @@ class _Feed:
         return replace(self, options=options)
 
     def followed_by(self, end: str) -> _Feed:
-        """Return what the next step stands on; when a chain starts is said to its first step alone."""
+        """Return the feed of the next step; start options of a chain are for its first step alone."""
         options = {name: value for name, value in self.options.items() if name not in START_OPTIONS}
         return _Feed(after=end, options=options)
 
@@ -191,7 +191,7 @@ class _Compiler:
     def add_signature(self, signature: Signature, feed: _Feed) -> str:
         fed = feed.after is not None and not signature.immutable
         if feed.on_failure and signature.params is not UNSET:
-            # It knows what it is to do, whichever task has failed.
+            # An error callback with params of its own does not get the id of the failed task.
             fed = False
         # Checked now, with a stand-in for the result to come, so that nothing runs of a graph that cannot.
         params, context = signature.call(None if fed else feed.value)

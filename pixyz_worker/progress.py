@@ -23,7 +23,7 @@ class Step:
     """Seconds that it took; -1 until it ends."""
 
     values: Mapping[str, Any] | None = None
-    """What the script gave beside the text: `output`, and values of its own."""
+    """Values that the script gave with the text: `output`, and any others."""
 
     def as_info(self) -> dict[str, Any]:
         """Return it as scripts read it in `step_infos`."""
@@ -63,7 +63,7 @@ class Progress:
         self._began = 0.0
         self._stopped = False
         self.time_request: datetime | None = None
-        """When the task was asked for, naive UTC; None where nobody said."""
+        """When the task was requested, naive UTC; None if unknown."""
         self.time_started = _utc_now()
         """When the task began, naive UTC."""
         self.time_stopped: datetime | None = None
@@ -98,7 +98,7 @@ class Progress:
 
     @property
     def time_info(self) -> dict[str, str | None]:
-        """When the task was asked for, began and ended, in ISO 8601; None for what has not happened."""
+        """Times of request, start and end in ISO 8601; None for one that is not known yet."""
         moments = {"request": self.time_request, "started": self.time_started, "stopped": self.time_stopped}
         return {name: None if moment is None else moment.isoformat() for name, moment in moments.items()}
 
@@ -135,7 +135,7 @@ class Progress:
         self._send(event if output is None else event | {"output": output})
 
     def output(self, value: Any) -> None:
-        """Give the running step an output, which `step_infos` has; without a running step, nothing happens."""
+        """Give the running step an output, shown in `step_infos`; without a running step, do nothing."""
         with self._lock:
             if self._running is not None:
                 step = self._running

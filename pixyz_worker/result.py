@@ -1,4 +1,4 @@
-"""Handles on tasks, of one and of many, under one name."""
+"""Handles on one task and on several; defined in async_result.py and group_result.py."""
 
 from __future__ import annotations
 

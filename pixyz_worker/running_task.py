@@ -1,4 +1,4 @@
-"""The running task as a script sees it in `pc['task']`: its request, and what it can ask of the platform.
+"""The running task as a script sees it in `pc['task']`: its request, the state that it shows, and retries.
 
 The names are Celery's: `self` of a bound task.
 """
@@ -16,13 +16,14 @@ from pixyz_worker.outcome import TERMINAL_STATES
 from pixyz_worker.task_options import epoch_seconds
 
 DEFAULT_RETRY_DELAY_S = 180.0
+MAX_RETRY_DELAY_S = 365 * 86400.0
 DEFAULT_MAX_RETRIES = 3
 MAX_META_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskRequest:
-    """What was asked for: Celery's `self.request`."""
+    """The request of a task: Celery's `self.request`."""
 
     id: str
     """Id of the task."""
@@ -55,7 +56,7 @@ class RunningTask:
     """The running task."""
 
     request: TaskRequest
-    """What was asked for."""
+    """Its request."""
     is_cancelled: Callable[[], bool] = bool
     """Returns whether the task is being stopped."""
     report: Callable[[str | None, Any], None] = lambda state, meta: None
@@ -84,7 +85,7 @@ class RunningTask:
     ) -> None:
         """Show a value while the task runs: `.info` of its handle gives `meta`, `.state` gives `state`.
 
-        In the REST API the status stays a word of the contract (RUNNING).
+        In the REST API the status stays RUNNING.
 
         Raises:
             InvalidBackendParameter: `task_id` is another task's, `state` says that the task has ended, or `meta` is not
@@ -120,7 +121,7 @@ class RunningTask:
         Args:
             args: not available: the next attempt has the same params.
             kwargs: the same.
-            exc: the error because of which it is to be run again; raised when there were too many attempts.
+            exc: the error that is the reason; raised when the retries are used up.
             throw: has to be True: the attempt ends here.
             eta: when to run again; instead of `countdown`.
             countdown: seconds to wait; 180 by default.
@@ -128,8 +129,8 @@ class RunningTask:
             options: none; Celery's others are refused.
 
         Raises:
-            Retry: it is to be run again.
-            MaxRetriesExceededError: that happened as often as it may, and there is no `exc` to raise instead.
+            Retry: the task will be run again.
+            MaxRetriesExceededError: the retries are used up, and there is no `exc` to raise instead.
             NotAvailable: with other arguments, or with throw=False.
         """
         refused = [*(name for name, value in (("args", args), ("kwargs", kwargs)) if value), *options]
@@ -149,12 +150,18 @@ class RunningTask:
 
 
 def retry_delay_s(retry: Retry, now: float) -> float:
-    """Return the seconds to wait before the attempt that a script asked for.
+    """Return the seconds to wait before the attempt that a script asked for, at most MAX_RETRY_DELAY_S.
+
+    A script may raise Retry itself, with anything in it: what is no time counts as not given.
 
     Args:
         retry: what the script raised.
         now: seconds since the epoch.
     """
     if isinstance(retry.when, datetime):
-        return max(0.0, epoch_seconds(retry.when) - now)
-    return DEFAULT_RETRY_DELAY_S if retry.when is None else max(0.0, float(retry.when))
+        delay = epoch_seconds(retry.when) - now
+    elif isinstance(retry.when, int | float):
+        delay = float(retry.when)
+    else:
+        delay = DEFAULT_RETRY_DELAY_S
+    return min(max(0.0, delay), MAX_RETRY_DELAY_S)

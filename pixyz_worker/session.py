@@ -17,7 +17,7 @@ class PiXYZSession:
     """A session with an empty scene, emptied again at the end: of the Pixyz SDK, or of our own kernel.
 
     Our own kernel has again what it had before, so that a task which runs in the process of another leaves that one
-    its scenes. What it is made with is not needed: a context, or a License as of old.
+    its scenes. The argument is optional: a context, or a License as in old scripts.
 
     >>> with PiXYZSession(ProgramContext()) as session:
     ...     pass

@@ -65,7 +65,7 @@ SOURCES = {
     "is_valid_jobid": "job_files",
     "pixyz_schedule": "schedule",
 }
-"""Modules of pixyz_worker that define the names; those that are missing are of job_files."""
+"""Modules of pixyz_worker that define the names; job_files defines those that are not listed."""
 
 _GONE = {
     "TaskInfos": "ask the running task itself, pc['task'].request, or a handle, pc.AsyncResult(id)",

@@ -1,4 +1,4 @@
-"""Signatures: one task as data, to be run or composed, and what every composition can do.
+"""Signatures: one task as data, to be run or composed; and the base of all compositions.
 
 As in Celery, `.set()` changes a composition in place, `.clone()` copies it and `|` makes a new one.
 """
@@ -37,7 +37,7 @@ UNSET = _Unset()
 
 @dataclass(kw_only=True, slots=True)
 class Canvas:
-    """What every composition can do; the base of its parts."""
+    """Base of signatures and compositions."""
 
     options: dict[str, Any] = field(default_factory=dict)
     """Options of all tasks in it: queue, time_limit, ...; a task's own are stronger."""
@@ -50,22 +50,20 @@ class Canvas:
         return self
 
     def set_immutable(self, immutable: bool) -> None:
-        """Say whether the result of the task before is left aside; for a signature only."""
+        """Set whether the result of the task before is ignored; for a signature only."""
         raise InvalidBackendParameter(f"only a signature can be immutable, not a {type(self).__name__.lower()}")
 
     def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Self:
-        """Return a copy with options changed: to change the one leaves the other as it is."""
-        if args or kwargs:
-            raise InvalidBackendParameter("only a signature takes args when it is cloned")
-        return replace(self, options=_together(self.options, options))
+        """Return an independent copy with options changed."""
+        return cloned(self, args, kwargs, options)
 
     def link(self, callback: Canvas) -> Canvas:
-        """Start `callback` with the result when this has ended well; returns the callback."""
+        """Start `callback` with the result after a success, and return the callback."""
         self.options["link"] = _added(self.options.get("link"), callback, "link")
         return callback
 
     def link_error(self, callback: Canvas) -> Canvas:
-        """Start `callback` when a task of this has failed, with the id of that task as params; returns the callback."""
+        """Start `callback` with the id of each task of this that fails, and return the callback."""
         self.options["link_error"] = _added(self.options.get("link_error"), callback, "link_error")
         return callback
 
@@ -115,7 +113,7 @@ class Canvas:
         return getattr(self, key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return what `self[key]` is, or a default."""
+        """Return `self[key]`, or a default."""
         return getattr(self, key) if key in _FIELDS else default
 
     @property
@@ -125,7 +123,7 @@ class Canvas:
 
     @property
     def name(self) -> str:
-        """The same."""
+        """Same as `task`."""
         return str(self.task)
 
     @property
@@ -145,7 +143,7 @@ class Canvas:
 
     @property
     def id(self) -> str | None:
-        """Id that the task will have, if that was said."""
+        """Id that the task will have, if it was set."""
         return self.options.get("task_id")
 
 
@@ -169,7 +167,7 @@ class Signature(Canvas):
     """Keep the params as they are: nothing before it fills them (made by `.si`)."""
 
     def set_immutable(self, immutable: bool) -> None:
-        """Say whether the result of the task before is left aside."""
+        """Set whether the result of the task before is ignored."""
         self.immutable = immutable
 
     def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Signature:
@@ -188,7 +186,7 @@ class Signature(Canvas):
         """Return (params, context) to run with.
 
         Raises:
-            PixyzException: one is missing, or there are two params.
+            PixyzException: there is no context, or the params come from two sources.
         """
         if self.pc is None:
             raise PixyzException("this task has no context: write pixyz_execute.s(params, pc) or .s(pc=pc)")
@@ -208,7 +206,7 @@ class Signature(Canvas):
         return self.unfed if base is None or isinstance(base, Mapping) else base
 
     def freeze(self, _id: str | None = None, **options: Any) -> AsyncResult:
-        """Say now which id the task will have, and return its handle."""
+        """Set the id that the task will have, and return its handle."""
         from pixyz_worker.backend import new_id
 
         self.set(task_id=_id or self.id or new_id(), **options)
@@ -237,7 +235,7 @@ class Signature(Canvas):
 
     @property
     def subtask_type(self) -> str | None:
-        """None: it is no composition."""
+        """None: a signature is not a composition."""
         return None
 
     @property
@@ -268,7 +266,7 @@ class Signature(Canvas):
 
 
 def arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """The arguments of pixyz_execute by name; a context alone is the context, whatever its place."""
+    """Return the arguments of pixyz_execute by name; a single context is `pc`, not `params`."""
     if len(args) == 1 and isinstance(args[0], ProgramContext):
         args = (UNSET, args[0])
     if len(args) > 2 or kwargs.keys() - {"params", "pc"}:
@@ -283,7 +281,7 @@ def arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
 
 
 def _context_of(values: Mapping[str, Any]) -> ProgramContext:
-    """Return a plain dict as a context; without a script it is for the one that runs here."""
+    """Return a plain dict as a context; without a script it gets the running one."""
     from pixyz_worker.current import running_context
 
     context = ProgramContext(values)
@@ -301,7 +299,7 @@ def _added(callbacks: Any, callback: Canvas, name: str) -> list[Canvas]:
 
 
 def _together(options: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with others over them; callbacks are added to those that are there."""
+    """Return options updated with others; callbacks are appended instead of replaced."""
     found = {name: list(value) if name in CALLBACK_OPTIONS else value for name, value in options.items()}
     for name, value in checked(more).items():
         found[name] = [*found.get(name, ()), *value] if name in CALLBACK_OPTIONS else value

@@ -16,7 +16,7 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 _NEEDED = frozenset({"pixyz_worker", "pixyz_worker.compat", "pixyz_worker.old_modules"})
-"""What answers; where it is missing itself, to ask it would never end."""
+"""Modules that answer here; to ask for one of them would recurse."""
 _OFF = frozenset({"0", "false", "no", "off"})
 
 

@@ -40,7 +40,7 @@ class _Folder:
         Path(self.directory).mkdir(parents=True, exist_ok=True)
 
     def cleanup(self) -> None:
-        """Do what is to be done at the end: nothing."""
+        """Do nothing; temporary folders are removed here."""
 
     def __enter__(self) -> Self:
         self.create_directory()
@@ -98,7 +98,7 @@ class StorageTemporaryManager(_Folder):
 
 
 class FileInputTemporary(StorageTemporaryManager):
-    """An input file to be opened, in `file`: of an archive, which is unpacked into the folder, the one at its root.
+    """An input file, with its path in `file`. An archive is unpacked into the folder; `file` is its root file.
 
     Args:
         filename_in: the input; None for none.
@@ -146,7 +146,7 @@ class FileInputTemporary(StorageTemporaryManager):
             return
         if self.progress is not None:
             self.progress.next("Extracting archive")
-        # It unpacks into a folder that is not there yet, and the archive's own is the temporary one.
+        # extract() makes its folder, and leaves one that exists alone; the temporary one exists.
         unpacked = Path(self.directory) / "unpacked"
         archive.extract(source, unpacked)
         self.directory = str(unpacked)
@@ -167,7 +167,7 @@ class FileInputTemporary(StorageTemporaryManager):
 
 
 class ExecuteIfEnabled:
-    """A `with` that is one only if it is enabled; what it stands for is at hand in any case."""
+    """Context manager that enters another one only if enabled; its attributes are those of the other one."""
 
     def __init__(self, enter_class: Any, enabled: bool = True) -> None:
         self.enter_class = enter_class
@@ -177,7 +177,7 @@ class ExecuteIfEnabled:
         return getattr(self.__dict__["enter_class"], name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call what it stands for."""
+        """Call the wrapped object."""
         return self.enter_class(*args, **kwargs)
 
     def __enter__(self) -> Any:

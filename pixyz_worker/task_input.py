@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pixyz_worker.exception import InvalidFile
+from pixyz_worker.exception import InvalidFile, PixyzFileNotFound
 
 
 def is_path(value: Any) -> bool:
@@ -27,7 +27,7 @@ def input_path(context: Mapping[str, Any]) -> str | None:
     path = Path(given)
     if path.is_absolute():
         return str(path)
-    # abspath: ".." is to go away, links are not to be followed.
+    # abspath, since resolve() would follow links.
     here = os.path.abspath(path)  # noqa: PTH100
     outputs = dict.get(context, "output_dir") if isinstance(context, dict) else context.get("output_dir")
     if not outputs or (Path(here).exists() and not Path(outputs, path).exists()):
@@ -47,6 +47,23 @@ def is_member(context: Mapping[str, Any], source: str) -> bool:
     from pixyz_worker import archive
 
     return archive.is_archive(Path(data)) and Path(source).is_relative_to(folder)
+
+
+def existing(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of an input.
+
+    Raises:
+        PixyzFileNotFound: it does not exist.
+    """
+    absolute = Path(path).absolute()
+    if not absolute.exists():
+        raise PixyzFileNotFound(f"there is no input file {absolute}")
+    return absolute
+
+
+def beside(archive: Path) -> Path:
+    """Return the folder that an archive is unpacked to, in its own folder."""
+    return archive.parent / "extracted"
 
 
 def opened(source: str, extraction_dir: Callable[[Path], Path], root_file: str | None) -> tuple[str, str]:
@@ -78,5 +95,5 @@ def opened(source: str, extraction_dir: Callable[[Path], Path], root_file: str |
     except InvalidFile:
         if root_file:
             raise
-        # A script may want its other members: only who asks for the 3D file (get_input_file) hears that there is none.
+        # A script may want the other members; only get_input_file() raises when there is no 3D file.
         return str(folder), source

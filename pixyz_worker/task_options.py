@@ -1,7 +1,7 @@
 """Options of a task: what `.set()`, `.apply_async()` and their like take, checked as soon as they are given.
 
-Most are Celery's. Those that only tell Celery how to publish a message change nothing about a task, and are accepted
-without effect (WITHOUT_EFFECT); what Celery would do and this platform cannot is refused with the way to do it here.
+Most are Celery's. Those about how Celery publishes a message are accepted without effect (WITHOUT_EFFECT). Those that
+this platform cannot honour are refused, with what to use instead.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import Any
 
 from pixyz_worker.exception import InvalidBackendParameter
+from pixyz_worker.nearest import SIMILAR, nearest
 
 START_OPTIONS = frozenset({"countdown", "eta", "expires"})
 """Options about when a task starts; given to a composition, they hold for the tasks that start it."""
+
+PLAIN_START_OPTIONS = START_OPTIONS | {"expires_at"}
+"""The same as `start_options` returns them: each a number."""
 
 CALLBACK_OPTIONS = frozenset({"link", "link_error"})
 """Options whose values are signatures, or lists of them."""
@@ -26,7 +29,7 @@ CONTEXT_OPTIONS = frozenset(
 """Options that a task's context may set too (`pc.clone(queue="cpu")`); those of its signature are stronger."""
 
 SENT_OPTIONS = CONTEXT_OPTIONS | {"shadow", "timeout"}
-"""Options that go to the platform as they are."""
+"""Options that go to the platform unchanged."""
 
 EXECUTE_OPTIONS = SENT_OPTIONS | START_OPTIONS | CALLBACK_OPTIONS | {"task_id"}
 """Options that `pc.execute(params, **kw)` takes out of `kw`."""
@@ -48,7 +51,7 @@ WITHOUT_EFFECT = frozenset(
 """Options that are accepted and change nothing: they tell Celery how to publish, or what to store."""
 
 _REFUSED: Mapping[str, str] = {
-    "soft_time_limit": "use time_limit: at its end the script gets SystemExit, and half a second to tidy up",
+    "soft_time_limit": "use time_limit: at its end SoftTimeLimitExceeded is raised, half a second before the kill",
     "routing_key": "use queue",
     "exchange": "use queue",
     "headers": "put the values into the context: pc.clone(my_key=...)",
@@ -77,8 +80,8 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
         if name in _REFUSED and value is not None:
             raise InvalidBackendParameter(f"the option {name!r} has no effect on this platform: {_REFUSED[name]}")
         if name not in _KNOWN and name not in _REFUSED:
-            near = get_close_matches(name, _KNOWN, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "values for the script go into its context or params."
+            near = nearest(name, _KNOWN, cutoff=SIMILAR)
+            hint = f"did you mean {near!r}?" if near else "values for the script go into its context or params."
             raise InvalidBackendParameter(f"there is no option {name!r}; {hint}")
     return {
         name: _CHECKS[name](name, value) if name in _CHECKS else value
@@ -122,7 +125,7 @@ def due_time(options: Mapping[str, Any], base: float) -> float | None:
 
 
 def expiry_time(options: Mapping[str, Any], base: float) -> float | None:
-    """Return when a task that has not started is given up, in seconds since the epoch, or None for never."""
+    """Return when a task that has not started is revoked, in seconds since the epoch, or None for never."""
     ends = [options["expires_at"]] if "expires_at" in options else []
     ends += [base + options["expires"]] if "expires" in options else []
     return min(ends, default=None)

@@ -1,4 +1,4 @@
-"""Params and context values of a task: merging, and serialisation on their way to where the task runs.
+"""Params and context values of a task: merging, and serialisation for the process that runs the task.
 
 Values go as JSON. What JSON cannot hold (a datetime, bytes, an array) is pickled as a whole, with its containers
 normalised as JSON would have done it, so that a value arrives alike here and on a cluster.
@@ -60,7 +60,7 @@ def unpacked(text: str, what: str) -> Any:
 
 
 def as_received(value: Any, what: str) -> Any:
-    """Return a value as it arrives where the task runs: a copy, in which JSON has left its marks."""
+    """Return a value as the task receives it: a copy that went through JSON or pickle."""
     try:
         return json.loads(json.dumps(value))
     except (TypeError, ValueError, RecursionError):
@@ -82,7 +82,7 @@ _MAX_DEPTH = 200
 
 
 def _normalised(value: Any, depth: int, what: str) -> Any:
-    """Return a value with keys and containers as JSON has them; what is no container stays."""
+    """Return a value with keys and containers as JSON has them; other values are kept."""
     if depth > _MAX_DEPTH:
         raise PixyzException(f"{what} is nested more than {_MAX_DEPTH} levels deep, or contains itself")
     if type(value) is dict:
@@ -93,7 +93,7 @@ def _normalised(value: Any, depth: int, what: str) -> Any:
 
 
 def _key(key: Any) -> Any:
-    """Return a key as JSON writes it; one that JSON does not know stays."""
+    """Return a key as JSON writes it; one that JSON does not have is kept."""
     if key is None or isinstance(key, bool | int | float):
         return next(iter(json.loads(json.dumps({key: None}))))
     return key

@@ -87,7 +87,7 @@ def subtask_async(pc: ProgramContext, entrypoint: str, params: Any = None, **kw:
 
 
 def __getattr__(name: str) -> Any:
-    """Look up what this module had in the scheduler before this one: its Celery app, and tasks of its service."""
+    """Look up names that old scripts import from here: the Celery app, and tasks of the old service."""
     if name not in ("app", "sleep", "package", "cleanup_share_file"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     from pixyz_worker import celery_tasks

@@ -34,7 +34,7 @@ RUNNER_KEYS = frozenset(
         "time_request",
     }
 )
-"""Keys of a context that whoever runs a task sets; a value that is sent along for one of them is not the script's."""
+"""Keys of a context that the code which runs a task sets; values from elsewhere are ignored."""
 
 _NOT_SENT = (RUNNER_KEYS | CONTEXT_OPTIONS | {"shadow"}) - {"params"}
 _DEFAULTS = {
@@ -76,7 +76,7 @@ def plan_as_plain(plan: Plan, script_name: Callable[[ProgramContext], str]) -> d
 
 
 def as_sent(call: TaskCall) -> TaskCall:
-    """The call as it arrives where it runs: its params and its context's values have been JSON, or pickled."""
+    """Return the call as the task receives it: params and context values went through JSON or pickle."""
     context = call.context.clone()
     for key, value in own_values(call.context).items():
         dict.__setitem__(context, key, as_received(value, _what(key)))
@@ -85,7 +85,7 @@ def as_sent(call: TaskCall) -> TaskCall:
 
 
 def own_values(context: ProgramContext) -> dict[str, Any]:
-    """Return the values of a context that go to the task as they are, its params among them."""
+    """Return the values of a context that are sent to the task, its params among them."""
     return {
         key: os.fspath(value) if key == "data" and is_path(value) else value
         for key, value in context.items()
@@ -113,7 +113,7 @@ class _Calls:
         self._scopes: dict[str, int] = {}
 
     def add(self, call: TaskCall) -> tuple[Any, ...]:
-        """The number of a call, and its params; a third item says that these are a pickle."""
+        """Return the number of a call, and its params; a third item, True, marks params that are a pickle."""
         text = packed(call.params, _what("params"))
         params = (call.params,) if text is None else (text, True)
         # A large group has one context and the same options ten thousand times over.

@@ -85,7 +85,7 @@ class JobDetails(JobState):
     entrypoint: str
     queue: str
     time_limit: float = Field(
-        description="Seconds that the current attempt may take; a retry on another queue has its."
+        description="Seconds that the current attempt may take; a retry on another queue has that queue's."
     )
     attempt: int
     attempts: list[Attempt]

@@ -62,7 +62,7 @@ async def job_list_stream(
 ) -> AsyncIterator[bytes]:
     """Yield the JSON of a whole list of jobs piece by piece, so that it is never in memory at once.
 
-    Where a portion cannot be had, the exception ends the connection: the client must not take a part for the whole.
+    An error in a portion breaks the connection: the client must not take a part for the whole.
 
     Args:
         first: the first portion.

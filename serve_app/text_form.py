@@ -44,7 +44,7 @@ class TextForm:
         """Read the whole request.
 
         Raises:
-            BadRequest: it is no form of this kind, or has a field that only a multipart form can have.
+            BadRequest: it is not an urlencoded form, or has a field that only a multipart form can have.
             UploadTooLarge: it, or one of its fields, is larger than the server accepts.
         """
         parser = QuerystringParser(self._callbacks())

@@ -38,7 +38,7 @@ class _Part:
 
 
 async def read_form(request: Request, folder: JobFolder, settings: Settings) -> Submission:
-    """Read the form of `POST /jobs`, whichever of both kinds it is.
+    """Read the form of `POST /jobs`, multipart or urlencoded.
 
     Args:
         request: the request.
@@ -46,7 +46,7 @@ async def read_form(request: Request, folder: JobFolder, settings: Settings) -> 
         settings: limits.
 
     Raises:
-        BadRequest: it is no form, or not a good one.
+        BadRequest: it is not a form, or not a valid one.
         UploadTooLarge: it is larger than the server accepts.
         EngineNotReady: the share has no room for it, or is not there.
     """

@@ -49,9 +49,9 @@ class Sender:
         return next((job["uuid"] for job in jobs if job["name"] == name), None)
 
 
-def all_jobs(client: Client) -> list[tuple[str, str, str]]:
+def all_jobs(client: Client) -> list[tuple[str, str | None, str]]:
     """Return id, alias and status of every job that the platform knows."""
-    found: list[tuple[str, str, str]] = []
+    found: list[tuple[str, str | None, str]] = []
     after: str | None = None
     while True:
         jobs = patiently(partial(client.jobs, limit=_PAGE, after=after))["jobs"]

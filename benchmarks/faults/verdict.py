@@ -70,7 +70,7 @@ def judge_jobs(client: Client, sent: Sequence[Sent], verdict: Verdict) -> set[st
     for uuid, name, status in known:
         if status not in TERMINAL:
             verdict.blame("open", f"{name} {uuid} is {status}")
-    copies = Counter(name for _, name, _ in known if name.startswith("chaos-"))
+    copies = Counter(name for _, name, _ in known if name and name.startswith("chaos-"))
     for one in sent:
         if copies[one.order.name] > 1:
             verdict.blame("doubled", f"{one.order.name} is there {copies[one.order.name]} times")

@@ -6,7 +6,6 @@ did not end with SUCCESS (see `watch.EXIT_CODES`); 130 interrupted.
 
 from __future__ import annotations
 
-import difflib
 import io
 import sys
 from collections.abc import Mapping, Sequence
@@ -82,9 +81,11 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that is named; the error for one that does not exist names the nearest."""
-        nearest = difflib.get_close_matches(args[0], (*COMMANDS, *ALIASES), n=1)
-        if self.get_command(ctx, args[0]) is None and nearest and not ctx.resilient_parsing:
-            ctx.fail(f"No such command {args[0]!r}. Did you mean {nearest[0]!r}?")
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            from pixyz_worker.nearest import SIMILAR, suggestion
+
+            if hint := suggestion(args[0], (*COMMANDS, *ALIASES), cutoff=SIMILAR):
+                ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from textwrap import indent
 from typing import TYPE_CHECKING
 
@@ -108,8 +109,10 @@ def jobs_command(
 def _print_jobs(pages: Iterator[JobPage]) -> None:
     """Print `{"jobs": [...], "next": ...}` page by page: a platform may have hundreds of thousands of jobs."""
     following, between = None, "\n"
+    # Before anything is printed: an error of the first page leaves standard output empty.
+    first = next(pages)
     click.echo('{\n    "jobs": [', nl=False)
-    for page in pages:
+    for page in chain((first,), pages):
         following = page.get("next")
         if page["jobs"]:
             items = ",\n".join(indent(json_text(job), " " * 8) for job in page["jobs"])

@@ -150,7 +150,7 @@ def strict_option(function: Command) -> Command:
     return click.option(
         "--strict",
         is_flag=True,
-        help="Refuse unknown parameters and misspelt settings; otherwise they are told in a note.",
+        help="Refuse unknown parameters and misspelt settings; otherwise a note names them.",
     )(function)
 
 
@@ -162,7 +162,7 @@ def limit_options(function: Command) -> Command:
         "--time-limit",
         "time_limit",
         type=SecondsParam(),
-        help="Seconds that the job may run, such as 90 or 0.5. Default: what the script asks for, else 3600.",
+        help="Seconds that the job may run, such as 90 or 0.5. Default: what the script asks for, else the queue's.",
     )(function)
     return click.option(
         "-q",

@@ -94,7 +94,7 @@ def send(client: Client, request: JobRequest, mode: OutputMode) -> SentJob:
     job = _submit(client, request, screen)
     screen.line(bar("Uploading", 1.0))
     screen.line(f"Job [ {job.id} ] started")
-    # A mistake in the parameters is told before the job has run for hours.
+    # Report a mistake in the parameters now, not when the job has run for hours.
     details = notes.fetch(client, job.id)
     if not mode.watch:
         return SentJob(job=job, info=job.info, details=details)

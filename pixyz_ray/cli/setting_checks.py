@@ -1,4 +1,4 @@
-"""What `pixyz doctor` says of the settings: where they come from, which are set, and what is wrong with them."""
+"""Checks of the settings for `pixyz doctor`: their sources, which are set, and what is wrong with them."""
 
 from __future__ import annotations
 

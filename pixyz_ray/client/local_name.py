@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 
-_FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f]')
-_DEVICES = re.compile(r"(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\..*)?", re.IGNORECASE)
-"""Names of devices, also with an extension."""
+from pixyz_worker.file_names import windows_name
 
 
 def local_name(name: str, *, windows: bool = os.name == "nt") -> str:
@@ -19,9 +16,4 @@ def local_name(name: str, *, windows: bool = os.name == "nt") -> str:
         name: the component, as the server names it.
         windows: whether the name has to be valid on Windows.
     """
-    if not windows:
-        return name
-    name = _FORBIDDEN.sub("_", name)
-    if name.endswith((".", " ")):
-        name = f"{name[:-1]}_"
-    return f"_{name}" if _DEVICES.fullmatch(name) else name
+    return windows_name(name) if windows else name

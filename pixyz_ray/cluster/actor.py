@@ -54,7 +54,7 @@ class TrackerActor:
         return await (await self._opened()).outcomes(asker, uuids, timeout_s, until_failure)
 
     async def children(self, uuid: str) -> list[Any]:
-        """Return the ids of what follows a job in its graph, and of the graphs that its script has started."""
+        """Return the ids of the tasks after a job in its graph, and of the graphs that its script has started."""
         return (await self._opened()).children(uuid)
 
     async def revoke(self, uuids: Sequence[str]) -> None:

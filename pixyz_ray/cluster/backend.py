@@ -76,7 +76,7 @@ class RayBackend:
         return [self._outcome(id, **answer) for id, answer in zip(task_ids, answers, strict=True)]
 
     def children(self, task_id: str) -> list[Any]:
-        """Return the ids of what follows a task in its graph, and of the graphs that its script has started."""
+        """Return the ids of the tasks after a task in its graph, and of the graphs that its script has started."""
         found: list[Any] = _ask("children", task_id)
         return found
 

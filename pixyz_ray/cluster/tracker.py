@@ -109,7 +109,7 @@ class Tracker:
         }
 
     def children(self, uuid: str) -> list[Any]:
-        """Return the ids of what follows a job in its graph, and of the graphs that its script has started."""
+        """Return the ids of the tasks after a job in its graph, and of the graphs that its script has started."""
         lookup = self._graphs.lookup
         return [*lookup.followers(self._jobs.find(uuid)), *lookup.started(uuid)]
 

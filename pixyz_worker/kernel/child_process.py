@@ -1,4 +1,4 @@
-"""Running a helper process to its end, within limits: what it answers, what it prints, and how it ends."""
+"""Running a helper process to its end within limits: its output, and how it ended."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pixyz_worker.kernel.process_tree import ProcessTree, start_options, tree_of
 _ANSWER_BYTES, _WORDS_BYTES = 1 << 20, 1 << 16
 """What is kept of the answer, from its beginning, and of what libraries print, from its end."""
 _LOOK_S = 0.25
-"""How often a waiting caller looks at the limits, and, on Windows, hears Ctrl-C."""
+"""Seconds between checks of the limits and, on Windows, of Ctrl-C."""
 _LAST_WORDS_S = 1.0
-"""How long streams are read after the end: a process that has left the tree may keep them open."""
+"""Seconds for which streams are read after the end: a process that has left the tree may keep them open."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Ending:
-    """How a process has ended, and what it said."""
+    """How a process has ended, and its output."""
 
     code: int | None = None
     """Its exit code, negative for a signal; None when it was ended here."""
@@ -37,7 +37,7 @@ class Ending:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], *, allowed_s: float, most_bytes: int) -> Ending:
-    """Run a process until it ends or exceeds a limit; it and its descendants are gone afterwards, come what may.
+    """Run a process until it ends or exceeds a limit; it and its descendants are gone afterwards in any case.
 
     Args:
         command: what to run.
@@ -54,27 +54,27 @@ def run(command: Sequence[str], environment: Mapping[str, str], *, allowed_s: fl
         bufsize=0,
         **start_options(),
     )
-    tree, ending, ears = tree_of(child, most_bytes), Ending(), list[_Ear]()
+    tree, ending, readers = tree_of(child, most_bytes), Ending(), list[_StreamReader]()
     try:
         assert child.stdout is not None and child.stderr is not None
-        ears += _Ear(child.stdout, first=_ANSWER_BYTES), _Ear(child.stderr, last=_WORDS_BYTES)
-        _wait(_End(child), tree, ending, time.monotonic() + allowed_s if allowed_s else None)
+        readers += _StreamReader(child.stdout, first=_ANSWER_BYTES), _StreamReader(child.stderr, last=_WORDS_BYTES)
+        _wait(_ExitWatcher(child), tree, ending, time.monotonic() + allowed_s if allowed_s else None)
     finally:
         tree.kill()
         code = child.wait()
-        for ear in ears:
-            ear.finish()
+        for reader in readers:
+            reader.finish()
     if not (ending.too_late or ending.too_large):
         ending.code = code
-    ending.answer, ending.words = (bytes(ear.heard) for ear in ears)
+    ending.answer, ending.words = (bytes(reader.kept) for reader in readers)
     return ending
 
 
-def _wait(end: _End, tree: ProcessTree, ending: Ending, deadline: float | None) -> None:
+def _wait(watcher: _ExitWatcher, tree: ProcessTree, ending: Ending, deadline: float | None) -> None:
     """Wait for the end of a process, or for a limit that it exceeds."""
     while not ending.too_late:
         left = None if deadline is None else deadline - time.monotonic()
-        if end.came.wait(_LOOK_S if left is None else min(_LOOK_S, max(left, 0.0))):
+        if watcher.exited.wait(_LOOK_S if left is None else min(_LOOK_S, max(left, 0.0))):
             return
         ending.too_late = left is not None and left <= 0
         if tree.is_too_large():
@@ -82,45 +82,45 @@ def _wait(end: _End, tree: ProcessTree, ending: Ending, deadline: float | None) 
             return
 
 
-class _End:
-    """Notices at once that a process has ended."""
+class _ExitWatcher:
+    """Sets an event as soon as a process has ended."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
-        self.came = threading.Event()
+        self.exited = threading.Event()
         self._child = child
         threading.Thread(target=self._notice, daemon=True, name="pixyz-child-end").start()
 
     def _notice(self) -> None:
         try:
             if hasattr(os, "waitid"):
-                # Its exit code is left where it is, so that its number cannot be another process's before it is ended.
+                # The exit code is not collected, so that the pid cannot be reused before the tree is killed.
                 os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
             else:  # Windows; macOS before Python 3.13
                 self._child.wait()
         except ChildProcessError:
-            pass  # it was waited for already
+            pass  # the exit code was collected already
         finally:
-            self.came.set()
+            self.exited.set()
 
 
-class _Ear:
-    """Reads a stream in a thread of its own, and keeps the first or the last bytes of it."""
+class _StreamReader:
+    """Reads a stream in a thread, and keeps its first or its last bytes."""
 
     def __init__(self, stream: IO[bytes], *, first: int = 0, last: int = 0) -> None:
-        self.heard = bytearray()
+        self.kept = bytearray()
         self._stream, self._first, self._last = stream, first, last
-        self._thread = threading.Thread(target=self._listen, daemon=True, name="pixyz-child-stream")
+        self._thread = threading.Thread(target=self._read, daemon=True, name="pixyz-child-stream")
         self._thread.start()
 
     def finish(self) -> None:
-        """Take what is left in the stream; a stream that a stranger keeps open is closed when it ends."""
+        """Read the rest of the stream; one that another process keeps open is closed when that ends."""
         self._thread.join(_LAST_WORDS_S)
 
-    def _listen(self) -> None:
+    def _read(self) -> None:
         with self._stream as stream:
             while data := stream.read(1 << 16):
                 if self._first:
-                    self.heard += data[: self._first - len(self.heard)]
+                    self.kept += data[: self._first - len(self.kept)]
                 else:
-                    self.heard += data
-                    del self.heard[: -self._last]
+                    self.kept += data
+                    del self.kept[: -self._last]

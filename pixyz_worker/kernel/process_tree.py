@@ -1,4 +1,4 @@
-"""A helper process with everything that it starts: ended together, and bounded in memory, on each system its own way.
+"""A helper process with its descendants: ended together, and bounded in memory, in the way of each system.
 
 Linux      a process group; the helper bounds its own memory (isolated_reading.py), and death.py ends it with
            the process that started it
@@ -24,10 +24,10 @@ class ProcessTree(Protocol):
     """A process that was started, and its descendants."""
 
     def is_too_large(self) -> bool:
-        """Return whether it takes more memory than it may; False where the system itself holds it back."""
+        """Return whether it takes more memory than it may; False where the system enforces the limit."""
 
     def kill(self) -> None:
-        """End it with its descendants. Call it before the process is waited for: its number is its own until then."""
+        """End it with its descendants. Call this before the process is waited for: its pid may be reused then."""
 
 
 def window_options() -> dict[str, Any]:
@@ -71,7 +71,7 @@ class _Group:
 
 
 def _resident_bytes(pid: int) -> int:
-    """Memory of a process as ps shows it; 0 where it cannot be told."""
+    """Return the resident memory of a process as ps shows it; 0 if unknown."""
     try:
         told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, timeout=5, check=False)
         return int(told.stdout) * 1024
@@ -80,7 +80,7 @@ def _resident_bytes(pid: int) -> int:
 
 
 class _Alone:
-    """A process whose descendants nobody knows, and whose memory nobody bounds."""
+    """A single process, without control of its descendants and its memory."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self._child = child
@@ -93,7 +93,7 @@ class _Alone:
 
 
 class _Job:
-    """A job object of Windows; OSError when there cannot be one."""
+    """A job object of Windows; raises OSError when none can be made."""
 
     def __init__(self, child: subprocess.Popen[bytes], most_bytes: int) -> None:
         self._child = child

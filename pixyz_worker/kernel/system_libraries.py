@@ -1,6 +1,6 @@
 """System libraries that the extras `cad` and `render` need on Linux: which are missing, and how to get them.
 
-Windows and macOS have OpenGL of their own, and bare servers with Linux have none.
+Windows and macOS come with OpenGL; bare servers with Linux have none.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import sys
 PACKAGES = {"libGL.so.1": "libgl1", "libEGL.so.1": "libegl1", "libX11.so.6": "libx11-6"}
 """System libraries, and the package of Debian and Ubuntu that each comes with."""
 NEEDED = {"cad": ("libGL.so.1",), "render": ("libEGL.so.1",)}
-"""System libraries that an extra loads; those that come along with them are left out."""
+"""System libraries that an extra loads, without their dependencies."""
 _WINDOW, _EGL = "VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow"
-"""VTK's setting of how it reaches OpenGL, and what it is unless the environment says otherwise."""
+"""VTK's variable for its way to OpenGL, and the value that is used by default."""
 _MISSING = re.compile(r"(lib[\w.+-]+\.so[\w.]*): (?:cannot open shared object file|file too short)")
 
 
@@ -31,12 +31,12 @@ def missing_for(extra: str) -> tuple[str, ...]:
 
 
 def missing_in(error: ImportError) -> tuple[str, ...]:
-    """Return the system library for want of which an import failed; the loader names the first one alone."""
+    """Return the system library that an import failed for; the loader only names the first one."""
     return tuple(_MISSING.findall(str(error))[:1])
 
 
 def needs(what: str, libraries: tuple[str, ...]) -> str:
-    """Return a sentence without its full stop: what ("exact CAD surfaces need"), and how to install the libraries."""
+    """Return `what` ("Exact CAD surfaces need"), the libraries, and how to install them; without a full stop."""
     noun = "library" if len(libraries) == 1 else "libraries"
     packages = dict.fromkeys(PACKAGES[library] for library in libraries if library in PACKAGES)
     command = f": apt install {' '.join(packages)}" if packages else ", which this machine lacks"

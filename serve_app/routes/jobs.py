@@ -141,7 +141,7 @@ def _add_asking(router: APIRouter, engine: Engine) -> None:
         """
         if limit is None:
             portions = engine.all_jobs(state=status, after=after, why=why)
-            # What cannot be answered at all is an error with its own status code.
+            # An error in the first portion still gets its own status code.
             first = await anext(portions)
             return StreamingResponse(job_list_stream(first, portions), media_type="application/json")
         jobs = await engine.page(state=status, limit=limit, after=after, why=why)

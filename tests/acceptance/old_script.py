@@ -351,6 +351,7 @@ def signatures(pc: ProgramContext, params: Any) -> Any:
         "in a chain": group(chain(group(one, one)), one)().get(),
         "facts": pixyz_execute.delay({}, raw(pc, "facts")).get(),
         "immutable": chain(one, pixyz_execute.s(9, context).set(immutable=True))().get(),
+        "immutable group": chain(one, group(pixyz_execute.s(8, context)).set(immutable=True))().get(),
     }
 
 

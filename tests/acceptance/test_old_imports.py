@@ -68,7 +68,7 @@ def test_given_names_of_old_scripts_when_used_in_a_job_then_they_work(rest: Rest
 
 def test_given_a_script_that_catches_the_soft_time_limit_when_it_is_reached_then_it_tidies_up(rest: RestClient) -> None:
     """Given a time limit, when it ends a script, then the script catches that by Celery's name, on both attempts."""
-    details = rest.run(SOFT_LIMIT, config={"time_limit": 1}, deadline_s=30)
+    details = rest.run(SOFT_LIMIT, config={"time_limit": 1, "queue": "control"}, deadline_s=30)
     assert [attempt["failure"] for attempt in details["attempts"]] == ["timeout", "timeout"]
     log = rest.log(details["uuid"])
     assert log.count("tidied up") == 2

@@ -232,6 +232,7 @@ def test_signatures(run: Run) -> None:
         "in a chain": [[1, 1], 1],
         "facts": [True, 0, "pixyz_execute", 0],
         "immutable": 9,
+        "immutable group": [8],
     }
 
 

@@ -288,7 +288,7 @@ class Graphs:
             self.end(run)
 
     def turn_on_failure(self, run: GraphRun, id: str, cause: Job) -> None:
-        """Let an error callback begin when its task has failed; else it has nothing to do."""
+        """Start an error callback whose task has failed; revoke it when the task ended otherwise."""
         if cause.state is JobState.FAILURE:
             self.turn(run, id)
             return

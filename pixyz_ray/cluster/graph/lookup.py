@@ -51,7 +51,7 @@ class GraphLookup:
                 yield from (id for id in run.nodes if id not in run.states and id not in self._jobs.live)
 
     def followers(self, job: Job) -> list[Any]:
-        """Return the ids of what follows a job in its graph, callbacks included, as `as_tuple()` gives them."""
+        """Return the ids of the tasks after a job in its graph, callbacks included, as `as_tuple()` gives them."""
         return [] if job.graph is None else self._graph_of(job).followers(job.uuid)
 
     def started(self, uuid: str) -> list[Any]:

@@ -18,12 +18,11 @@ from pixyz_ray.submission import effective_config, inspected
 from pixyz_worker.exception import InvalidBackendParameter, InvalidScript, PixyzException
 from pixyz_worker.loader import ScriptInfo
 from pixyz_worker.plan import FAIL_FAST
+from pixyz_worker.task_options import PLAIN_START_OPTIONS
 from pixyz_worker.wire import RUNNER_KEYS
 
-START_OPTIONS = frozenset({"countdown", "eta", "expires", "expires_at"})
-
 _DEFAULT_QUEUE = "gpu"
-"""Queue of a task that names none: as in the scheduler before this one, where a job without one runs on cpu."""
+"""Queue of a task that names none, as in the scheduler before this one; a job that names none runs on cpu."""
 _KNOWN_KEYS = ("entrypoint", "root_file", "compute_only", "raw")
 _NOT_OWN = RUNNER_KEYS - {"params"}
 _MAX_NAME_CHARS = 200
@@ -57,7 +56,7 @@ class NodeJobs:
             self.problem = str(error)
             self._templates = [self._blank(str(call["context"].get("entrypoint", "main"))) for call in graph.calls]
         self.start_options = [
-            {key: float(value) for key, value in call["options"].items() if key in START_OPTIONS}
+            {key: float(value) for key, value in call["options"].items() if key in PLAIN_START_OPTIONS}
             for call in graph.calls
         ]
         """When the tasks that make a call may start, and when they are given up."""

@@ -59,8 +59,6 @@ class GraphRun:
                 if node.fed and not node.on_failure:
                     self._consumers[node.after] = self._consumers.get(node.after, 0) + 1
         self._wanted: set[str] = set()
-        self.given_up_at: dict[str, float] = {}
-        """When tasks that may begin are given up if they have not (expires), in seconds since the epoch."""
         for source in self._consumers:
             self._wanted.update(self.sources(source))
 
@@ -101,7 +99,7 @@ class GraphRun:
         return id in self._wanted
 
     def next_of(self, id: str) -> Node | None:
-        """Return the one task that comes after this one, and at once; None when there are several, or none."""
+        """Return the one task that follows this one at once; None when there are several, or none."""
         after = self._dependents.get(id, ())
         node = self.nodes[after[0]] if len(after) == 1 else None
         if node is None or node.kind == "group" or node.on_failure or self.start_options(node.id):

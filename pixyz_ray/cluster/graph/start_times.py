@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any
@@ -43,7 +44,9 @@ class StartTimes:
         """
         expiry = expiry_time(run.start_options(id), self._ready_since(run, id))
         if expiry is not None:
-            asyncio.get_running_loop().call_later(max(0.0, expiry - time.time()), self._expire, run, id)
+            # Weakly, since the timer of a task that expires in a month must not keep a graph that is over in memory.
+            reference = weakref.ref(run)
+            asyncio.get_running_loop().call_later(max(0.0, expiry - time.time()), self._expire, reference, id)
         return expiry
 
     def _ready_since(self, run: GraphRun, id: str) -> float:
@@ -53,8 +56,10 @@ class StartTimes:
             return float(run.graph.plain["requested"])
         return self._jobs.find(after).stopped or time.time()
 
-    def _expire(self, run: GraphRun, id: str) -> None:
+    def _expire(self, reference: weakref.ref[GraphRun], id: str) -> None:
+        run = reference()
+        if run is None or id in run.states:
+            return
         live = self._jobs.live.get(id)
-        begun = live is not None and live.record.started is not None
-        if id not in run.states and not begun:
+        if live is None or live.record.started is None:
             self._jobs.begin(self._cancel([id], f"TaskRevokedError: {EXPIRED}"))

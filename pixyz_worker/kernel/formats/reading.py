@@ -68,7 +68,7 @@ def write_scene(scene: Scene, target: Path) -> None:
 
 
 def _move(file: Path, target: Path) -> None:
-    """Put a finished file under its name, in place of what is there."""
+    """Give a finished file its name, replacing an older one."""
     try:
         file.replace(target)
     except PermissionError as error:

@@ -92,7 +92,7 @@ def is_here(module: str) -> bool:
 
 
 def lack_of(extra: str) -> str | None:
-    """Return a sentence about what an extra of the project lacks here, with the command that installs it.
+    """Return a message about what an extra of the project lacks here, with the command that installs it.
 
     None when it can be used: its package is installed, and the system libraries that it needs are there.
     """

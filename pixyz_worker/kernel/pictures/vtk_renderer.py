@@ -128,7 +128,7 @@ class VtkRenderer:
 
 
 def _forward(stream: IO[bytes], answers: queue.SimpleQueue[bytes | None]) -> None:
-    """Put what the child says into a queue, line by line, and None at its end."""
+    """Put the lines that the child writes into a queue, and None at the end."""
     with stream:
         text = b""
         while part := stream.read(1 << 16):

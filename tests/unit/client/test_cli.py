@@ -288,6 +288,8 @@ def test_wrong_usage_exits_with_2(run: Any, words: list[str], code: int) -> None
 
 def test_nobody_there_exits_with_3(closed_url: str) -> None:
     """Given no platform, when it is asked, then one sentence says what to do."""
+    jobs = CliRunner().invoke(cli, ["-u", closed_url, "jobs"])
+    assert (jobs.stdout, jobs.exit_code) == ("", 3)
     result = CliRunner().invoke(cli, ["-u", closed_url, "list"])
     assert (result.exit_code, result.stdout) == (3, "")
     assert "pixyz up" in result.stderr

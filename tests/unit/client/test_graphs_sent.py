@@ -62,7 +62,7 @@ def test_a_function_goes_as_a_script_of_its_own(client: Client, peer: Any, serve
         {"script": doubled, "process": "sleep"},
         {"script": "a.py", "kwargs": {"a": 1}},
     ],
-    ids=str,
+    ids=["params of a function", "a function and a process", "arguments of a script"],
 )
 def test_arguments_are_for_functions_and_params_for_scripts(client: Client, wrong: dict[str, Any]) -> None:
     """Given a mixture of both, when submitted, then it is refused at once."""

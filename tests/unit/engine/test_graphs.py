@@ -162,6 +162,8 @@ BROKEN: dict[str, tuple[Callable[[Plain], Plain], str]] = {
     "number": (lambda plain: _with_node(plain, 0, calls=[[7, 1]]), "not in the table"),
     "fraction": (lambda plain: _with_node(plain, 0, calls=[[0.0, 1]]), "not in the table"),
     "truth": (lambda plain: _with_node(plain, 0, calls=[[False, 1]]), "not in the table"),
+    "neither JSON nor pickle": (lambda plain: _with_node(plain, 0, calls=[[0, 1, True]]), "neither JSON nor a pickle"),
+    "third item": (lambda plain: _with_node(plain, 0, calls=[[0, "x", False]]), "neither JSON nor a pickle"),
     "in two groups": (lambda plain: _change(plain, nodes=[*plain["nodes"], _again(plain["nodes"][-2])]), "in a group"),
     "parents": (
         lambda plain: _change(plain, parents={plain["nodes"][0]["id"]: plain["end"]}),

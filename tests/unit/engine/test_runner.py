@@ -117,6 +117,34 @@ def test_given_a_second_attempt_when_run_then_it_writes_to_a_folder_of_its_own(t
         assert job.folder.list_outputs() == [f"{attempt - 1}.txt"]
 
 
+def test_given_several_archives_when_a_script_opens_one_after_another_then_it_gets_the_files_of_each(
+    tmp_path: Path,
+) -> None:
+    """Also where the same path is another archive later, and where the task before has unpacked its input."""
+    source = """
+import zipfile
+from pathlib import Path
+
+def packed(path, text):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("part.step", text)
+    return path
+
+def main(pc, params):
+    seen = []
+    for name, text in (("a", "one"), ("b", "another"), ("a", "a third")):
+        pc["data"] = packed(pc.get_output_dir(f"{name}.zip"), text)
+        seen.append(Path(pc.get_input_file()).read_text())
+        seen.append(Path(pc.get_input_file()).read_text())
+    return seen
+"""
+    for config in ({}, {"input_dir": "another-job/inputs/extracted"}):
+        job = Job(tmp_path, source, config=config)
+        outcome = job.run()
+        assert outcome.result == ["one", "one", "another", "another", "a third", "a third"], outcome.error
+        assert job.folder.list_outputs() == ["a.zip", "b.zip"]
+
+
 def test_given_a_script_when_it_asks_if_it_is_cancelled_then_it_is_not(tmp_path: Path) -> None:
     """Without a watchdog nobody stops it."""
     assert Job(tmp_path, "def main(pc, params):\n    return pc.cancelled()\n").run().result is False

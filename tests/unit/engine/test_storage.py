@@ -82,7 +82,11 @@ def test_given_names_of_other_systems_when_made_plain_then_the_last_part_is_kept
     assert plain_name(name, "input") == plain
 
 
-@pytest.mark.parametrize("text", ["", "x", "../..", str(uuid4()).upper(), f" {uuid4()}", f"{uuid4()}\n", "0" * 36])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "../..", str(uuid4()).upper(), f" {uuid4()}", f"{uuid4()}\n", "0" * 36],
+    ids=["empty", "x", "dots", "capitals", "a space", "a line break", "zeros"],
+)
 def test_given_what_is_no_id_when_a_folder_is_made_of_it_then_it_is_refused(tmp_path: Path, text: str) -> None:
     """A folder is made of nothing but an id in its canonical form."""
     assert not is_uuid(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from pixyz_worker.celery_results import EagerResult, denied_join_result
 from pixyz_worker.celery_tasks import app, shared_task
 from pixyz_worker.current import CURRENT, current_task
 from pixyz_worker.exception import InvalidBackendParameter, MaxRetriesExceededError, NotAvailable, PixyzException, Retry
-from pixyz_worker.running_task import RunningTask, TaskRequest
+from pixyz_worker.running_task import MAX_RETRY_DELAY_S, RunningTask, TaskRequest, retry_delay_s
 
 
 @shared_task
@@ -29,6 +30,24 @@ def add(x: int, y: int = 1) -> int:
 def who(self: Any, x: int) -> list[Any]:
     """Return what it knows of itself."""
     return [self.name, self.max_retries, x]
+
+
+@pytest.mark.parametrize(
+    ("when", "delay"),
+    [
+        (None, 180.0),
+        (2, 2.0),
+        (-1, 0.0),
+        (float("inf"), MAX_RETRY_DELAY_S),
+        (float("nan"), 0.0),
+        ("soon", 180.0),
+        (datetime(1970, 1, 1, 0, 2), 20.0),
+        (datetime.max, MAX_RETRY_DELAY_S),
+    ],
+)
+def test_retry_waits_for_a_finite_time(when: Any, delay: float) -> None:
+    """Given a Retry that a script raises itself, with anything in it, then the delay is a number of seconds."""
+    assert retry_delay_s(Retry(when=when), 100.0) == delay
 
 
 @pytest.fixture

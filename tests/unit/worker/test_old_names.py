@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -19,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pixyz_worker
-from pixyz_worker import config, job_files, share, storage
+from pixyz_worker import config, extcode, job_files, share, storage
 from pixyz_worker.download import download_file
 from pixyz_worker.exception import (
     InternalError,
@@ -284,6 +286,14 @@ class TestChildren:
 
         with pytest.raises(PixyzExceptionUnpickleableExceptionWrapper, match=r"Local: deep inside"):
             SignalSafeExecution.run(work, None)
+
+    def test_given_a_child_that_ends_in_the_middle_of_its_answer_then_that_counts_as_none(self) -> None:
+        """Then its exit code is told, and not that a file is at its end."""
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        with receiver:
+            os.write(sender.fileno(), struct.pack("!i", 1000) + b"the beginning")
+            sender.close()
+            assert extcode._received(receiver, 60) is None
 
     def test_given_a_script_when_loaded_as_external_code_then_its_entrypoint_can_be_called(
         self, write_script: Callable[..., Path]

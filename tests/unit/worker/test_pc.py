@@ -49,6 +49,19 @@ def test_given_nothing_when_made_then_it_has_the_defaults_of_the_contract() -> N
         pc["x"]
 
 
+def test_given_values_when_set_by_other_ways_than_an_item_then_what_follows_is_the_same(tmp_path: Path) -> None:
+    """`|=` and setdefault are ways to set a queue and an input, too."""
+    pc = ProgramContext()
+    pc |= {"input_file": str(tmp_path / "b.step"), "queue": "cpu", "data": str(tmp_path / "a.step")}
+    assert type(pc) is ProgramContext
+    assert pc.setdefault("time_limit", 3) == 3
+    assert pc.setdefault("queue", "gpu") == "cpu"
+    assert pc.asked_options == {"queue": "cpu", "time_limit": 3}
+    assert pc["input_file"] == str(tmp_path / "b.step")
+    pc |= {"data": str(tmp_path / "c.step")}
+    assert (pc["input_file"], pc["input_dir"]) == (str(tmp_path / "c.step"), str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "merged"),
     [

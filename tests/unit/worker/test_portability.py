@@ -154,7 +154,7 @@ def test_an_archive_becomes_pictures(system: str, tmp_path: Path) -> None:
     (tmp_path / "pictures.py").write_text(PICTURES, encoding="utf-8")
     done = run_elsewhere(system, tmp_path, "pictures.py")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("['metadata', 'preview', 'thumbs']") == 2
+    assert done.stdout.count("['metadata', 'preview', 'process_duration', 'thumbs']") == 2
     assert "Lesen \\u2192 Zeichnen" in done.stdout
 
 

@@ -225,6 +225,8 @@ def test_context_as_text_and_json() -> None:
     for again in (ProgramContext.from_dict(context.to_dict()), ProgramContext.from_json(context.to_json())):
         assert (again["entrypoint"], again["mine"], again["time_request"]) == ("go", {"a": 1}, context["time_request"])
         assert "task" not in again
+    text = context.to_json()
+    assert ProgramContext.from_dict(json.loads(text)).to_json() == text
     assert str(context).startswith("ProgramContext({")
     with pytest.raises(InvalidBackendParameter, match="JSON"):
         context.clone(mine={1}).to_json()

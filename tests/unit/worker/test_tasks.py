@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 import pytest
 
 from pixyz_worker.backend import current_backend, use_backend
+from pixyz_worker.celery_results import EagerResult
 from pixyz_worker.exception import InvalidScript, PixyzException, PixyzExitFault, PixyzTimeout
 from pixyz_worker.kernel import session
 from pixyz_worker.local import LocalBackend, LocalPixyzTask
 from pixyz_worker.outcome import TaskOutcome
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.plan import Plan, TaskNode, handles_of
-from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle
+from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle, ResultSet
 from pixyz_worker.tasks import pixyz_execute, subtask_async
 
 BODY = """
@@ -277,6 +279,83 @@ def test_given_a_command_line_run_when_it_ends_then_result_progress_and_files_ar
     assert capsys.readouterr().out == "[  0%] one\n[ 50%] two\n[100%] Done\n"
     with pytest.raises(KeyError):
         LocalPixyzTask.from_commandline(script, out, "fail")
+
+
+def test_given_a_local_task_when_its_dict_is_asked_for_then_every_way_gives_it_by_result_too(
+    write_script: Callable[..., Path],
+) -> None:
+    """On the cluster the same handle gives a record: `["result"]` has to work on both."""
+    handle = LocalPixyzTask("main", ProgramContext.from_local(write_script(BODY)), {"n": 1})
+    expected = {"n": 1, "seen": "main"}
+    for value in (handle.get(), handle.wait(), handle.result, handle.info, handle.ret):
+        assert (value, value["result"]) == (expected, expected)
+    failed = LocalPixyzTask("fail", ProgramContext.from_local(write_script(BODY)))
+    assert isinstance(failed.result, KeyError)
+
+
+def pickled_and_back(handle: Any) -> Any:
+    """The handle as another process gets it."""
+    return pickle.loads(pickle.dumps(handle))  # noqa: S301 - made here
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled_and_back])
+def test_given_handles_when_copied_or_pickled_then_they_know_what_they_knew(
+    copied: Callable[[Any], Any], write_script: Callable[..., Path]
+) -> None:
+    """A local task has its outcome with it; a set has its members."""
+    handle = LocalPixyzTask("main", ProgramContext.from_local(write_script(BODY)), {"n": 1})
+    again = copied(handle)
+    assert (type(again), again, again.get()) == (LocalPixyzTask, handle, {"n": 1, "seen": "main"})
+    several = ResultSet([handle, AsyncResult("another")])
+    assert copied(several) == several
+    assert copied(several)[0].get() == handle.get()
+
+
+def test_given_a_set_of_handles_from_several_backends_when_asked_then_each_has_its_own_result(
+    write_script: Callable[..., Path],
+) -> None:
+    """As `.apply()` and EagerResult give them."""
+    context = ProgramContext.from_local(write_script(BODY)).clone(raw=True)
+    applied = [pixyz_execute.s({"n": n}, context).apply() for n in (1, 2)]
+    eager = [EagerResult("a", "first", "SUCCESS"), EagerResult("b", "second", "SUCCESS")]
+    several = ResultSet([*applied, *eager])
+    assert (several.state, several.ready()) == ("SUCCESS", True)
+    expected = [{"n": 1, "seen": "main"}, {"n": 2, "seen": "main"}, "first", "second"]
+    assert (several.get(), list(several.iterate())) == (expected, expected)
+
+
+class CountingBackend(LocalBackend):
+    """Counts requests, and knows one task that has ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._outcomes["0"] = TaskOutcome(state="SUCCESS", result="done")
+        self.requests = 0
+        self.revoked: list[str] = []
+
+    def outcome(self, task_id: str, timeout_s: float | None) -> TaskOutcome:
+        """One request."""
+        self.requests += 1
+        return super().outcome(task_id, timeout_s)
+
+    def outcomes(self, task_ids: Sequence[str], timeout_s: float | None, *, until_failure: bool) -> list[TaskOutcome]:
+        """One request for all."""
+        self.requests += 1
+        return [self._outcomes.get(id) or TaskOutcome(state="PENDING") for id in task_ids]
+
+    def revoke(self, task_ids: Sequence[str]) -> None:
+        """Note what is cancelled."""
+        self.revoked += task_ids
+
+
+def test_given_a_set_that_is_not_done_when_asked_then_all_members_cost_one_request() -> None:
+    """And a set, which is no job, is cancelled by its members."""
+    backend = CountingBackend()
+    several = ResultSet([AsyncResult(str(number), backend) for number in range(100)])
+    assert (several.state, backend.requests) == ("PENDING", 1)
+    assert (next(several.iterate()), backend.requests) == ("done", 2)
+    several.revoke()
+    assert backend.revoked == [str(number) for number in range(100)]
 
 
 def test_given_a_group_of_unfinished_tasks_when_asked_then_it_is_pending() -> None:

@@ -90,7 +90,7 @@ def _shapes(file: Any, how: Tessellation) -> dict[int, Placed]:
 
 
 def _cores() -> int:
-    """How many cores this process may use; where the system does not say, how many there are."""
+    """Return how many cores this process may use, or the machine has where the system does not tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
