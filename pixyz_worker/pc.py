@@ -19,7 +19,7 @@ from pixyz_worker.exception import (
 )
 from pixyz_worker.progress import Progress
 from pixyz_worker.result import ResultHandle, allow_join_result
-from pixyz_worker.task_input import beside, existing, input_path, is_path, opened
+from pixyz_worker.task_input import beside, existing, input_path, is_member, is_path, opened
 from pixyz_worker.task_options import CONTEXT_OPTIONS, EXECUTE_OPTIONS
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class ProgramContext(dict[str, Any]):
             PixyzFileNotFound: the archive has no `root_file`.
         """
         source = input_path(self)
-        if source is None:
+        if source is None or is_member(self, source):
             return
         folder, file = opened(source, self.extraction_dir, self.get("root_file"))
         if Path(source).exists():

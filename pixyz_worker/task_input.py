@@ -35,6 +35,20 @@ def input_path(context: Mapping[str, Any]) -> str | None:
     return os.path.abspath(Path(outputs, path))  # noqa: PTH100
 
 
+def is_member(context: Mapping[str, Any], source: str) -> bool:
+    """Return whether the input is a member of the archive that `data` names, which was unpacked before.
+
+    Opened again, the context would lose the archive, and the folder of its members.
+    """
+    data: Any = context.get("data")
+    folder = context.get("input_dir")
+    if not is_path(data) or not folder or os.fspath(data) == source:
+        return False
+    from pixyz_worker import archive
+
+    return archive.is_archive(Path(data)) and Path(source).is_relative_to(folder)
+
+
 def existing(path: str | os.PathLike[str]) -> Path:
     """Return the absolute path of an input.
 

@@ -8,6 +8,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ import pytest
 from pixyz_worker import archive, file_names, root_file
 from pixyz_worker.exception import InvalidFile, PixyzFileNotFound, PixyzSecurityViolation
 from pixyz_worker.kernel import limits
+from pixyz_worker.local import LocalPixyzTask
 from pixyz_worker.pc import ProgramContext
 
 Pack = Callable[[Path, dict[str, bytes]], Path]
@@ -70,6 +72,23 @@ def test_given_a_root_file_when_the_input_is_asked_for_then_it_is_that(pack: Pac
         context(path, root_file="missing.glb").get_input_file()
     with pytest.raises(PixyzSecurityViolation):
         context(path, root_file="../input.zip").get_input_file()
+
+
+def test_given_an_archive_when_a_script_runs_locally_then_data_and_folder_are_those_of_a_job(
+    pack: Pack, tmp_path: Path
+) -> None:
+    """The archive and the folder of all members, though the file to open is deeper; a task may open another member."""
+    path = pack(tmp_path, {"model/a.glb": b"a", "b.txt": b"b"})
+    (script := tmp_path / "script.py").write_text(
+        "def main(pc, params):\n"
+        "    return [pc['data'], sorted(os.listdir(pc.get_input_dir())), os.path.basename(pc['input_file'])]\n\n\n"
+        "def started(pc, params):\n"
+        "    return pc.clone(entrypoint='main', root_file='b.txt').execute().get()\n\n\n"
+        "import os\n"
+    )
+    run = partial(LocalPixyzTask.from_commandline, script, tmp_path / "out", input_file=path)
+    assert run("main") == [str(path), ["b.txt", "model"], "a.glb"]
+    assert run("started") == [str(path), ["b.txt", "model"], "b.txt"]
 
 
 def test_given_no_3d_file_when_the_input_is_asked_for_then_the_error_says_what_to_do(
