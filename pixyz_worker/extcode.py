@@ -1,6 +1,7 @@
 """Scripts run by other scripts: loaded as a module, or called in a child process that may crash.
 
-A crash of a script takes only its own job and its worker process along; these classes are for scripts that isolate a part of theirs.
+A crash of a script takes its own job and its worker process along, and nothing else. These classes are for scripts that
+isolate a part of theirs.
 """
 
 from __future__ import annotations
