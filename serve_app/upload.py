@@ -171,6 +171,8 @@ class JobForm:
         self._input = plain_name(name, "input")
         # Never the share itself: where that is gone, no other may come into being in its place.
         self._folder.path.mkdir()
+        # By this file the folder is known as one of the platform's, should the request never be finished.
+        self._folder.lock.touch()
         self._folder.inputs.mkdir()
         return (self._folder.inputs / self._input).open("xb", buffering=_WRITE_BUFFER_BYTES)
 

@@ -197,13 +197,14 @@ class InProcess:
 
 @covers("Share", "Retention")
 @pytest.mark.parametrize("enabled", [False, True])
-def test_given_jobs_of_another_scheduler_on_the_share_when_two_days_pass_then_they_go_with_cleanup_enabled(
+def test_given_jobs_of_another_scheduler_on_the_share_when_two_days_pass_then_they_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enabled: bool
 ) -> None:
-    """Why each platform needs a folder of its own; without clean-up nothing is removed."""
+    """A folder of a platform like this one goes with clean-up: the page tells why none of them shares its folder."""
     assert Settings().cleanup_enabled is False
     (job := tmp_path / "share" / JOB / "outputs").mkdir(parents=True)
-    (other := tmp_path / "share" / "no-job").mkdir()
+    (ours := tmp_path / "share" / JOB.replace("7", "8")).mkdir()
+    (ours / "job.log").touch()
     # The time of change of a folder cannot be set, so the clock is.
     monkeypatch.setattr("pixyz_ray.cluster.cleaner.time", SimpleNamespace(time=lambda: time.time() + 2 * DAY))
     settings = Settings(share_path=tmp_path / "share", cleanup_enabled=enabled)
@@ -213,10 +214,10 @@ def test_given_jobs_of_another_scheduler_on_the_share_when_two_days_pass_then_th
         async def start() -> None:
             running = asyncio.create_task(cleaner.run())
             deadline = time.monotonic() + 10
-            while job.parent.exists() and not running.done() and time.monotonic() < deadline:
+            while ours.exists() and not running.done() and time.monotonic() < deadline:
                 await asyncio.sleep(0.01)
             running.cancel()
 
         asyncio.run(start())
-    assert other.is_dir()
-    assert job.exists() is not enabled
+    assert job.is_dir()
+    assert ours.exists() is not enabled
