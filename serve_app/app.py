@@ -38,7 +38,7 @@ def build_app(engine: Engine, local_token_sha256: str) -> FastAPI:
     )
     check = token_check(engine.settings, local_token_sha256)
     for router in (
-        service_router(engine),
+        service_router(engine, check),
         processes_router(engine),
         jobs_router(engine, check),
         backend_router(engine, check),

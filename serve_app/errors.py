@@ -36,6 +36,10 @@ class UploadTooLarge(PixyzException):
     """The request is larger than the server takes."""
 
 
+class NotOffered(PixyzException):
+    """A path that this server does not have as it is set up."""
+
+
 class TooEarly(PixyzException):
     """What is asked for is not there yet."""
 
@@ -51,6 +55,7 @@ STATUS_OF: Mapping[type[Exception], int] = {
     InvalidFile: 400,
     PixyzSecurityViolation: 400,
     Unauthorized: 401,
+    NotOffered: 404,
     UnknownJob: 404,
     PixyzFileNotFound: 404,
     UploadTooLarge: 413,

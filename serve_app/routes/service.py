@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import logging
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from pixyz_ray.cluster.engine import Engine
 from pixyz_ray.version import VERSION
 from serve_app import schemas
 from serve_app.answers import JsonAnswer
-from serve_app.errors import BadRequest
+from serve_app.auth import TokenCheck
+from serve_app.errors import BadRequest, NotOffered
 from serve_app.metrics import render_metrics
 
 _log = logging.getLogger(__name__)
@@ -21,8 +22,8 @@ _GOOD = "ok"
 """What a check of the engine says when it finds nothing."""
 
 
-def service_router(engine: Engine) -> APIRouter:
-    """Return the routes of the service, open to everybody."""
+def service_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
+    """Return the routes of the service, open to everybody; the one for webhooks, with DEBUG, to who has a token."""
     router = APIRouter(tags=["service"])
 
     @router.get("/", response_class=PlainTextResponse)
@@ -51,9 +52,14 @@ def service_router(engine: Engine) -> APIRouter:
         text, media_type = render_metrics(await engine.meters())
         return Response(text, media_type=media_type)
 
-    @router.post("/dev/callback")
+    async def check_debug() -> None:
+        if not engine.settings.debug:
+            raise NotOffered("There is /dev/callback only with DEBUG=true.")
+
+    # DEBUG first: without it the path is not there for anybody.
+    @router.post("/dev/callback", dependencies=[Depends(check_debug), Depends(check_token)])
     async def callback(request: Request) -> Response:
-        """Log a JSON body: a helper to test webhooks."""
+        """Log a JSON body: a helper to test webhooks, with DEBUG and a token."""
         body = bytearray()
         async for chunk in request.stream():
             body += chunk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.platforms import TestPlatform
@@ -15,6 +16,7 @@ REDIS_HOST = redis.example.com
 PIXYZ_TIME_LIMT=60
 QUEUE_NAME="cpu,render"
 MAX_ARCHIVE_BYTES=3GB
+DEBUG=true
 """
 TAKES_MEMORY = """\
 import os, time
@@ -64,6 +66,16 @@ def test_given_old_settings_when_started_then_they_work_and_each_mistake_is_told
         large = rest.run(TAKES_MEMORY, params={"mb": 6144}, config={"queue": "render", "retries": 0}, deadline_s=120)
         assert large["status"] == "FAILURE"
         assert "memory limit of 2 GiB" in large["error"]
+
+
+def test_callback_with_debug(platform: TestPlatform) -> None:
+    """Given DEBUG, when a webhook is sent to /dev/callback, then JSON with a token is taken, and nothing else."""
+    with platform.client() as rest:
+        for body in (b'{"uuid": "x", "status": "SUCCESS"}', b"[1, 2]", b"null"):
+            assert rest.http.post("/dev/callback", content=body).status_code == 200
+        for bad in (b"{", b"[" + b"1," * 600_000 + b"1]"):
+            assert rest.http.post("/dev/callback", content=bad).status_code == 400
+    assert httpx.post(f"{platform.url}/dev/callback", content=b"{}").status_code == 401
 
 
 def test_given_a_bad_setting_when_started_then_one_sentence_says_so(platform: TestPlatform) -> None:

@@ -91,12 +91,6 @@ def test_given_a_platform_that_is_up_when_its_health_is_asked_then_it_is_ready(p
     assert answer.json()["ready"] is True
 
 
-def test_given_a_webhook_when_it_is_sent_to_dev_callback_then_it_is_taken(platform: TestPlatform) -> None:
-    """A helper to test webhooks with; any JSON will do."""
-    for body in (b'{"uuid": "x", "status": "SUCCESS"}', b"[1, 2]", b"null"):
-        assert httpx.post(f"{platform.url}/dev/callback", content=body).status_code == 200
-
-
 # --- Tokens ----------------------------------------------------------------------------------------------------------
 
 PROTECTED = [
