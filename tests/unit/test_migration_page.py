@@ -97,9 +97,8 @@ def test_given_the_requests_of_the_page_when_looked_up_then_the_service_has_them
     """Method and path, in the table and in the text."""
     engine, app = Engine(Settings()), FastAPI()
     check = token_check(engine.settings, "0" * 64)
-    for router in (service_router(engine), processes_router(engine)):
-        app.include_router(router)
-    for make in (jobs_router, backend_router, queues_router):
+    app.include_router(processes_router(engine))
+    for make in (service_router, jobs_router, backend_router, queues_router):
         app.include_router(make(engine, check))
     known = {(method.upper(), path) for path, item in app.openapi()["paths"].items() for method in item}
     known |= {("GET", app.docs_url)}

@@ -119,7 +119,7 @@ def ask(standing: Standing) -> Ask:
     """Send a request to the routes over an engine."""
     app, engine = FastAPI(), cast(Engine, standing)
     check = token_check(standing.settings, hashlib.sha256(TOKEN.encode()).hexdigest())
-    for router in (service_router(engine), jobs_router(engine, check), queues_router(engine, check)):
+    for router in (service_router(engine, check), jobs_router(engine, check), queues_router(engine, check)):
         app.include_router(router)
     add_error_handlers(app, debug=False)
 
