@@ -70,7 +70,7 @@ def use_backend(backend: Backend) -> Iterator[Backend]:
 
 @cache
 def _local_backend() -> Backend:
-    from pixyz_worker.local import LocalBackend
+    from pixyz_worker.local_run import LocalBackend
 
     return LocalBackend()
 

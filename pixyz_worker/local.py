@@ -9,14 +9,12 @@ from typing import Any, Self
 from pixyz_worker.async_result import AsyncResult, OnMessage, allow_join_result
 from pixyz_worker.backend import TaskCall, current_backend, new_id
 from pixyz_worker.console import say
-from pixyz_worker.local_run import LocalBackend, execute, run_in_place
 from pixyz_worker.outcome import TaskOutcome
 from pixyz_worker.pc import ProgramContext
-from pixyz_worker.plan import compile_plan
 from pixyz_worker.progress import Progress
 from pixyz_worker.signature import Signature
 
-__all__ = ["AsyncResultLocal", "LocalBackend", "LocalPixyzTask", "allow_join_result", "run_in_place"]
+__all__ = ["AsyncResultLocal", "LocalPixyzTask", "allow_join_result"]
 
 AsyncResultLocal = AsyncResult
 """The name that handles of local tasks had in the scheduler before this one."""
@@ -47,6 +45,10 @@ class LocalPixyzTask(AsyncResult):
         return task
 
     def _run(self, signature: Signature) -> None:
+        # Late: most scripts start no tasks.
+        from pixyz_worker.local_run import LocalBackend
+        from pixyz_worker.plan import compile_plan
+
         backend = current_backend()
         local = backend if isinstance(backend, LocalBackend) else LocalBackend()
         plan = compile_plan(signature)
@@ -86,6 +88,8 @@ class LocalPixyzTask(AsyncResult):
     ) -> Any:
         """Run it, print its progress, and return what it returns; what it raises passes through."""
         pc = ProgramContext.from_local(script, input_file, output_dir).update(entrypoint=entrypoint)
+        from pixyz_worker.local_run import execute
+
         call = TaskCall(id=new_id(), params={} if params is None else params, context=pc)
         return execute(call, Progress(_PercentPrinter()), default_queue="cpu")
 

@@ -90,7 +90,7 @@ class Canvas:
     def apply(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> ResultHandle:
         """Run it in this process, now; the handle has the result, or the error that `get()` raises."""
         from pixyz_worker.backend import use_backend
-        from pixyz_worker.local import LocalBackend
+        from pixyz_worker.local_run import LocalBackend
 
         with use_backend(LocalBackend()):
             return self.apply_async(args, kwargs, **options)
@@ -259,7 +259,7 @@ class Signature(Canvas):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task in place, now, and return its result."""
-        from pixyz_worker.local import run_in_place
+        from pixyz_worker.local_run import run_in_place
         from pixyz_worker.plan import single_call
 
         return run_in_place(single_call(self.clone(args, kwargs)))

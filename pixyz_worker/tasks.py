@@ -23,7 +23,7 @@ class PixyzExecute:
 
     def __call__(self, params: Any = None, pc: ProgramContext | None = None) -> Any:
         """Run in place and return the result; what the script raises passes through."""
-        from pixyz_worker.local import run_in_place
+        from pixyz_worker.local_run import run_in_place
         from pixyz_worker.plan import single_call
 
         return run_in_place(single_call(self.s({} if params is None else params, pc)))

@@ -14,7 +14,8 @@ from pixyz_worker.backend import current_backend, use_backend
 from pixyz_worker.celery_results import EagerResult
 from pixyz_worker.exception import InvalidScript, PixyzException, PixyzExitFault, PixyzTimeout
 from pixyz_worker.kernel import session
-from pixyz_worker.local import LocalBackend, LocalPixyzTask
+from pixyz_worker.local import LocalPixyzTask
+from pixyz_worker.local_run import LocalBackend
 from pixyz_worker.outcome import TaskOutcome
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.plan import Plan, TaskNode, handles_of
