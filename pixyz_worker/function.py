@@ -22,17 +22,17 @@ from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from pixyz_worker import canvas
-from pixyz_worker.canvas import Chunks, Signature
+from pixyz_worker.canvas import Chunks, Map, Signature
 from pixyz_worker.exception import PixyzException
 from pixyz_worker.generated import PYTHON, GeneratedScript, name_of, packed, placed, script_for, unpacked
 from pixyz_worker.loader import Schedule
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.result import ResultHandle
+from pixyz_worker.signature import FUNCTION_ARGUMENTS as _ARGUMENTS
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_ARGUMENTS = "$arguments"
 _KEYWORDS = "$keywords"
 _PACKED = "$packed"
 _MARKS = frozenset({_ARGUMENTS, _KEYWORDS, _PACKED})
@@ -88,10 +88,21 @@ class FunctionTask(Generic[P, R]):
         """Start it as a task on the current backend."""
         return self.apply_async(args, kwargs)
 
+    def apply(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> ResultHandle:
+        """Run it as a task in this process, now; the handle has the result, or the error that `get()` raises."""
+        return self.s(*args, **(kwargs or {})).set(**options).apply()
+
     def chunks(self, it: Iterable[Any], n: int) -> Chunks:
         """Map it over items, `n` to a task; an item is its first argument, a tuple several."""
-        items = (self._item(item) for item in it)
-        return canvas.chunks(self.s(), items, n)
+        return canvas.chunks(self.s(), it, n)
+
+    def map(self, it: Iterable[Any]) -> Map:
+        """Call it for each item, one after another in one task; an item is its first argument."""
+        return self.s().map(it)
+
+    def starmap(self, it: Iterable[Sequence[Any]]) -> Map:
+        """Do the same for items that are several arguments."""
+        return self.s().starmap(it)
 
     @property
     def name(self) -> str:
@@ -108,9 +119,6 @@ class FunctionTask(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<task: {self.name}>"
-
-    def _item(self, item: Any) -> Any:
-        return self.params(item if isinstance(item, tuple) else (item,))
 
     def _sent(self, values: Any) -> Any:
         what = f"of the function {self.name!r}"

@@ -68,6 +68,7 @@ class LocalBackend:
         plan_as_plain(plan, lambda context: "")
         handles = handles_of(plan, self)
         self._know_children(plan, handles)
+        asked_for = {*handles[plan.end].as_list()}
         failed: dict[str, str] = {}
         for node in plan.nodes:
             call = _first_call(node)
@@ -78,6 +79,9 @@ class LocalBackend:
                 continue
             outcome = replace(self._run_node(node, call, bare), stopped=time())
             self._outcomes[node.id] = outcome
+            if outcome.state == "FAILURE" and node.id not in asked_for:
+                # A callback: no handle that the script has will raise its error.
+                say(f"A callback failed: {outcome.traceback}", sys.stderr)
             if scope and outcome.state == "FAILURE":
                 failed.setdefault(scope, node.id)
         return handles[plan.end]

@@ -248,7 +248,7 @@ class _Compiler:
         return id
 
     def _item_call(self, id: str, task: Signature, item: tuple[Any, ...], feed: _Feed) -> TaskCall:
-        params, context = task.clone(item).call()
+        params, context = task.with_item(item).call()
         return TaskCall(id=id, params=params, context=context, options=_task_options(context, feed.inside(task)))
 
     def _root_of(self, end: str) -> str:

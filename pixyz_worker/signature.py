@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pixyz_worker.canvas import Chain, Chunks, Map
 
 C = TypeVar("C", bound="Canvas")
+FUNCTION_ARGUMENTS = "$arguments"
+"""Key of params that are the arguments of a function task (see function.py)."""
 TASK_NAME = "pixyz_execute"
 """Name of the only task."""
 
@@ -223,10 +225,16 @@ class Signature(Canvas):
         return self.starmap((item,) for item in it)
 
     def starmap(self, it: Iterable[Sequence[Any]]) -> Map:
-        """Do the same for items that are `(params, pc)`."""
+        """Do the same for items that are `(params, pc)`; for a function task, for its arguments."""
         from pixyz_worker.canvas import Map
 
         return Map(over=self, items=tuple(map(tuple, it)))
+
+    def with_item(self, item: tuple[Any, ...]) -> Signature:
+        """Return the signature for one item of chunks or a map."""
+        if isinstance(self.unfed, Mapping) and FUNCTION_ARGUMENTS in self.unfed:
+            return replace(self, params={FUNCTION_ARGUMENTS: list(item)})
+        return self.clone(item)
 
     @property
     def task(self) -> str:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import pixyz_worker
 from pixyz_worker import chain, chord, chunks, group, pixyz_execute, task
-from pixyz_worker.exception import InvalidBackendParameter, PixyzException
+from pixyz_worker.exception import InvalidBackendParameter
 from pixyz_worker.generated import is_generated
 from pixyz_worker.loader import inspect_source
 from pixyz_worker.pc import ProgramContext
@@ -130,8 +130,11 @@ def test_given_functions_when_composed_in_any_way_then_results_are_as_of_scripts
     assert chunks(scale.s(10), range(3), 2)().get() == chunks(scale, [(0, 10), (1, 10), (2, 10)], 2)().get()
     pc = ProgramContext.from_local(write_script("def main(pc, params): return params + 1")).update(raw=True)
     assert chain(add.s(1, 2), pixyz_execute.s(pc=pc), scale.s(2))().get() == 8
-    with pytest.raises(PixyzException, match="must be a ProgramContext"):
-        chunks(scale.s(), [(1, 2)], 1)()
+    assert chunks(scale.s(), [(1, 2)], 1)().get() == [[2]]
+    assert scale.s(10).map([1, 2])().get() == [10, 20]
+    assert scale.map([1, 2]).set(queue="cpu").clone().options == {"queue": "cpu"}
+    assert add.starmap([(1, 2), (3, 4)])().get() == add.s().starmap([(1, 2), (3, 4)])().get() == [3, 7]
+    assert add.apply((1,), {"b": 2}).get() == 3
 
 
 def test_given_any_callable_when_made_a_task_then_it_runs() -> None:

@@ -258,3 +258,13 @@ def test_given_the_tutorials_chain_when_run_then_it_works_as_written(write_scrip
     assert isinstance(AsyncResult(last).get(), dict)
     assert AsyncResult(first[0]).get() == {"time": 0.2, "id": 2}
     assert (first[1], children, more) == (None, None, None)
+
+
+def test_failing_callback_is_shown(task: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """Given a callback that fails, when its task runs in this process, then stderr says so and the task is well."""
+    handle = task("add", 1).set(link=task("fail")).apply_async(link_error=task("add"))
+    assert handle.get() == 2
+    told = capsys.readouterr().err
+    assert told.startswith("A callback failed: Traceback")
+    assert "ValueError: bad part" in told
+    assert [child.state for child in handle.children] == ["FAILURE", "REVOKED"]
