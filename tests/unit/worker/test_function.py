@@ -134,7 +134,7 @@ def test_given_functions_when_composed_in_any_way_then_results_are_as_of_scripts
     assert scale.s(10).map([1, 2])().get() == [10, 20]
     assert scale.map([1, 2]).set(queue="cpu").clone().options == {"queue": "cpu"}
     assert add.starmap([(1, 2), (3, 4)])().get() == add.s().starmap([(1, 2), (3, 4)])().get() == [3, 7]
-    assert add.apply((1,), {"b": 2}).get() == 3
+    assert add.apply((1,), {"other": 2}).get() == 3
 
 
 def test_given_any_callable_when_made_a_task_then_it_runs() -> None:
