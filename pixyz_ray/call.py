@@ -280,7 +280,9 @@ def _open_input(context: ProgramContext, spec: RunSpec, folder: JobFolder) -> No
         # The job's upload is unpacked beside it, once for all tasks of the job. Any other archive belongs to this task,
         # which may open several, and the same path again with other content.
         if archive.parent.name == "inputs" and archive.parent.parent.parent == Path(spec.share):
-            return beside(archive)
+            # Another attempt does not begin with what the one before it made of the members.
+            again = spec.home is None and spec.attempt > 1
+            return beside(archive).with_name(f"extracted-{spec.attempt}") if again else beside(archive)
         about = archive.stat()
         version = hashlib.sha256(f"{archive}\0{about.st_size}\0{about.st_mtime_ns}".encode("utf-8", "surrogateescape"))
         return folder.inputs / f"extracted-{version.hexdigest()[:16]}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,8 @@ from pixyz_worker.wire import VERSION
 MAX_NODES = 200_000
 """Nodes that one graph may have."""
 _MOMENTS = frozenset({"eta", "expires_at"})
+_LAST_MOMENT = 253_402_300_800.0
+"""End of the year 9999, in seconds since the epoch."""
 MAX_NESTING = 100
 """Groups in one another that it may have: their results are lists in lists."""
 
@@ -189,7 +190,7 @@ def _check(graph: Graph) -> None:
             raise ValueError("the options of a call are not an object")
         for name in PLAIN_START_OPTIONS & call["options"].keys():
             value = call["options"][name]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LAST_MOMENT:
                 raise ValueError(f"{name} of a call is not a number of seconds")
         if not _is_texts(call.get("packed", {})):
             raise ValueError("the pickled values of a call are not an object of texts")

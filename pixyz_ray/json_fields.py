@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,7 +26,7 @@ def json_value(text: str, field_name: str, default: Any = None) -> Any:
     if not text.strip():
         return default
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise InvalidBackendParameter(f"'{field_name}' is nested too deeply.") from None
     except json.JSONDecodeError as error:
@@ -37,6 +38,13 @@ def json_value(text: str, field_name: str, default: Any = None) -> Any:
         return default
     if _depth_exceeds(value, _MAX_DEPTH):
         raise InvalidBackendParameter(f"'{field_name}' is nested too deeply: at most {_MAX_DEPTH} levels are accepted.")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]} is too large")
     return value
 
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from pixyz_worker.exception import InvalidBackendParameter, PixyzException, PixyzTimeout
+from pixyz_worker.exception import InvalidBackendParameter, PixyzException, PixyzTimeout, TaskRevokedError
 from pixyz_worker.outcome import TERMINAL_STATES, Outcomes, TaskOutcome
 
 OnMessage = Callable[[dict[str, Any]], object]
@@ -36,8 +36,9 @@ class ResultHandle(Protocol):
     def get(
         self,
         timeout: float | None = None,
-        on_message: OnMessage | None = None,
         propagate: bool = True,
+        interval: float = 0.5,
+        on_message: OnMessage | None = None,
         **options: Any,
     ) -> Any:
         """Wait for the result, at most `timeout` seconds."""
@@ -73,8 +74,9 @@ class Handle:
     def get(
         self,
         timeout: float | None = None,
-        on_message: OnMessage | None = None,
         propagate: bool = True,
+        interval: float = 0.5,
+        on_message: OnMessage | None = None,
         **options: Any,
     ) -> Any:
         """Wait for the result, at most `timeout` seconds."""
@@ -180,18 +182,20 @@ class AsyncResult(Handle):
     def get(
         self,
         timeout: float | None = None,
-        on_message: OnMessage | None = None,
         propagate: bool = True,
+        interval: float = 0.5,
+        on_message: OnMessage | None = None,
         **options: Any,
     ) -> Any:
         """Wait for the result; the error of a failed task is raised, or returned with propagate=False.
 
         Args:
             timeout: seconds to wait at most; None for no limit.
-            on_message: called with {task_id, status, result, traceback, children} when the task has ended.
             propagate: whether the error of a failed task is raised.
-            options: `callback`, called with (task id, result); Celery's options about how to wait (`interval`, ...)
-                are accepted without effect.
+            interval: accepted as in Celery, without effect: the platform says when the task has ended.
+            on_message: called with {task_id, status, result, traceback, children} when the task has ended.
+            options: `callback`, called with (task id, result); Celery's other options about how to wait are accepted
+                without effect.
 
         Raises:
             PixyzTimeout: the task did not end in time.
@@ -206,7 +210,7 @@ class AsyncResult(Handle):
         if outcome.state == "SUCCESS" and outcome.error is None:
             value = outcome.result
         else:
-            value = outcome.error or PixyzException(f"task {self.id} ended as {outcome.state}")
+            value = _error_of(outcome, self.id)
             if propagate:
                 raise value
         if callback is not None:
@@ -301,7 +305,6 @@ def allow_join_result() -> AbstractContextManager[None]:
 
 _WAITING_OPTIONS = frozenset(
     {
-        "interval",
         "no_ack",
         "follow_parents",
         "disable_sync_subtasks",
@@ -324,6 +327,14 @@ def callback_of(options: dict[str, Any]) -> Callable[[str, Any], object] | None:
         )
     callback: Callable[[str, Any], object] | None = options.get("callback")
     return callback
+
+
+def _error_of(outcome: TaskOutcome, id: str) -> BaseException:
+    """Return the error of a task that did not end well; of one that was revoked, as Celery's users catch it."""
+    error = outcome.error or PixyzException(f"task {id} ended as {outcome.state}")
+    if outcome.state != "REVOKED" or isinstance(error, TaskRevokedError):
+        return error
+    return TaskRevokedError(str(error))
 
 
 def members_of(handle: ResultHandle) -> list[ResultHandle] | None:

@@ -121,6 +121,11 @@ def script_names() -> Iterator[None]:
             for name in _celery_modules():
                 del sys.modules[name]
             sys.modules.update(hidden)
+        else:
+            # The next script gets fresh ones, whatever this one has written into them.
+            for name in SHIMS:
+                if name in sys.modules and not name.startswith("pxz") and is_ours(sys.modules[name]):
+                    del sys.modules[name]
 
 
 def take_over() -> dict[str, ModuleType]:

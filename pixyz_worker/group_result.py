@@ -71,8 +71,9 @@ class ResultSet(Handle):
     def get(
         self,
         timeout: float | None = None,
-        on_message: OnMessage | None = None,
         propagate: bool = True,
+        interval: float = 0.5,
+        on_message: OnMessage | None = None,
         **options: Any,
     ) -> list[Any]:
         """Return the results of all members, in order; `timeout` is for all together, the rest as for one task."""

@@ -58,12 +58,13 @@ class LocalPixyzTask(AsyncResult):
     def get(
         self,
         timeout: float | None = None,
-        on_message: OnMessage | None = None,
         propagate: bool = True,
+        interval: float = 0.5,
+        on_message: OnMessage | None = None,
         **options: Any,
     ) -> Any:
         """Return what the entrypoint returned, or raise what it raised (AsyncResult.get has the arguments)."""
-        value = super().get(timeout, on_message, propagate, **options)
+        value = super().get(timeout, propagate, interval, on_message, **options)
         return _bare(value)
 
     wait = get

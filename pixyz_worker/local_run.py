@@ -53,6 +53,7 @@ class LocalBackend:
         self._outcomes: dict[str, TaskOutcome] = {}
         self._names: dict[str, str] = {}
         self._children: dict[str, list[Any]] = {}
+        self._skipped: set[str] = set()
 
     def submit_plan(self, plan: Plan, bare: str | None = None) -> ResultHandle:
         """Run a graph to its end, one task after another.
@@ -70,6 +71,9 @@ class LocalBackend:
         self._know_children(plan, handles)
         asked_for = {*handles[plan.end].as_list()}
         failed: dict[str, str] = {}
+        began = time()
+        kinds = {node.id: type(node) for node in plan.nodes}
+        bodies = {node.id for node in plan.nodes if node.after is not None and kinds[node.after] is GatherNode}
         for node in plan.nodes:
             call = _first_call(node)
             self._names[node.id] = call.context["entrypoint"] if call else ""
@@ -77,7 +81,7 @@ class LocalBackend:
             if scope in failed and not self._blocked(node):
                 self._outcomes[node.id] = _not_wanted(failed[scope])
                 continue
-            outcome = replace(self._run_node(node, call, bare), stopped=time())
+            outcome = replace(self._run_node(node, call, bare, began, bodies), stopped=time())
             self._outcomes[node.id] = outcome
             if outcome.state == "FAILURE" and node.id not in asked_for:
                 # A callback: no handle that the script has will raise its error.
@@ -120,14 +124,18 @@ class LocalBackend:
         """Return whether the node cannot run because the one before it did not end with SUCCESS."""
         return node.after is not None and self._outcomes[node.after].state != "SUCCESS"
 
-    def _run_node(self, node: Node, call: TaskCall | None, bare: str | None) -> TaskOutcome:
+    def _run_node(
+        self, node: Node, call: TaskCall | None, bare: str | None, began: float, bodies: set[str]
+    ) -> TaskOutcome:
         before = self._outcomes[node.after] if node.after else None
-        if node.after and before and (blocked := self._not_run(node, before)):
+        if node.after and before and (blocked := self._not_run(node, before, bodies)):
+            self._skipped.add(node.id)
             return blocked
         if call is None:
             assert isinstance(node, GatherNode)
             return self._gathered(node.members)
-        return self._started(call, lambda: self._run_task(node, before, bare))
+        ready = before.stopped if before and before.stopped else began
+        return self._started(call, ready, lambda: self._run_task(node, before, bare))
 
     def _run_task(self, node: Node, before: TaskOutcome | None, bare: str | None) -> TaskOutcome:
         from pixyz_worker.wire import as_sent
@@ -140,22 +148,25 @@ class LocalBackend:
             call = replace(call, params=node.after if node.on_failure else before.result)
         return _attempted(partial(run_in_place, call, by_itself=True, bare=node.id == bare))
 
-    def _not_run(self, node: Node, before: TaskOutcome) -> TaskOutcome | None:
-        """Return the outcome of a node that cannot run because of the one before it; None for one that can."""
+    def _not_run(self, node: Node, before: TaskOutcome, bodies: set[str]) -> TaskOutcome | None:
+        """Return the outcome of a node that cannot run because of the one before it; None for one that can.
+
+        An error callback runs when its task has failed itself, or is the body of a chord whose header has.
+        """
         assert node.after is not None
         name = self._names.get(node.after, "")
         if isinstance(node, TaskNode) and node.on_failure:
-            if before.state == "FAILURE":
+            if before.state == "FAILURE" and (node.after not in self._skipped or node.after in bodies):
                 return None
             text = not_called(node.after, name, before.state)
             return TaskOutcome(state="REVOKED", error=TaskRevokedError(text), traceback=text)
         return None if before.state == "SUCCESS" else _not_run(node.after, name, before)
 
-    def _started(self, call: TaskCall, run: Callable[[], TaskOutcome]) -> TaskOutcome:
-        """Run a task after its countdown; revoke it instead if it has expired by then."""
+    def _started(self, call: TaskCall, ready: float, run: Callable[[], TaskOutcome]) -> TaskOutcome:
+        """Run a task after its countdown, which begins at `ready`; revoke it instead if it has expired by then."""
         options = start_options(call.options)
         now = time()
-        due, expiry = due_time(options, now), expiry_time(options, now)
+        due, expiry = due_time(options, ready), expiry_time(options, ready)
         if due is not None and due > now and (expiry is None or due < expiry):
             _wait(due - now, "countdown")
         if expiry is not None and max(time(), due or 0.0) >= expiry:

@@ -41,7 +41,7 @@ class ProgramContext(dict[str, Any]):
     is a value of the script, and the task has no input.
     """
 
-    def __init__(self, *args: Any, **kw: Any) -> None:
+    def __init__(self, /, *args: Any, **kw: Any) -> None:
         super().__init__(
             compute_only=False,
             data=None,
@@ -64,7 +64,7 @@ class ProgramContext(dict[str, Any]):
             super().__setitem__("data", os.fspath(given["input_file"]))
 
     @classmethod
-    def running(cls, **values: Any) -> Self:
+    def running(cls, /, **values: Any) -> Self:
         """Return the context of a run; for the code that runs tasks.
 
         Its queue, time limit and other options describe this run; tasks that the script makes from clones of the
@@ -129,7 +129,7 @@ class ProgramContext(dict[str, Any]):
             pc["output_dir"] = str(folder)
         return pc
 
-    def update(self, *args: Any, **kw: Any) -> Self:  # type: ignore[override]  # scripts chain it
+    def update(self, /, *args: Any, **kw: Any) -> Self:  # type: ignore[override]  # scripts chain it
         """Change values in place and return the context; a value that has `.update` is merged."""
         for key, value in _in_order(dict(*args, **kw)):
             old = self.get(key)
@@ -175,7 +175,7 @@ class ProgramContext(dict[str, Any]):
         if path and Path(path).is_absolute():
             super().__setitem__("input_dir", str(Path(path).parent))
 
-    def clone(self, **kw: Any) -> Self:
+    def clone(self, /, **kw: Any) -> Self:
         """A copy for another task: requested now, with `kw` applied, without the live task and progress."""
         copy = type(self)()
         copy.clear()
@@ -351,7 +351,7 @@ class ProgramContext(dict[str, Any]):
             folder = None if self.is_compute_only() else self[key]
         except KeyError:
             folder = None
-        if key == "input_dir" and not folder and (path := input_path(self)):
+        if key == "input_dir" and not folder and not self.is_compute_only() and (path := input_path(self)):
             folder = str(Path(path).parent)
         if not folder or not Path(folder).is_dir():
             why = "it is compute_only" if self.is_compute_only() else "there is none"

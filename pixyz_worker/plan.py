@@ -16,7 +16,7 @@ from pixyz_worker.exception import InvalidBackendParameter, PixyzException
 from pixyz_worker.outcome import Outcomes
 from pixyz_worker.pc import ProgramContext
 from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle
-from pixyz_worker.task_options import CALLBACK_OPTIONS, START_OPTIONS
+from pixyz_worker.task_options import CALLBACK_OPTIONS, START_OPTIONS, checked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,25 +168,37 @@ class _Compiler:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.parents: dict[str, str] = {}
+        self._callbacks: set[str] = set()
 
     def add(self, canvas: Canvas, feed: _Feed) -> str:
         """Add the nodes of `canvas`, with those of its callbacks, and return the id of its end."""
+        if canvas.options:
+            # A script may have written into the mapping itself.
+            canvas = replace(canvas, options=checked(canvas.options))
         first = len(self.nodes)
         end = _ADDERS[type(canvas)](self, canvas, feed.inside(canvas))
-        added = [node.id for node in self.nodes[first:] if not isinstance(node, GatherNode)]
+        failing = self._failing(canvas, end, first)
         for callback in canvas.options.get("link", ()):
             if isinstance(canvas, Group):
                 canvas.link(callback)
             self._add_callback(callback, _Feed(after=end, options={}))
-        if callbacks := canvas.options.get("link_error"):
-            for id in added:
-                for callback in callbacks:
-                    self._add_callback(callback, _Feed(after=id, on_failure=True, options={}))
+        for callback in canvas.options.get("link_error", ()):
+            for id in failing:
+                self._add_callback(callback, _Feed(after=id, on_failure=True, options={}))
         return end
+
+    def _failing(self, canvas: Canvas, end: str, first: int) -> list[str]:
+        """Return the tasks of `canvas` whose failure starts its error callbacks; of a chord that is its body."""
+        tasks = [node.id for node in self.nodes[first:] if not isinstance(node, GatherNode)]
+        if isinstance(canvas, Chord) and end in tasks:
+            return [end]
+        return [id for id in tasks if id not in self._callbacks]
 
     def _add_callback(self, callback: Canvas, feed: _Feed) -> None:
         assert feed.after is not None
+        first = len(self.nodes)
         self.parents[self._root_of(self.add(callback, feed))] = feed.after
+        self._callbacks.update(node.id for node in self.nodes[first:])
 
     def add_signature(self, signature: Signature, feed: _Feed) -> str:
         fed = feed.after is not None and not signature.immutable

@@ -7,6 +7,7 @@ this platform cannot honour are refused, with what to use instead.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -24,11 +25,11 @@ CALLBACK_OPTIONS = frozenset({"link", "link_error"})
 """Options whose values are signatures, or lists of them."""
 
 CONTEXT_OPTIONS = frozenset(
-    {"queue", "time_limit", "priority", "pools", "retries", "retry_on", "isolation", "memory_limit"}
+    {"queue", "time_limit", "priority", "pools", "retries", "retry_on", "isolation", "memory_limit", "shadow"}
 )
 """Options that a task's context may set too (`pc.clone(queue="cpu")`); those of its signature are stronger."""
 
-SENT_OPTIONS = CONTEXT_OPTIONS | {"shadow", "timeout"}
+SENT_OPTIONS = CONTEXT_OPTIONS | {"timeout"}
 """Options that go to the platform unchanged."""
 
 EXECUTE_OPTIONS = SENT_OPTIONS | START_OPTIONS | CALLBACK_OPTIONS | {"task_id"}
@@ -50,6 +51,7 @@ WITHOUT_EFFECT = frozenset(
 )
 """Options that are accepted and change nothing: they tell Celery how to publish, or what to store."""
 
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _REFUSED: Mapping[str, str] = {
     "soft_time_limit": "use time_limit: at its end SoftTimeLimitExceeded is raised, half a second before the kill",
     "routing_key": "use queue",
@@ -92,7 +94,10 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def epoch_seconds(moment: datetime) -> float:
     """Return a time in seconds since the epoch; a naive one is in UTC, as in Celery."""
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except OverflowError:  # a time zone leads out of the years 1 to 9999
+        return moment.replace(tzinfo=UTC).timestamp()
 
 
 def start_options(options: Mapping[str, Any]) -> dict[str, float]:
@@ -106,7 +111,7 @@ def start_options(options: Mapping[str, Any]) -> dict[str, float]:
     for name in START_OPTIONS & options.keys():
         value = options[name]
         if isinstance(value, datetime):
-            plain["expires_at" if name == "expires" else name] = epoch_seconds(value)
+            plain["expires_at" if name == "expires" else name] = max(0.0, epoch_seconds(value))
         else:
             plain[name] = float(value)
     return plain
@@ -132,9 +137,23 @@ def expiry_time(options: Mapping[str, Any], base: float) -> float | None:
 
 
 def _seconds(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise InvalidBackendParameter(f"{name} must be a number of seconds, 0 or more, not {value!r}")
-    return float(value)
+    try:
+        seconds = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not -math.inf < seconds < math.inf:
+        raise InvalidBackendParameter(f"{name} must be a number of seconds, not {value!r}")
+    # A time that is over, such as `deadline - time.time()`, is now.
+    return max(0.0, seconds)
+
+
+def _uuid(name: str, value: Any) -> str:
+    text = str(value)
+    if not _UUID.fullmatch(text):
+        raise InvalidBackendParameter(
+            f"{name} becomes a job's id: use a UUID in small letters, as celery.utils.uuid() gives, not {text[:80]!r}"
+        )
+    return text
 
 
 def _moment(name: str, value: Any) -> datetime:
@@ -168,4 +187,5 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "expires": _expires,
     "link": _signatures,
     "link_error": _signatures,
+    "task_id": _uuid,
 }

@@ -36,7 +36,7 @@ RUNNER_KEYS = frozenset(
 )
 """Keys of a context that the code which runs a task sets; values from elsewhere are ignored."""
 
-_NOT_SENT = (RUNNER_KEYS | CONTEXT_OPTIONS | {"shadow"}) - {"params"}
+_NOT_SENT = (RUNNER_KEYS | CONTEXT_OPTIONS) - {"params"}
 _DEFAULTS = {
     "compute_only": False,
     "data": None,
@@ -80,7 +80,7 @@ def as_sent(call: TaskCall) -> TaskCall:
     context = call.context.clone()
     for key, value in own_values(call.context).items():
         dict.__setitem__(context, key, as_received(value, _what(key)))
-    dict.__setitem__(context, "input_file", input_path(call.context))
+    dict.update(context, {"input_file": None, "input_dir": None} | _input_of(call.context))
     return replace(call, params=as_received(call.params, _what("params")), context=context)
 
 

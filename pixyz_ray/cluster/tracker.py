@@ -111,13 +111,22 @@ class Tracker:
     def children(self, uuid: str) -> list[Any]:
         """Return the ids of the tasks after a job in its graph, and of the graphs that its script has started."""
         lookup = self._graphs.lookup
-        return [*lookup.followers(self._jobs.find(uuid)), *lookup.started(uuid)]
+        try:
+            return [*lookup.followers(self._jobs.find(uuid)), *lookup.started(uuid)]
+        except UnknownJob:
+            return []
 
     async def revoke(self, uuids: Sequence[str]) -> None:
         """Cancel jobs."""
-        for uuid in uuids:
+        # Those that are not known, any more or yet, are left out, as in Celery.
+        await self._graphs.cancel([uuid for uuid in uuids if self._is_known(uuid)])
+
+    def _is_known(self, uuid: str) -> bool:
+        try:
             self._jobs.find(uuid)
-        await self._graphs.cancel(uuids)
+        except UnknownJob:
+            return False
+        return True
 
     # --- The channel's face ------------------------------------------------------------------------------------------
 

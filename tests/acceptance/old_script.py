@@ -204,6 +204,19 @@ def archive(pc: ProgramContext, params: Any) -> Any:
     }
 
 
+def twice(pc: ProgramContext, params: Any) -> Any:
+    """Lose the root file of the input at the first attempt, and look at the input at the second."""
+    if pc["retry"] == 0:
+        Path(pc["input_file"]).unlink()
+        raise pc["task"].retry(countdown=0)
+    return content(pc, params)
+
+
+def in_place(pc: ProgramContext, params: Any) -> Any:
+    """Run a task in place whose input is an archive."""
+    return pixyz_execute({}, raw(pc, "content"))
+
+
 # --- Celery ----------------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +302,70 @@ def callbacks(pc: ProgramContext, params: Any) -> Any:
     return {"results": [repr(each) for each in results], "got": got, "ends": sorted(ends)}
 
 
+def alarms(pc: ProgramContext, params: Any) -> Any:
+    """Link error callbacks to compositions; return how often each was called."""
+    ok, bad = raw(pc, "ident"), raw(pc, "boom", params=None)
+    out: dict[str, int] = {}
+
+    def counted(name: str, make: Any) -> None:
+        path = Path(pc.get_output_dir(f"{name}.txt"))
+        handle = make(pixyz_execute.s(pc=raw(pc, "note", file=str(path), params=None)))
+        handle.get(timeout=PATIENCE_S, propagate=False)
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            states = [child.state for each in tasks(handle) for child in each.children if child != handle]
+            if set(states) <= {"SUCCESS", "FAILURE", "REVOKED"} or time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        out[name] = len(path.read_text().splitlines()) if path.exists() else 0
+
+    def s(context: ProgramContext) -> Any:
+        return pixyz_execute.s(pc=context)
+
+    first = pixyz_execute.s({}, bad)
+    members = [pixyz_execute.s(1, ok), pixyz_execute.s({}, bad)]
+    counted("chain", lambda to: chain(first.clone(), s(ok), s(ok), s(ok)).on_error(to).apply_async())
+    counted("not run", lambda to: chain(first.clone(), s(ok).on_error(to), s(ok)).apply_async())
+    counted("chord", lambda to: chord([each.clone() for each in members], s(ok)).on_error(to).apply_async())
+    counted("option", lambda to: chain(first.clone(), s(ok)).apply_async(link_error=to))
+    counted("callbacks", lambda to: chain(members[0].set(link=s(bad)), s(ok)).on_error(to).apply_async())
+    return out
+
+
+def tasks(handle: Any) -> Any:
+    """Return the handles of all tasks of a graph."""
+    from pixyz_worker.result import task_handles
+
+    return task_handles(handle)
+
+
+def revoked(pc: ProgramContext, params: Any) -> Any:
+    """Catch the end of a revoked task by Celery's name; ask for an id that nobody knows."""
+    unknown = pc.AsyncResult("99999999-0000-4000-8000-000000000000")
+    unknown.revoke()
+    out = {"unknown": [unknown.state, unknown.children]}
+    handle = pixyz_execute.apply_async(({}, raw(pc, "ident")), countdown=60, expires=0.2)
+    try:
+        handle.get(PATIENCE_S, True, 0.1)
+    except TaskRevokedError as error:
+        out["caught"] = type(error).__name__
+    return out
+
+
+def side_by_side(pc: ProgramContext, params: Any) -> Any:
+    """Start members of a group after the same countdown; return whether they waited together."""
+    path = Path(pc.get_output_dir("times.txt"))
+    member = pixyz_execute.s({}, raw(pc, "note", file=str(path)))
+    group(member.clone() for _ in range(2)).apply_async(countdown=1).get(timeout=PATIENCE_S)
+    times = sorted(float(line.split()[0]) for line in path.read_text().splitlines())
+    return times[1] - times[0] < 0.9
+
+
+def odd_keys(pc: ProgramContext, params: Any) -> Any:
+    """Give own keys the names of arguments."""
+    return pixyz_execute.delay({"keys": ["self", "cls", "args"]}, raw(pc, "own", self=1, cls=2, args=3)).get()
+
+
 def retries(pc: ProgramContext, params: Any) -> Any:
     """Ask for retries."""
     flaky = pixyz_execute.delay({}, raw(pc, "flaky"))
@@ -360,7 +437,7 @@ REFUSED: list[Any] = [
     {"soft_time_limit": 3},
     {"headers": {}},
     {"quueue": "cpu"},
-    {"countdown": -1},
+    {"task_id": "mine"},
     {"countdown": "soon"},
     {"eta": 5},
     {"expires": "never"},

@@ -159,6 +159,20 @@ def test_archive_is_unpacked(run: Run, name: str) -> None:
     }
 
 
+def test_archive_opened_in_place(run: Run) -> None:
+    """Given an archive, when a task runs in place, then it finds the members as the script itself does."""
+    members = sorted(MEMBERS)
+    assert run("in_place", None, ("in.zip", packed("in.zip")), root_file="a.step") == ["root", members, True]
+
+
+def test_archive_of_a_second_attempt(rest: RestClient) -> None:
+    """Given a first attempt that has lost a member, when the script is run again, then the archive is whole again."""
+    source, file = SCRIPT.read_text(encoding="utf-8"), ("in.zip", packed("in.zip"))
+    details = rest.run(source, file=file, config={"entrypoint": "twice", "root_file": "a.step"}, deadline_s=60)
+    assert (details["status"], details["retry"]) == ("SUCCESS", 1), details["error"]
+    assert details["result"] == ["root", sorted(MEMBERS), True]
+
+
 def test_queue_of_a_task(run: Run) -> None:
     """Given a queue in the signature, the context or neither, then the stronger one is taken, else gpu."""
     assert run("queues") == {
@@ -193,6 +207,26 @@ def test_callbacks(run: Run) -> None:
         "idle": None,
     }
     assert found["ends"] == ["FAILURE", *["REVOKED"], *["SUCCESS"] * 6]
+
+
+def test_error_callbacks_of_compositions(run: Run) -> None:
+    """Given an error callback of a composition, then it runs once for each failure, not for tasks that were not run."""
+    assert run("alarms") == {"chain": 1, "not run": 0, "chord": 1, "option": 1, "callbacks": 0}
+
+
+def test_revoked_and_unknown(run: Run) -> None:
+    """Given a revoked task, then get raises TaskRevokedError; an unknown id has no children and nothing to revoke."""
+    assert run("revoked") == {"unknown": ["PENDING", []], "caught": "TaskRevokedError"}
+
+
+def test_countdown_of_a_group(run: Run) -> None:
+    """Given a countdown for a group, then its members wait together, not one after another."""
+    assert run("side_by_side") is True
+
+
+def test_own_keys_with_names_of_arguments(run: Run) -> None:
+    """Given own keys such as self, then they reach the task, from the context and from the job's config."""
+    assert run("odd_keys") == {"self": ["int", "1"], "cls": ["int", "2"], "args": ["int", "3"]}
 
 
 def test_retry(run: Run) -> None:

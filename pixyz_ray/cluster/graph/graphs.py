@@ -288,8 +288,11 @@ class Graphs:
             self.end(run)
 
     def turn_on_failure(self, run: GraphRun, id: str, cause: Job) -> None:
-        """Start an error callback whose task has failed; revoke it when the task ended otherwise."""
-        if cause.state is JobState.FAILURE:
+        """Start an error callback whose task has failed; revoke it when the task ended otherwise, or was not run.
+
+        The body of a chord fails with its header, though it is not run.
+        """
+        if cause.state is JobState.FAILURE and (cause.attempts or run.follows_group(cause.uuid)):
             self.turn(run, id)
             return
         live = self._jobs.find_live(id)

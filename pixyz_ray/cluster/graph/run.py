@@ -86,6 +86,11 @@ class GraphRun:
         options: Mapping[str, float] = self.jobs.start_options[calls[0][0]] if calls else {}
         return options
 
+    def follows_group(self, id: str) -> bool:
+        """Return whether a node gets the results of a group: the body of a chord."""
+        after = self.nodes[id].after
+        return after is not None and self.nodes[after].kind == "group"
+
     def first(self) -> list[str]:
         """Return the nodes that depend on no other."""
         return [node.id for node in self.nodes.values() if node.after is None]

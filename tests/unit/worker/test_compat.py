@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pixyz_worker.pc import ProgramContext
+from pixyz_worker.tasks import pixyz_execute
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 ERRORS_OF_IMPORT = ("ImportError", "ModuleNotFoundError")
 
@@ -298,3 +301,20 @@ def test_given_the_table_of_shims_when_compared_then_it_has_all_modules_of_celer
     assert {name for name in compat.SHIMS if name.partition(".")[0] != "pxz"} == set(celery_names.NAMES)
     offered = {f"{module}.{name}" for module, names in celery_names._OFFERS.items() for name in names}
     assert not offered & celery_advice.ADVICE.keys(), "what is there needs no advice"
+
+
+def test_what_a_script_writes_into_celery_ends_with_it(write_script: Callable[..., Path]) -> None:
+    """Given a script that overwrites names of celery, when the next one imports them, then they are whole."""
+    script = write_script("""
+        def spoil(pc, params):
+            import celery, celery.exceptions
+            celery.chain = celery.exceptions.SoftTimeLimitExceeded = None
+
+        def use(pc, params):
+            from celery import chain
+            from celery.exceptions import SoftTimeLimitExceeded
+            return [chain is None, SoftTimeLimitExceeded is None]
+    """)
+    pc = ProgramContext.from_local(script).update(raw=True)
+    pixyz_execute({}, pc.clone(entrypoint="spoil"))
+    assert pixyz_execute({}, pc.clone(entrypoint="use")) == [False, False]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,14 +45,14 @@ def test_options_without_effect() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"countdown": -1},
         {"countdown": "soon"},
         {"countdown": True},
         {"countdown": float("inf")},
         {"eta": 5},
         {"eta": "soon"},
-        {"expires": -1},
         {"expires": [1]},
+        {"task_id": "my-task"},
+        {"task_id": "0123ABCD-0000-4000-8000-000000000000"},
         {"link": "a"},
         {"link_error": [1]},
     ],
@@ -77,6 +79,15 @@ def test_times(options: dict[str, Any], base: float) -> None:
         assert expiry is None
     else:
         assert expiry == (epoch_seconds(given_up) if isinstance(given_up, datetime) else base + given_up)
+
+
+def test_numbers_of_any_kind() -> None:
+    """Given seconds as numbers of other types, or a countdown that is over, when given, then they are taken."""
+    assert checked({"countdown": Decimal("0.5")}) == {"countdown": 0.5}
+    assert checked({"countdown": np.int64(3), "expires": np.float32(1)}) == {"countdown": 3.0, "expires": 1.0}
+    assert checked({"countdown": -2.5}) == {"countdown": 0.0}
+    early = datetime.min.replace(tzinfo=timezone(timedelta(hours=5)))
+    assert start_options(checked({"eta": early})) == {"eta": 0.0}
 
 
 def test_naive_times_are_utc() -> None:

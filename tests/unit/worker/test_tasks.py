@@ -22,6 +22,7 @@ from pixyz_worker.plan import Plan, TaskNode, handles_of
 from pixyz_worker.result import AsyncResult, GroupResult, ResultHandle, ResultSet
 from pixyz_worker.tasks import pixyz_execute, subtask_async
 
+ID = "0123abcd-0000-4000-8000-000000000000"
 BODY = """
     def main(pc, params):
         pc.progress_next("working")
@@ -127,8 +128,8 @@ def test_given_a_task_that_fails_when_asked_then_its_own_exception_comes_back(pc
 
 def test_given_options_when_a_task_runs_then_its_context_shows_them(pc: ProgramContext) -> None:
     """Also for an async entrypoint."""
-    handle = pixyz_execute.apply_async(({}, pc.clone(entrypoint="later", raw=True)), queue="gpu", task_id="my-id")
-    assert handle.get() == ["gpu", 0, "my-id"]
+    handle = pixyz_execute.apply_async(({}, pc.clone(entrypoint="later", raw=True)), queue="gpu", task_id=ID)
+    assert handle.get() == ["gpu", 0, ID]
 
 
 def test_given_a_task_in_a_task_when_it_is_waited_for_then_its_result_comes(pc: ProgramContext) -> None:
