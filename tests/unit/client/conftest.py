@@ -55,6 +55,8 @@ class Peer:
     """Alias of the job."""
     notes: list[list[str]] = field(default_factory=list)
     """Notes of the job's details each time they are asked for; the last ones from then on."""
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    """Attempts of the job's details."""
     parameters: list[dict[str, Any]] | None = None
     """What the documentation of a process says of its parameters."""
     listed: list[dict[str, Any]] | None = None
@@ -161,6 +163,8 @@ class Peer:
     async def _details(self, _: Request) -> Response:
         times = {"request": None, "started": None, "stopped": None}
         more: dict[str, Any] = {"time_info": times, "steps": self.steps, "retry": 0, "result": self.result}
+        if self.attempts:
+            more["attempts"] = self.attempts
         if self.notes:
             more["notes"] = self.notes.pop(0) if len(self.notes) > 1 else self.notes[0]
         return JSONResponse({**self.state(), **more})

@@ -67,6 +67,44 @@ def test_given_a_job_that_failed_when_watched_then_notes_follow_the_traceback(
     assert run("convert -i bolt.step").stdout.splitlines()[-2:] == ["ValueError: no", NOTES[1]]
 
 
+TIMEOUT = {"number": 1, "queue": "cpu", "failure": "timeout", "error": "PixyzTimeout: It was ended after 1 s."}
+ASKED = {"number": 2, "queue": "gpuhigh", "failure": "retry", "error": "Retry: later"}
+LONG = {"number": 3, "queue": "gpuhigh", "failure": "crash", "error": "Traceback\n" + 400 * "x"}
+LAST = {"number": 4, "queue": "gpuhigh", "failure": None, "error": None}
+ENDED = "Note: Attempt 1 on queue cpu ended: timeout (PixyzTimeout: It was ended after 1 s.). "
+
+
+@pytest.mark.parametrize(
+    ("attempts", "notes"),
+    [
+        ([TIMEOUT], []),
+        ([TIMEOUT, LAST], [f"{ENDED}The job was tried again on gpuhigh."]),
+        ([ASKED, LAST], []),
+        (
+            [TIMEOUT, LONG, LAST],
+            [
+                f"{ENDED}The job was tried again on gpuhigh.",
+                f"Note: Attempt 3 on queue gpuhigh ended: crash ({300 * 'x'}...). The job was tried again on gpuhigh.",
+            ],
+        ),
+        (
+            [{**TIMEOUT, "error": None}, LAST],
+            ["Note: Attempt 1 on queue cpu ended: timeout. The job was tried again on gpuhigh."],
+        ),
+    ],
+)
+@pytest.mark.parametrize("flags", ["-w", "-bw", "-rw"])
+def test_given_attempts_that_failed_when_watched_then_each_is_a_note(
+    run: Any, peer: Any, attempts: list[dict[str, Any]], notes: list[str], flags: str
+) -> None:
+    """The job may have succeeded at last; where a program reads standard output they are on standard error."""
+    peer.attempts = attempts
+    result = run(f"exec -s s.py {flags}")
+    printed = result.stdout if flags == "-w" else result.stderr
+    assert [line for line in printed.splitlines() if line.startswith("Note:")] == notes
+    assert result.exit_code == 0
+
+
 def test_given_a_server_that_refuses_details_when_a_job_is_sent_then_it_is_sent(
     run: Any, peer: Any, server_kit: Any
 ) -> None:
