@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from pixyz_ray.config_keys import read_config, typed
+from pixyz_ray.form_fields import field_notes
 from pixyz_ray.jobs import Job
 from pixyz_ray.json_fields import json_value
 from pixyz_ray.policy import POLICY_KEYS, Policy, policy_of
@@ -69,6 +70,8 @@ class Request:
     """JSON text of a plan; then there may be several scripts."""
     more_scripts: Mapping[str, bytes] = field(default_factory=dict)
     """Content of the scripts after the first, by file name."""
+    unknown_fields: tuple[str, ...] = ()
+    """Names of fields of its form that do not exist."""
 
 
 def make_graph_job(uuid: str, request: Request) -> tuple[Job, Mapping[str, bytes]]:
@@ -94,7 +97,7 @@ def make_graph_job(uuid: str, request: Request) -> tuple[Job, Mapping[str, bytes
         kind="graph",
         submitter=request.submitter,
         policy=policy_of(asked.values, {}),
-        notes=asked.notes,
+        notes=(*field_notes(request.unknown_fields, strict=asked.strict), *asked.notes),
     )
     return job, scripts
 
@@ -125,6 +128,7 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
     """
     params = json_value(request.params, "params", {})
     asked = read_config(request.config)
+    form_notes = field_notes(request.unknown_fields, strict=asked.strict)
     script_name, source = _script_of(request, settings)
     info = inspected(source, script_name)
     config = effective_config(asked.values, info, settings)
@@ -146,7 +150,7 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
         time_limit=config.time_limit,
         wait=config.wait,
         wait_timeout=config.wait_timeout,
-        notes=(*asked.notes, *notes),
+        notes=(*form_notes, *asked.notes, *notes),
         policy=config.policy,
         submitter=request.submitter,
     )
