@@ -18,6 +18,7 @@ from pixyz_ray.processes import parameter_notes, process_source
 from pixyz_ray.queues import find_queue
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
+from pixyz_ray.units import format_number
 from pixyz_worker.exception import InvalidBackendParameter, InvalidScript
 from pixyz_worker.loader import ScriptInfo, inspect_source
 
@@ -209,7 +210,8 @@ def _check_time_limit(limit: float | None, settings: Settings) -> None:
     most = settings.pixyz_max_time_limit
     if limit is not None and most is not None and limit > most:
         raise InvalidBackendParameter(
-            f"'time_limit' is {limit:g} s, more than this server's PIXYZ_MAX_TIME_LIMIT of {most:g} s. Ask for less."
+            f"'time_limit' is {format_number(limit)} s, more than this server's PIXYZ_MAX_TIME_LIMIT of "
+            f"{format_number(most)} s. Ask for less."
         )
 
 
@@ -242,8 +244,8 @@ def _seconds(value: Any) -> float | None:
         return None
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not good or not 0 < value <= _MAX_TIME_LIMIT_S:
+        most = f"{format_number(_MAX_TIME_LIMIT_S)} ({_MAX_TIME_LIMIT_S / 86400:.0f} days)"
         raise InvalidBackendParameter(
-            "config: 'time_limit' must be a number of seconds above 0 "
-            f"and at most {_MAX_TIME_LIMIT_S:g}, not {value!r}."
+            f"config: 'time_limit' must be a number of seconds above 0 and at most {most}, not {repr(value)[:100]}."
         )
     return float(value)
