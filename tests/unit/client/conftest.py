@@ -59,6 +59,8 @@ class Peer:
     """Attempts of the job's details."""
     parameters: list[dict[str, Any]] | None = None
     """What the documentation of a process says of its parameters."""
+    doc: str = "Sleeps."
+    """Docstring of a process."""
     listed: list[dict[str, Any]] | None = None
     """Jobs of the list, newest first; the one job when None."""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -122,7 +124,7 @@ class Peer:
     async def _doc(self, request: Request) -> Response:
         name = request.path_params["name"]
         more = {} if self.parameters is None else {"parameters": self.parameters}
-        return JSONResponse({"doc": f"Process '{name}' documentation:\n\nSleeps.", **more})
+        return JSONResponse({"doc": f"Process '{name}' documentation:\n\n{self.doc}", **more})
 
     async def _jobs(self, request: Request) -> Response:
         if request.method == "GET":

@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 
 from pixyz_ray.cli import ask
 from pixyz_ray.cli.app import cli
+from pixyz_ray.processes import process_help
+from pixyz_ray.settings import Settings
 
 EARLY = "'qualty' is not a parameter of convert_file. Did you mean 'quality'?"
 LATE = "There is no GPU: it ran on CPU."
@@ -185,6 +187,24 @@ def test_given_parameters_when_a_process_is_documented_then_text_has_a_table(
     monkeypatch.setattr(ask, "stdout_is_terminal", lambda: True)
     assert run("doc -n sleep").stdout == text
     assert json.loads(run("doc -n sleep --json").stdout)["parameters"] == PARAMETERS
+
+
+def test_given_a_section_of_parameters_when_a_process_is_documented_then_each_is_there_once(
+    run: Any, peer: Any
+) -> None:
+    """The table replaces the section; the rest of the text stays."""
+    process = process_help("convert_file", Settings(_env_file=None))  # type: ignore[call-arg]
+    peer.doc, peer.parameters = process["doc"], process["parameters"]
+    text = run("doc -n convert_file --text").stdout
+    assert text.count("name of the output file, without its extension") == 1
+    assert "Parameters:" not in text
+    assert "an input that names none. Without it" in text
+    assert all(
+        section in text for section in ("Input: one 3D file", "Outputs: FILENAME", "Example:\n    pixyz process")
+    )
+    assert "\n\n\n" not in text
+    peer.parameters = None
+    assert "Parameters:\n    extension (text" in run("doc -n convert_file --text").stdout
 
 
 @pytest.mark.parametrize("parameters", [None, []])
