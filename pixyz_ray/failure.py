@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
 
+from pixyz_ray.units import format_number
+
 
 class FailureClass(StrEnum):
     """Why an attempt failed; decides whether there is another one (see retries.py)."""
@@ -40,7 +42,7 @@ class FailureClass(StrEnum):
 def timeout_sentence(seconds: float) -> str:
     """Return what to tell about a run that took longer than it may."""
     return (
-        f"PixyzTimeout: The job was ended after its time limit of {seconds:g} s. "
+        f"PixyzTimeout: The job was ended after its time limit of {format_number(seconds)} s. "
         "Give it more with the time_limit of the request or of @pixyz_schedule."
     )
 

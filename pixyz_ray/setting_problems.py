@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pixyz_ray.setting_sources import Given
+from pixyz_ray.units import format_number
 
 SECRET_NAMES = frozenset({"GOD_PASSWORD_SHA256", "PIXYZ_TOKENS", "JOB_STORE_URL"})
 """Settings whose values are never shown: they hold a token's digest, or may hold a password."""
@@ -87,7 +88,7 @@ def _complaint(problem: ErrorDetails) -> str:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return format_number(value) if isinstance(value, float) else str(value)
 
 
 _WHOLE, _NUMBER, _BOOLEAN = "is not a whole number", "is not a number", "must be true or false"

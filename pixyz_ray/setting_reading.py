@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixyz_ray.setting_problems import described, shown
@@ -52,7 +53,8 @@ class Reading:
         if value is None:
             return "set, not shown"
         field = None if self.settings is None else type(self.settings).model_fields.get(name.lower())
-        words = field and in_words(getattr(self.settings, name.lower()), field)
+        meant = None if field is None else getattr(self.settings, name.lower())
+        words = str(meant) if isinstance(meant, Path) else field and in_words(meant, field)
         return f"{value} ({words})" if words and words != value else value
 
 

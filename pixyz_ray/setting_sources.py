@@ -25,6 +25,8 @@ class Given:
     """What was written."""
     place: str
     """Where: `in the environment`, `in /etc/pixyz-scheduler.conf, line 3`, `on the command line`."""
+    folder: Path | None = None
+    """Folder of the configuration file that has it; None where no file has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +93,7 @@ def _add_file(sources: Sources, file: Path, lines: list[ConfigLine], known: Coll
         else:
             numbers[name].append(line.number)
             if line.value:
-                sources.given[name] = Given(name=line.name, text=line.value, place=place)
+                sources.given[name] = Given(name=line.name, text=line.value, place=place, folder=file.parent)
     for name, found in numbers.items():
         if len(found) > 1:
             listed = ", ".join(map(str, found[:-1]))

@@ -35,6 +35,9 @@ PIXYZ_FOLDER = Path("/opt/pixyz")
 """Where installations of the Pixyz SDK are by default."""
 _LIMITS = Limits()
 _LEVELS = {"WARN": "WARNING", "FATAL": "CRITICAL"}
+_FOLDERS = frozenset({"SHARE_PATH", "PROCESS_PATH", "PIXYZ_PYTHON_PATH"})
+"""Settings that name a folder."""
+_RELATIVE_DATABASE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>(?!/|:memory:|file:).+)")
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -296,7 +299,7 @@ def read_settings(**overrides: Any) -> Reading:
     sources = collect(SETTINGS.keys())
     for key, value in overrides.items():
         sources.given[key.upper()] = Given(name=key.upper(), text=str(value), place=COMMAND_LINE)
-    values = {SETTINGS[name]: given.text for name, given in sources.given.items() if name in SETTINGS}
+    values = {SETTINGS[name]: _placed(name, given) for name, given in sources.given.items() if name in SETTINGS}
     try:
         settings = Settings(_env_file=None, **{**values, **overrides})  # type: ignore[call-arg]
     except ValidationError as error:
@@ -304,6 +307,20 @@ def read_settings(**overrides: Any) -> Reading:
         return Reading(settings=None, sources=sources)
     sources.notes += notes_on(settings, sources.given)
     return Reading(settings=None if sources.problems else settings, sources=sources)
+
+
+def _placed(name: str, given: Given) -> str:
+    """Return the text of a setting, with a relative path of a configuration file joined to that file's folder.
+
+    The platform must find the same folders from wherever it is started.
+    """
+    if given.folder is None:
+        return given.text
+    if name in _FOLDERS:
+        return str(given.folder / Path(given.text).expanduser())
+    if name == "JOB_STORE_URL" and (found := _RELATIVE_DATABASE.fullmatch(given.text)) is not None:
+        return found["scheme"] + str(given.folder / found["path"])
+    return given.text
 
 
 def _is_loopback(host: str) -> bool:

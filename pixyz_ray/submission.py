@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from pixyz_ray.config_keys import read_config, typed
+from pixyz_ray.form_fields import field_notes
 from pixyz_ray.jobs import Job
 from pixyz_ray.json_fields import json_value
 from pixyz_ray.policy import POLICY_KEYS, Policy, policy_of
@@ -17,6 +18,7 @@ from pixyz_ray.processes import parameter_notes, process_source
 from pixyz_ray.queues import find_queue
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
+from pixyz_ray.units import format_number
 from pixyz_worker.exception import InvalidBackendParameter, InvalidScript
 from pixyz_worker.loader import ScriptInfo, inspect_source
 
@@ -69,6 +71,8 @@ class Request:
     """JSON text of a plan; then there may be several scripts."""
     more_scripts: Mapping[str, bytes] = field(default_factory=dict)
     """Content of the scripts after the first, by file name."""
+    unknown_fields: tuple[str, ...] = ()
+    """Names of fields of its form that do not exist."""
 
 
 def make_graph_job(uuid: str, request: Request) -> tuple[Job, Mapping[str, bytes]]:
@@ -94,7 +98,7 @@ def make_graph_job(uuid: str, request: Request) -> tuple[Job, Mapping[str, bytes
         kind="graph",
         submitter=request.submitter,
         policy=policy_of(asked.values, {}),
-        notes=asked.notes,
+        notes=(*field_notes(request.unknown_fields, strict=asked.strict), *asked.notes),
     )
     return job, scripts
 
@@ -125,6 +129,7 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
     """
     params = json_value(request.params, "params", {})
     asked = read_config(request.config)
+    form_notes = field_notes(request.unknown_fields, strict=asked.strict)
     script_name, source = _script_of(request, settings)
     info = inspected(source, script_name)
     config = effective_config(asked.values, info, settings)
@@ -146,7 +151,7 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
         time_limit=config.time_limit,
         wait=config.wait,
         wait_timeout=config.wait_timeout,
-        notes=(*asked.notes, *notes),
+        notes=(*form_notes, *asked.notes, *notes),
         policy=config.policy,
         submitter=request.submitter,
     )
@@ -205,7 +210,8 @@ def _check_time_limit(limit: float | None, settings: Settings) -> None:
     most = settings.pixyz_max_time_limit
     if limit is not None and most is not None and limit > most:
         raise InvalidBackendParameter(
-            f"'time_limit' is {limit:g} s, more than this server's PIXYZ_MAX_TIME_LIMIT of {most:g} s. Ask for less."
+            f"'time_limit' is {format_number(limit)} s, more than this server's PIXYZ_MAX_TIME_LIMIT of "
+            f"{format_number(most)} s. Ask for less."
         )
 
 
@@ -238,8 +244,8 @@ def _seconds(value: Any) -> float | None:
         return None
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not good or not 0 < value <= _MAX_TIME_LIMIT_S:
+        most = f"{format_number(_MAX_TIME_LIMIT_S)} ({_MAX_TIME_LIMIT_S / 86400:.0f} days)"
         raise InvalidBackendParameter(
-            "config: 'time_limit' must be a number of seconds above 0 "
-            f"and at most {_MAX_TIME_LIMIT_S:g}, not {value!r}."
+            f"config: 'time_limit' must be a number of seconds above 0 and at most {most}, not {repr(value)[:100]}."
         )
     return float(value)

@@ -101,6 +101,15 @@ def format_size(size: int) -> str:
     return f"{size}B" if size else "0"
 
 
+def format_number(value: float) -> str:
+    """Return a number for people, without an exponent where it is of a usual size: `2592000`, `0.5`.
+
+    >>> format_number(2592000.0), format_number(0.5), format_number(1e-7)
+    ('2592000', '0.5', '1e-07')
+    """
+    return f"{value:.15g}"
+
+
 def format_duration(seconds: float) -> str:
     """Return a number of seconds in days, hours, minutes and seconds; `parse_duration` reads it back."""
     if seconds != int(seconds):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,6 +25,7 @@ from pixyz_worker.exception import (
     PixyzFileNotFound,
     PixyzSecurityViolation,
 )
+from pixyz_worker.nearest import SIMILAR, suggestion
 from serve_app.answers import JsonAnswer
 
 _log = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ STATUS_OF: Mapping[type[Exception], int] = {
     EngineNotReady: 503,
     StoreUnusable: 503,
 }
+_MOST_SHOWN_CHARS = 100
 _RETRY_AFTER_S = {425: "1", 429: "5", 503: "2"}
 
 
@@ -83,6 +87,16 @@ def error_response(status: int, details: str, retry_after_s: float | None = None
     message = HTTPStatus(status).phrase
     content = {"detail": {"code": status, "message": message, "details": details}}
     return JsonAnswer(content, status_code=status, headers=headers)
+
+
+def _invalid(item: Mapping[str, Any]) -> str:
+    """Return what is wrong with a value of a request, from the validation's own record of it."""
+    if item["type"] not in ("enum", "literal_error"):
+        return f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+    choices = re.findall(r"'([^']*)'", str(item["ctx"]["expected"]))
+    given = str(item["input"])[:_MOST_SHOWN_CHARS]
+    advice = suggestion(given, choices, cutoff=SIMILAR)
+    return f"{item['loc'][-1]!r} must be one of {', '.join(choices)}, not {given!r}.{advice}"
 
 
 def add_error_handlers(app: FastAPI, *, debug: bool) -> None:
@@ -106,8 +120,7 @@ def add_error_handlers(app: FastAPI, *, debug: bool) -> None:
 
     async def on_validation(_request: Request, error: Exception) -> JsonAnswer:
         assert isinstance(error, RequestValidationError)
-        problems = (f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
-        return error_response(400, "; ".join(problems))
+        return error_response(400, "; ".join(map(_invalid, error.errors())))
 
     async def on_fault(request: Request, error: Exception) -> JsonAnswer:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)

@@ -9,6 +9,7 @@ from python_multipart.exceptions import QuerystringParseError
 from python_multipart.multipart import QuerystringParser
 from starlette.requests import Request
 
+from pixyz_ray.form_fields import FORM_FIELDS, TEXT_FIELDS, UnknownFields
 from pixyz_ray.settings import Settings
 from pixyz_ray.submission import Request as Submission
 from serve_app.errors import BadRequest, UploadTooLarge
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     # The library defines it for type checkers alone.
     from python_multipart.multipart import QuerystringCallbacks
 
-_TEXTS = frozenset({"process", "params", "name", "config"})
-_FILES = frozenset({"file", "script", "graph"})
+_FILES = frozenset(FORM_FIELDS) - frozenset(TEXT_FIELDS)
 _MAX_FIELDS = 100
 _MAX_NAME_BYTES = 1024
 _BYTES_PER_CHAR = 3
@@ -39,6 +39,7 @@ class TextForm:
         self._name = bytearray()
         self._value = bytearray()
         self._fields: dict[str, str] = {}
+        self._unknown = UnknownFields()
 
     async def read(self, request: Request) -> Submission:
         """Read the whole request.
@@ -59,6 +60,7 @@ class TextForm:
             params=self._fields.get("params", ""),
             name=self._fields.get("name", ""),
             config=self._fields.get("config", ""),
+            unknown_fields=self._unknown.names(),
         )
 
     # --- The parser's callbacks, in the order in which they come ----------------------------------------------------
@@ -91,11 +93,12 @@ class TextForm:
     def _end(self) -> None:
         name = _decoded(self._name).decode("utf-8", "replace")
         value = _decoded(self._value)
+        self._unknown.add(name)
         if len(value) > self._settings.max_field_bytes:
             raise self._too_large(name)
         if name in _FILES and value:
             raise BadRequest(f"Field {name!r} cannot come in an urlencoded form: send a multipart/form-data form.")
-        if name in _TEXTS:
+        if name in TEXT_FIELDS:
             try:
                 self._fields[name] = value.decode("utf-8")
             except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from pixyz_ray.cluster.errors import EngineNotReady
+from pixyz_ray.form_fields import FORM_FIELDS, TEXT_FIELDS, UnknownFields
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, plain_name
 from pixyz_ray.submission import Request as Submission
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     # The library defines it for type checkers alone.
     from python_multipart.multipart import MultipartCallbacks
 
-_TEXT_FIELDS = ("process", "params", "name", "config", "graph")
+_TEXT_FIELDS = (*TEXT_FIELDS, "graph")
 _MAX_PARTS = 100
 _WRITE_BUFFER_BYTES = 1 << 20
 
@@ -74,6 +75,7 @@ class JobForm:
         self._fields: dict[str, str] = {}
         self._scripts: dict[str, bytes] = {}
         self._input: str | None = None
+        self._unknown = UnknownFields()
 
     async def read(self, request: Request) -> Submission:
         """Read the whole request.
@@ -107,6 +109,7 @@ class JobForm:
             name=self._fields.get("name", ""),
             config=self._fields.get("config", ""),
             graph=self._fields.get("graph", ""),
+            unknown_fields=self._unknown.names(),
             more_scripts={other: self._scripts[other] for other in self._scripts if other != name},
         )
 
@@ -138,6 +141,7 @@ class JobForm:
     def _headers_finished(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
         self._part.name = options.get(b"name", b"").decode("utf-8", "replace")
+        self._unknown.add(self._part.name)
         if b"filename" in options:
             self._part.file_name = options[b"filename"].decode("utf-8", "replace")
 
@@ -149,9 +153,15 @@ class JobForm:
                 part.file = self._open_input(part.file_name)
             part.file.write(data[start:end] if (start, end) != (0, len(data)) else data)
         elif part.size > self._settings.max_field_bytes:
-            raise UploadTooLarge(f"Field {part.name!r} is larger than {self._settings.max_field_bytes} bytes.")
+            raise UploadTooLarge(self._too_large(part.name))
         elif part.name == "script" or part.name in _TEXT_FIELDS:
             part.content += data[start:end]
+
+    def _too_large(self, name: str) -> str:
+        sentence = f"Field {name[:100]!r} is larger than {self._settings.max_field_bytes} bytes."
+        if name in FORM_FIELDS:
+            return sentence
+        return f"{sentence} There is no such field: send the input as 'file'. Fields: {', '.join(FORM_FIELDS)}."
 
     def _end(self) -> None:
         part = self._part
@@ -160,6 +170,8 @@ class JobForm:
         elif part.name == "file" and part.file_name:
             # An empty file with a name is an input all the same; without one it is an empty part.
             self._open_input(part.file_name).close()
+        elif part.name == "file" and part.size:
+            raise BadRequest("Field 'file' came as a text: send a file, with its name (with curl: -F file=@PATH).")
         elif part.name == "script" and (part.content or part.file_name):
             self._scripts[plain_name(part.file_name or "", "script.py")] = bytes(part.content)
         elif part.name in _TEXT_FIELDS:

@@ -72,13 +72,15 @@ def doc_command(client: Client, name: str, text: bool, as_json: bool) -> None:
     if as_json or not (text or stdout_is_terminal()):
         print_json(info)
         return
-    click.echo(info["doc"])
     parameters = info.get("parameters")
-    if parameters:
-        from pixyz_ray.cli.parameters import show_parameters
+    if not parameters:
+        click.echo(info["doc"])
+        return
+    from pixyz_ray.cli.parameters import show_parameters, without_parameters
 
-        click.echo()
-        show_parameters(parameters)
+    click.echo(without_parameters(info["doc"]))
+    click.echo()
+    show_parameters(parameters)
 
 
 @click.command("jobs", short_help="List jobs, newest first.")

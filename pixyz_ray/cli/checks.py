@@ -10,7 +10,6 @@ import contextlib
 import os
 import platform
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -270,6 +269,8 @@ def _platform(url: str | None, token: str | None) -> Check:
             except PlatformUnreachable:
                 return _startable(address.url, address.source)
             except PixyzWebError as error:
+                if address.source == "default" and _is_set_elsewhere(address.url):
+                    return _startable(address.url, address.source)
                 if error.status_code == 401:
                     remedy = "Give the token with -k TOKEN or PIXYZ_TOKEN."
                     return problem(found=f"{address.url} refuses the token: {error.message}", remedy=remedy)
@@ -281,23 +282,40 @@ def _platform(url: str | None, token: str | None) -> Check:
     return Check(name="Platform", verdict=Verdict.GOOD, found=found)
 
 
+def _is_set_elsewhere(url: str) -> bool:
+    """Return whether the settings name another port than a URL has, so that what answers there is somebody else's."""
+    from pixyz_ray.settings import load_settings
+    from pixyz_worker.exception import PixyzException
+
+    try:
+        return load_settings().api_port != urlsplit(url).port
+    except PixyzException:
+        return False
+
+
 def _startable(url: str, source: str) -> Check:
-    parts = urlsplit(url)
-    host, port = parts.hostname or "127.0.0.1", parts.port or 80
+    """Say whether `pixyz up` could start the platform that does not answer, on the port of the settings."""
+    from pixyz_ray.port import port_problem
+    from pixyz_ray.settings import load_settings
+    from pixyz_worker.exception import PixyzException
+
     if source not in ("default", str(home.home() / "platform.json")):
         found = f"nothing answers at {url} (from: {source})"
         return Check(name="Platform", verdict=Verdict.PROBLEM, found=found, remedy="Check the URL and the network.")
+    note = partial(Check, name="Platform", verdict=Verdict.NOTE)
     if not on_linux():
-        return Check(name="Platform", verdict=Verdict.NOTE, found=f"nothing answers at {url}", remedy=LINUX_ONLY)
+        return note(found=f"nothing answers at {url}", remedy=LINUX_ONLY)
     try:
-        with socket.create_server((host, port)):
-            pass
-    except OSError as error:
-        found = f"not running, and port {port} cannot be used: {error.strerror or error}"
-        remedy = "Start it on another port: pixyz up --port PORT."
+        settings = load_settings()
+    except PixyzException:
+        found = f"nothing answers at {url}, and `pixyz up` cannot start while a setting cannot be used"
+        return note(found=found, remedy="Correct it: see Settings below.")
+    host, port = settings.api_host, settings.api_port
+    if (problem := port_problem(host, port)) is not None:
+        found = f"not running, and port {port} on {host} cannot be used: {problem}"
+        remedy = "Start it on another port: pixyz up --port PORT, or API_PORT."
         return Check(name="Platform", verdict=Verdict.PROBLEM, found=found, remedy=remedy)
-    found = f"not running; port {port} is free"
-    return Check(name="Platform", verdict=Verdict.NOTE, found=found, remedy="Start it: pixyz up --detach.")
+    return note(found=f"not running; port {port} on {host} is free", remedy="Start it: pixyz up --detach.")
 
 
 def _nearest(folder: Path) -> Path:

@@ -35,13 +35,13 @@ def outputs_command(client: Client, uuid: str) -> None:
     "-o",
     "--output",
     metavar="PATH",
-    default=Path(),
-    type=click.Path(path_type=Path),
-    help="File to write, or a folder. Default: the file's own name, here.",
+    default=".",
+    type=click.Path(),
+    help="File to write, or a folder (DIR/ is made). Default: the file's own name, here.",
 )
 @json_option
 @with_client
-def download_command(client: Client, uuid: str, path: str, output: Path, as_json: bool) -> None:
+def download_command(client: Client, uuid: str, path: str, output: str, as_json: bool) -> None:
     """Fetch one file that a job made; a broken connection is resumed.
 
     \b
@@ -59,9 +59,9 @@ def download_command(client: Client, uuid: str, path: str, output: Path, as_json
     "-o",
     "--output",
     metavar="PATH",
-    default=Path(),
-    type=click.Path(path_type=Path),
-    help="Zip file to write, or a folder. Default: ID.zip, here.",
+    default=".",
+    type=click.Path(),
+    help="Zip file to write, or a folder (DIR/ is made). Default: ID.zip, here.",
 )
 @click.option(
     "--timeout",
@@ -73,7 +73,7 @@ def download_command(client: Client, uuid: str, path: str, output: Path, as_json
 )
 @json_option
 @with_client
-def download_all_command(client: Client, uuid: str, output: Path, timeout: float, as_json: bool) -> None:
+def download_all_command(client: Client, uuid: str, output: str, timeout: float, as_json: bool) -> None:
     """Fetch all files that a job made as one zip; waits until it is packed.
 
     `downloadall` and `download-all` are the same command.

@@ -162,7 +162,8 @@ def limit_options(function: Command) -> Command:
         "--time-limit",
         "time_limit",
         type=SecondsParam(),
-        help="Seconds that the job may run, such as 90 or 0.5. Default: what the script asks for, else the queue's.",
+        help="Seconds that one attempt may run, such as 90 or 0.5; a retry on another queue has that queue's limit. "
+        "Default: what the script asks for, else the queue's.",
     )(function)
     return click.option(
         "-q",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,18 @@ from pixyz_ray.cli.tables import show_table
 if TYPE_CHECKING:
     from pixyz_ray.client.shapes import ProcessParameter
 
+_SECTION = re.compile(r"^Parameters:[^\n]*\n(?:[ \t]+\S[^\n]*(?:\n|\Z))+\n*", re.MULTILINE)
+"""The section that declares the parameters (see pixyz_worker/declaration.py), and the blank lines after it."""
 _COLUMNS = ("parameter", "type…", "default", "meaning…")
+
+
+def without_parameters(doc: str) -> str:
+    """Return the documentation of a process without its section `Parameters:`, which the table shows.
+
+    >>> without_parameters("Sleep.\\n\\nParameters:\\n    t (number): seconds.\\n\\nReturns: t.")
+    'Sleep.\\n\\nReturns: t.'
+    """
+    return _SECTION.sub("", doc, count=1).rstrip()
 
 
 def show_parameters(parameters: Iterable[ProcessParameter]) -> None:

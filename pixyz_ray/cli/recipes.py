@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -33,19 +34,20 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="File to write, or a folder. Default: the name that the process chose, here.",
+    type=click.Path(),
+    help="File to write, or a folder (DIR/ is made). Default: the name that the process chose, here.",
 )
 @limit_options
 @alias_option
 @strict_option
 @json_option
 @with_client
-def convert_command(client: Client, output: Path | None, **options: Any) -> None:
+def convert_command(client: Client, output: str | None, **options: Any) -> None:
     """Convert a 3D file with the process convert_file, and fetch the result.
 
     The format is the `extension` of -p; without one it is the ending of -o. Formats of several files (obj with its
-    materials and textures, gltf) come with all of them, side by side.
+    materials and textures, gltf) come with all of them, side by side, with the names by which they refer to each
+    other.
 
     \b
     Parameters for -p, all of them optional:
@@ -65,12 +67,10 @@ def convert_command(client: Client, output: Path | None, **options: Any) -> None
       pixyz convert -i bolt.step -p '{"extension": "obj", "quality": "low"}'
       pixyz convert -i scan.ply -o scan.glb -p '{"decimate": 50000, "units": "mm"}'
     """
-    params = options["params"]
-    if output and output.suffix and isinstance(params, dict) and not output.is_dir():
-        # The other files of a format name each other, so all of them are named after the target.
-        named = {} if set(output.stem) & set("\\:") else {"filename": output.stem}
-        params = {"extension": output.suffix[1:].lower(), **named, **params}
-    options["params"] = params
+    from pixyz_ray.client.target import is_folder
+
+    if output and isinstance(options["params"], dict) and not is_folder(output):
+        options["params"] = {**_names_of(Path(output)), **options["params"]}
     sent = _run(client, "convert_file", options)
     _save(sent.job, _converted(sent, output), options["as_json"])
 
@@ -119,16 +119,16 @@ def thumbnails_command(client: Client, output: Path, **options: Any) -> None:
     "-o",
     "--output",
     metavar="PATH",
-    default=Path("metadata.json"),
-    type=click.Path(path_type=Path),
-    help="File to write, or a folder. Default: metadata.json.",
+    default="metadata.json",
+    type=click.Path(),
+    help="File to write, or a folder (DIR/ is made). Default: metadata.json.",
 )
 @limit_options
 @alias_option
 @strict_option
 @json_option
 @with_client
-def metadata_command(client: Client, output: Path, **options: Any) -> None:
+def metadata_command(client: Client, output: str, **options: Any) -> None:
     """Describe a 3D file with the process generate_metadata, and fetch its metadata.json.
 
     It has the size (in millimetres), and counts of parts, materials, bodies, triangles, animations, annotations and
@@ -171,20 +171,32 @@ def _run(client: Client, process: str, options: dict[str, Any]) -> SentJob:
     return sent
 
 
-def _converted(sent: SentJob, output: Path | None) -> dict[str, Path]:
+def _names_of(output: Path) -> dict[str, str]:
+    """Return the parameters of convert_file that follow from the file to write.
+
+    Files of a format refer to each other, so the process has to name all of them after the target.
+    """
+    format = {"extension": output.suffix[1:].lower()} if output.suffix else {}
+    plain = not set(output.stem) & set("\\:") and not output.stem.startswith(".")
+    return {**format, **({"filename": output.stem} if plain and output.stem else {})}
+
+
+def _converted(sent: SentJob, output: str | None) -> dict[str, str | Path]:
     """Return where each output goes: the others beside the one that the process names in its result, which is last."""
+    from pixyz_ray.client.target import is_folder
+
     job = sent.job
     outputs, result = job.outputs(), (sent.details or job.details())["result"]
     if not outputs:
         raise click.ClickException(f"Job {job.id} succeeded but made no file. See `pixyz logs -j {job.id}`.")
     named = result.get("output") if isinstance(result, dict) else None
     main = str(named) if named in outputs else outputs[0]
-    target = output or Path()
-    folder = target if target.is_dir() else target.parent
+    target = output or "."
+    folder = Path(target) if is_folder(target) else Path(target).parent
     return {**{path: folder / _inside(path) for path in outputs if path != main}, main: target}
 
 
-def _save(job: JobHandle, targets: dict[str, Path], as_json: bool) -> None:
+def _save(job: JobHandle, targets: Mapping[str, str | Path], as_json: bool) -> None:
     screen = Screen(sys.stderr, quiet=as_json)
     saved = []
     for path, target in targets.items():

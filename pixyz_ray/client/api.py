@@ -23,6 +23,7 @@ from pixyz_ray.client.local_name import local_name
 from pixyz_ray.client.patience import Patience, silence_limit
 from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, ProcessInfo, QueuesInfo
 from pixyz_ray.client.submission import JobOptions, Submission, function_submission, job_submission, merged_config
+from pixyz_ray.client.target import target_file
 
 if TYPE_CHECKING:
     from pixyz_worker.canvas import Canvas
@@ -269,8 +270,11 @@ class Client(Connection):
         target: str | os.PathLike[str] = ".",
         on_progress: OnProgress | None = None,
     ) -> Path:
-        """Fetch one output to a file or into a folder, resuming where a connection broke; return its path."""
-        place = _in_folder(Path(target), local_name(path.rsplit("/", 1)[-1]))
+        """Fetch one output to a file or into a folder, resuming where a connection broke; return its path.
+
+        A text that ends with a separator, such as `new/`, is a folder, which is made.
+        """
+        place = target_file(target, local_name(path.rsplit("/", 1)[-1]))
         source = _job(uuid, f"/outputs/{quote(path)}")
         return fetch(self._http, source, place, patience_s=self._patience_s, on_progress=on_progress)
 
@@ -282,11 +286,11 @@ class Client(Connection):
         *,
         timeout: float = 600.0,
     ) -> Path:
-        """Fetch a zip of all outputs to a file or into a folder; return where it is.
+        """Fetch a zip of all outputs to a file or into a folder (`new/` is made); return where it is.
 
         While the job or the packing is not done this waits as the server asks, `timeout` seconds at most.
         """
-        place = _in_folder(Path(target), f"{uuid}.zip")
+        place = target_file(target, f"{uuid}.zip")
         source = _job(uuid, "/outputs/archive")
         return fetch(self._http, source, place, patience_s=timeout, on_progress=on_progress)
 
@@ -353,7 +357,3 @@ class Client(Connection):
 
 def _job(uuid: str, rest: str = "") -> str:
     return f"/jobs/{quote(uuid, safe='')}{rest}"
-
-
-def _in_folder(target: Path, name: str) -> Path:
-    return target / name if target.is_dir() else target

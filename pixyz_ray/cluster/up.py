@@ -16,6 +16,7 @@ import psutil
 
 from pixyz_ray.cluster.supervisor import AlreadyRunning, Options, supervise
 from pixyz_ray.home import Platform, forget_platform, home, private_folder, read_platform
+from pixyz_ray.port import port_problem
 from pixyz_ray.reaper import end_marked, is_supervisor
 from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings, load_settings, read_settings
@@ -123,18 +124,12 @@ def _start_detached(overrides: dict[str, Any], options: Options, notes: Sequence
 
 def _check_port(settings: Settings) -> None:
     """Refuse at once a port that is taken: Serve would try for a minute and then blame something else."""
-    import socket
-
-    family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.api_host, settings.api_port))
-        except OSError as error:
-            raise InternalError(
-                f"Port {settings.api_port} on {settings.api_host} cannot be used: {error.strerror}. "
-                "Stop what uses it, or choose another with  pixyz up --port PORT  or API_PORT."
-            ) from None
+    problem = port_problem(settings.api_host, settings.api_port)
+    if problem is not None:
+        raise InternalError(
+            f"Port {settings.api_port} on {settings.api_host} cannot be used: {problem}. "
+            "Stop what uses it, or choose another with  pixyz up --port PORT  or API_PORT."
+        )
 
 
 def _tail(path: Path, lines: int = 30) -> str:

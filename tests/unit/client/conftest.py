@@ -55,8 +55,12 @@ class Peer:
     """Alias of the job."""
     notes: list[list[str]] = field(default_factory=list)
     """Notes of the job's details each time they are asked for; the last ones from then on."""
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    """Attempts of the job's details."""
     parameters: list[dict[str, Any]] | None = None
     """What the documentation of a process says of its parameters."""
+    doc: str = "Sleeps."
+    """Docstring of a process."""
     listed: list[dict[str, Any]] | None = None
     """Jobs of the list, newest first; the one job when None."""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -120,7 +124,7 @@ class Peer:
     async def _doc(self, request: Request) -> Response:
         name = request.path_params["name"]
         more = {} if self.parameters is None else {"parameters": self.parameters}
-        return JSONResponse({"doc": f"Process '{name}' documentation:\n\nSleeps.", **more})
+        return JSONResponse({"doc": f"Process '{name}' documentation:\n\n{self.doc}", **more})
 
     async def _jobs(self, request: Request) -> Response:
         if request.method == "GET":
@@ -161,6 +165,8 @@ class Peer:
     async def _details(self, _: Request) -> Response:
         times = {"request": None, "started": None, "stopped": None}
         more: dict[str, Any] = {"time_info": times, "steps": self.steps, "retry": 0, "result": self.result}
+        if self.attempts:
+            more["attempts"] = self.attempts
         if self.notes:
             more["notes"] = self.notes.pop(0) if len(self.notes) > 1 else self.notes[0]
         return JSONResponse({**self.state(), **more})

@@ -205,6 +205,10 @@ def test_download_fetches_one_file(run: Any, server_kit: Any, peer: Any, tmp_pat
         (["-o", "bolt.glb"], {"extension": "glb", "filename": "bolt"}, "bolt.glb"),
         (["-p", '{"extension": "obj"}', "-o", "x.bin"], {"extension": "obj", "filename": "x"}, "x.bin"),
         (["-p", '{"filename": "y"}', "-o", "sub/x.glb"], {"extension": "glb", "filename": "y"}, "sub/x.glb"),
+        (["-o", "x"], {"filename": "x"}, "x"),
+        (["-o", ".x.glb"], {"extension": "glb"}, ".x.glb"),
+        (["-o", "new/"], {}, "new/output.glb"),
+        (["-o", "new/in.new/"], {}, "new/in.new/output.glb"),
         ([], {}, "output.glb"),
     ],
 )
@@ -221,6 +225,38 @@ def test_convert_sends_and_fetches(
     assert result.stdout.endswith(f"Saved {saved}\n")
     assert (tmp_path / saved).read_bytes() == b"glTF"
     assert (tmp_path / saved).with_name("extra.txt").read_bytes() == b"more"
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_separator_at_the_end_names_a_folder(
+    run: Any, server_kit: Any, peer: Any, tmp_path: Path, exists: bool
+) -> None:
+    """Given a folder that may not exist, when a command fetches into it, then it is made and files keep their names."""
+    if exists:
+        (tmp_path / "new").mkdir()
+    peer.files = {"metadata.json": b"{}", "iso.png": b"PNG"}
+    commands = (
+        "metadata -i bolt.step",
+        "thumbnails -i bolt.step",
+        "download -j UUID -f iso.png",
+        "download_all -j UUID",
+    )
+    saved = []
+    for command in commands:
+        result = run(*command.replace("UUID", server_kit.UUID).split(), "-o", "new/")
+        assert result.exit_code == 0, result.output
+        saved += [line.removeprefix("Saved ") for line in result.stdout.splitlines() if line.startswith("Saved ")]
+    assert set(saved) == {"new/metadata.json", "new/iso.png", f"new/{server_kit.UUID}.zip"}
+    assert all((tmp_path / path).is_file() for path in saved)
+
+
+def test_a_file_is_no_folder(run: Any, server_kit: Any, peer: Any, tmp_path: Path) -> None:
+    """Given a file where a folder is named, when an output is fetched, then an error says so and the file stays."""
+    (tmp_path / "file").write_text("mine")
+    peer.files = {"iso.png": b"PNG"}
+    result = run("download", "-j", server_kit.UUID, "-f", "iso.png", "-o", "file/")
+    assert (result.exit_code, "Cannot write file/iso.png" in result.stderr) == (2, True)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_thumbnails_and_metadata_are_fetched(run: Any, peer: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from pixyz_ray import home
 from pixyz_ray.cli import checks
 from pixyz_ray.cli.app import cli
 from pixyz_ray.cli.checks import Verdict
@@ -117,3 +119,32 @@ def test_an_open_home_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert checks._home().verdict is Verdict.GOOD
     assert checks._sqlite().verdict is Verdict.GOOD
     assert checks._disk().found.endswith(str(folder))
+
+
+def test_the_port_is_the_one_that_the_platform_would_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a port in the configuration file, free or taken, when the doctor looks, then it says so of that port."""
+    monkeypatch.setattr(home, "DEFAULT_URL", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setenv("PIXYZ_CONFIG", str(tmp_path / "own.conf"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        (tmp_path / "own.conf").write_text(f"API_PORT={port}\n")
+        check = checks._platform(None, None)
+        assert (check.verdict, f"port {port} on 127.0.0.1 cannot be used" in check.found) == (Verdict.PROBLEM, True)
+    check = checks._platform(None, None)
+    assert (check.verdict, check.found) == (Verdict.NOTE, f"not running; port {port} on 127.0.0.1 is free")
+    (tmp_path / "own.conf").write_text("API_PORT=many\n")
+    check = checks._platform(None, None)
+    assert (check.verdict, "a setting cannot be used" in check.found) == (Verdict.NOTE, True)
+
+
+def test_somebody_elses_platform_on_the_usual_port_is_no_problem(
+    peer: Any, monkeypatch: pytest.MonkeyPatch, closed_url: str
+) -> None:
+    """Given a platform of somebody else on the usual port, and another port set here, when looked, then that counts."""
+    monkeypatch.setattr(home, "DEFAULT_URL", peer.url)
+    port = closed_url.rpartition(":")[2]
+    monkeypatch.setenv("API_PORT", port)
+    check = checks._platform(None, None)
+    assert (check.verdict, f"port {port} on 127.0.0.1 is free" in check.found) == (Verdict.NOTE, True)
+    monkeypatch.setenv("API_PORT", peer.url.rpartition(":")[2])
+    assert "refuses the token" in checks._platform(None, None).found

@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 
 from pixyz_ray.cli import ask
 from pixyz_ray.cli.app import cli
+from pixyz_ray.processes import process_help
+from pixyz_ray.settings import Settings
 
 EARLY = "'qualty' is not a parameter of convert_file. Did you mean 'quality'?"
 LATE = "There is no GPU: it ran on CPU."
@@ -65,6 +67,44 @@ def test_given_a_job_that_failed_when_watched_then_notes_follow_the_traceback(
     assert run(f"status -j {server_kit.UUID} -w").stdout.splitlines()[-2:] == ["ValueError: no", NOTES[1]]
     peer.notes = [[], [LATE]]
     assert run("convert -i bolt.step").stdout.splitlines()[-2:] == ["ValueError: no", NOTES[1]]
+
+
+TIMEOUT = {"number": 1, "queue": "cpu", "failure": "timeout", "error": "PixyzTimeout: It was ended after 1 s."}
+ASKED = {"number": 2, "queue": "gpuhigh", "failure": "retry", "error": "Retry: later"}
+LONG = {"number": 3, "queue": "gpuhigh", "failure": "crash", "error": "Traceback\n" + 400 * "x"}
+LAST = {"number": 4, "queue": "gpuhigh", "failure": None, "error": None}
+ENDED = "Note: Attempt 1 on queue cpu ended: timeout (PixyzTimeout: It was ended after 1 s.). "
+
+
+@pytest.mark.parametrize(
+    ("attempts", "notes"),
+    [
+        ([TIMEOUT], []),
+        ([TIMEOUT, LAST], [f"{ENDED}The job was tried again on gpuhigh."]),
+        ([ASKED, LAST], []),
+        (
+            [TIMEOUT, LONG, LAST],
+            [
+                f"{ENDED}The job was tried again on gpuhigh.",
+                f"Note: Attempt 3 on queue gpuhigh ended: crash ({300 * 'x'}...). The job was tried again on gpuhigh.",
+            ],
+        ),
+        (
+            [{**TIMEOUT, "error": None}, LAST],
+            ["Note: Attempt 1 on queue cpu ended: timeout. The job was tried again on gpuhigh."],
+        ),
+    ],
+)
+@pytest.mark.parametrize("flags", ["-w", "-bw", "-rw"])
+def test_given_attempts_that_failed_when_watched_then_each_is_a_note(
+    run: Any, peer: Any, attempts: list[dict[str, Any]], notes: list[str], flags: str
+) -> None:
+    """The job may have succeeded at last; where a program reads standard output they are on standard error."""
+    peer.attempts = attempts
+    result = run(f"exec -s s.py {flags}")
+    printed = result.stdout if flags == "-w" else result.stderr
+    assert [line for line in printed.splitlines() if line.startswith("Note:")] == notes
+    assert result.exit_code == 0
 
 
 def test_given_a_server_that_refuses_details_when_a_job_is_sent_then_it_is_sent(
@@ -147,6 +187,24 @@ def test_given_parameters_when_a_process_is_documented_then_text_has_a_table(
     monkeypatch.setattr(ask, "stdout_is_terminal", lambda: True)
     assert run("doc -n sleep").stdout == text
     assert json.loads(run("doc -n sleep --json").stdout)["parameters"] == PARAMETERS
+
+
+def test_given_a_section_of_parameters_when_a_process_is_documented_then_each_is_there_once(
+    run: Any, peer: Any
+) -> None:
+    """The table replaces the section; the rest of the text stays."""
+    process = process_help("convert_file", Settings(_env_file=None))  # type: ignore[call-arg]
+    peer.doc, peer.parameters = process["doc"], process["parameters"]
+    text = run("doc -n convert_file --text").stdout
+    assert text.count("name of the output file, without its extension") == 1
+    assert "Parameters:" not in text
+    assert "an input that names none. Without it" in text
+    assert all(
+        section in text for section in ("Input: one 3D file", "Outputs: FILENAME", "Example:\n    pixyz process")
+    )
+    assert "\n\n\n" not in text
+    peer.parameters = None
+    assert "Parameters:\n    extension (text" in run("doc -n convert_file --text").stdout
 
 
 @pytest.mark.parametrize("parameters", [None, []])

@@ -29,7 +29,7 @@ SENT: dict[str, Any] = {
 ALL_SHORT = """-i bolt.step -p '{"t": 1}' -e go -q gpu -l 60 -a mine"""
 ALL_LONG = """--input bolt.step --params '{"t": 1}' --entrypoint go --queue gpu --limit 60 --alias mine"""
 FLAGS = {"watch": True, "details": True, "batch": True}
-ZIP = {"uuid": ID, "output": Path("all.zip")}
+ZIP = {"uuid": ID, "output": "all.zip"}
 
 LINES: dict[str, dict[str, Any]] = {
     "version": {},
@@ -46,8 +46,8 @@ LINES: dict[str, dict[str, Any]] = {
     f"details --jobid={ID}": {"uuid": ID},
     f"outputs -j {ID}": {"uuid": ID},
     f"outputs --jobid {ID}": {"uuid": ID},
-    f"download -j {ID} -f a/b.glb -o b.glb": {"uuid": ID, "path": "a/b.glb", "output": Path("b.glb")},
-    f"download --jobid {ID} --file b.glb --output b.glb": {"uuid": ID, "path": "b.glb", "output": Path("b.glb")},
+    f"download -j {ID} -f a/b.glb -o b.glb": {"uuid": ID, "path": "a/b.glb", "output": "b.glb"},
+    f"download --jobid {ID} --file b.glb --output b.glb": {"uuid": ID, "path": "b.glb", "output": "b.glb"},
     f"download_all -j {ID} -o all.zip": ZIP,
     f"downloadall -j {ID} -o all.zip": ZIP,
     f"download-all --jobid {ID} --output all.zip": ZIP,
@@ -71,7 +71,7 @@ LINES: dict[str, dict[str, Any]] = {
     "convert -i bolt.step": {"input_file": "bolt.step", "params": {}, "output": None},
     """convert -i bolt.step -p '{"extension": "fbx"}' -o x.fbx -a mine""": {
         "params": {"extension": "fbx"},
-        "output": Path("x.fbx"),
+        "output": "x.fbx",
         "alias": "mine",
     },
     """convert --input bolt.step --params '{}' --output x.fbx --alias mine""": {"alias": "mine"},
@@ -81,8 +81,8 @@ LINES: dict[str, dict[str, Any]] = {
         "output": Path("folder"),
         "alias": "mine",
     },
-    "metadata -i bolt.step": {"input_file": "bolt.step", "output": Path("metadata.json")},
-    "metadata --input bolt.step --output m.json --alias mine": {"output": Path("m.json"), "alias": "mine"},
+    "metadata -i bolt.step": {"input_file": "bolt.step", "output": "metadata.json"},
+    "metadata --input bolt.step --output m.json --alias mine": {"output": "m.json", "alias": "mine"},
 }
 
 

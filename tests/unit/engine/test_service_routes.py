@@ -232,3 +232,28 @@ def test_given_a_full_queue_when_a_job_is_sent_then_it_is_said_when_to_come_back
     answer = ask("/jobs", "POST")
     assert (answer.status_code, answer.headers["retry-after"]) == (429, header)
     assert answer.json()["detail"] == {"code": 429, "message": "Too Many Requests", "details": "100 jobs wait."}
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (
+            "/jobs?status=FAILED",
+            "'status' must be one of SENT, PENDING, RECEIVED, STARTED, RUNNING, SUCCESS, FAILURE, ",
+        ),
+        ("/jobs?status=FAILED", ", not 'FAILED'. Did you mean 'FAILURE'?"),
+        ("/jobs?status=Success", "Did you mean 'SUCCESS'?"),
+        ("/jobs?status=xyz", ", not 'xyz'."),
+        (
+            f"/jobs/{UUID}/graph?format=svgg",
+            "'format' must be one of json, mermaid, dot, svg, not 'svgg'. Did you mean 'svg'?",
+        ),
+    ],
+)
+def test_given_a_word_that_is_none_of_the_choices_when_asked_then_the_answer_names_them(
+    ask: Ask, path: str, words: str
+) -> None:
+    """The nearest one is named where there is one."""
+    answer = ask(path)
+    assert answer.status_code == 400
+    assert words in answer.json()["detail"]["details"]

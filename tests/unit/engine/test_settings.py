@@ -275,3 +275,47 @@ def test_given_a_bad_setting_when_a_node_is_started_then_its_shell_command_fails
     assert (done.returncode, done.stdout) == (1, "")
     assert "REDIS_HOST (in the environment) has no meaning here" in done.stderr
     assert done.stderr.endswith("API_PORT=zero (in the environment) is not a whole number.\n")
+
+
+@pytest.mark.parametrize("name", ["SHARE_PATH", "PROCESS_PATH", "PIXYZ_PYTHON_PATH"])
+def test_a_relative_folder_in_a_file_does_not_depend_on_the_current_one(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Given a relative folder in the file, when loaded from anywhere, then it is the same one beside the file."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "own.conf").write_text(f"{name}=data/folder\n")
+    monkeypatch.setenv("PIXYZ_CONFIG", "conf/own.conf")
+    reading = settings_module.read_settings()
+    expected = tmp_path / "conf" / "data" / "folder"
+    assert getattr(reading.checked(), name.lower()) == expected
+    assert [row["value"] for row in reading.rows()] == [f"data/folder ({expected})"]
+    monkeypatch.setenv("PIXYZ_CONFIG", str(tmp_path / "conf" / "own.conf"))
+    monkeypatch.chdir("/")
+    assert getattr(load_settings(), name.lower()) == expected
+    monkeypatch.setenv(name, "here")
+    monkeypatch.chdir(tmp_path)
+    assert getattr(load_settings(), name.lower()) == tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("sqlite:///jobs.db", "sqlite:///{}/jobs.db"),
+        ("sqlite:////var/jobs.db", "sqlite:////var/jobs.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("postgresql://user@host/jobs", "postgresql://user@host/jobs"),
+    ],
+)
+def test_a_relative_database_in_a_file_is_beside_it(written: str, meant: str, tmp_path: Path) -> None:
+    """Given a database in the file, when loaded, then a relative one is beside the file, any other as written."""
+    (tmp_path / "home" / "pixyz-scheduler.conf").write_text(f"JOB_STORE_URL={written}\n")
+    assert load_settings().job_store_url == meant.format(tmp_path / "home")
+
+
+def test_absolute_and_home_folders_in_a_file_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Given an absolute folder and one of the user's home, when loaded, then they are not beside the file."""
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    lines = f"SHARE_PATH={tmp_path}/share\nPROCESS_PATH=~/processes\n"
+    (tmp_path / "home" / "pixyz-scheduler.conf").write_text(lines)
+    settings = load_settings()
+    assert (settings.share_path, settings.process_path) == (tmp_path / "share", tmp_path / "user" / "processes")

@@ -367,3 +367,19 @@ def test_given_a_folder_of_processes_when_listed_then_only_its_scripts_are(tmp_p
     for name in ("__init__", "../a", "a.py", "c", "", "a\0"):
         with pytest.raises(InvalidBackendParameter, match="a, b"):
             process_source(name, settings)
+
+
+@pytest.mark.parametrize("limit", ["60", 2_592_001, 0, True, [1] * 1000])
+def test_time_limit_of_no_use(limit: Any) -> None:
+    """Given a time limit of another kind or size, when submitted, then the sentence has figures without exponents."""
+    words = r"above 0 and at most 2592000 \(30 days\), not "
+    with pytest.raises(InvalidBackendParameter, match=words + re.escape(repr(limit)[:100])) as caught:
+        _job({"time_limit": limit})
+    assert len(str(caught.value)) < 250
+
+
+def test_time_limit_above_the_servers() -> None:
+    """Given large limits, when one is above the server's, then the sentence has both without exponents."""
+    settings = Settings(_env_file=None, pixyz_max_time_limit=1_234_567)  # type: ignore[call-arg]
+    with pytest.raises(InvalidBackendParameter, match=r"is 2000000\.5 s, more than .* of 1234567 s"):
+        _job({"time_limit": 2_000_000.5}, settings=settings)

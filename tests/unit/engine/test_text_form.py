@@ -16,6 +16,8 @@ from starlette.requests import Request
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
 from pixyz_ray.submission import Request as Submission
+from pixyz_ray.submission import make_graph_job, make_job
+from pixyz_worker.exception import InvalidBackendParameter
 from serve_app.errors import BadRequest, UploadTooLarge
 from serve_app.upload import read_form
 
@@ -81,3 +83,63 @@ def test_other_kinds() -> None:
     """Given another kind of body, when sent, then the message names both kinds of forms."""
     with pytest.raises(BadRequest, match=r"multipart/form-data.*urlencoded"):
         _read(b"{}", kind="application/json")
+
+
+FORMS = ["urlencoded", "multipart"]
+
+
+def _send(form: str, fields: dict[str, str]) -> Submission:
+    if form == "urlencoded":
+        return _read(urlencode(fields).encode(), settings=ROOMY)
+    parts = [f'--b\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items()]
+    return _read("".join([*parts, "--b--\r\n"]).encode(), kind="multipart/form-data; boundary=b", settings=ROOMY)
+
+
+ROOMY = Settings(max_field_bytes=100, max_upload_bytes=100_000)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_unknown_fields(form: str) -> None:
+    """Given fields that there are not, when sent, then the job's notes name them, with the nearest one."""
+    sent = _send(form, {"process": "sleep", "parms": "{}", "callback": "http://x", "config": "{}"})
+    job, _ = make_job(str(uuid4()), sent, ROOMY)
+    assert job.notes == (
+        "form field 'parms' is not known; did you mean 'params'? It was ignored.",
+        "form field 'callback' is not known. Fields: process, script, file, params, name, config, graph. "
+        "It was ignored.",
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_unknown_fields_strict(form: str) -> None:
+    """Given such a field and `strict`, when sent, then it is refused; without such a field it is not."""
+    strict = {"process": "sleep", "config": '{"strict": true}'}
+    with pytest.raises(InvalidBackendParameter, match="'parms' is not known; did you mean 'params'"):
+        make_job(str(uuid4()), _send(form, {**strict, "parms": "{}"}), ROOMY)
+    assert make_job(str(uuid4()), _send(form, strict), ROOMY)[0].notes == ()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_many_unknown_fields(form: str) -> None:
+    """Given many such fields with long names, when sent, then a few are kept, and of each the beginning."""
+    sent = _send(form, {"process": "sleep", **{f"{number}{900 * 'x'}": "" for number in range(90)}})
+    notes = make_job(str(uuid4()), sent, ROOMY)[0].notes
+    assert (len(notes), len(sent.unknown_fields), max(map(len, sent.unknown_fields))) == (11, 11, 100)
+    assert notes[-1] == "The form has more fields that are not known. They were ignored."
+
+
+def test_unknown_fields_of_a_graph() -> None:
+    """Given a graph with such a field, when sent, then its job has the note."""
+    request = Submission(script_name="s.py", script=b"", unknown_fields=("grap",))
+    assert make_graph_job(str(uuid4()), request)[0].notes == (
+        "form field 'grap' is not known; did you mean 'graph'? It was ignored.",
+    )
+
+
+def test_inputs_that_would_be_lost() -> None:
+    """Given an input as a text, or in a field that there is not, when sent, then the message says what to do."""
+    with pytest.raises(BadRequest, match=r"'file' came as a text.*-F file=@PATH"):
+        _send("multipart", {"process": "sleep", "file": "bolt.step"})
+    assert _send("multipart", {"process": "sleep", "file": ""}).input_file is None
+    with pytest.raises(UploadTooLarge, match=r"'input' is larger than 100 bytes\. There is no such field.*'file'"):
+        _send("multipart", {"process": "sleep", "input": 200 * "x"})
