@@ -11,7 +11,7 @@ help: ## Show these targets
 demo: $(VENV)/.installed ## Install, start the platform here, convert a STEP assembly to GLB, stop
 	@PATH="$(abspath $(BIN)):$$PATH" sh scripts/demo.sh
 
-test: $(VENV)/.installed-dev ## Lint, types, import rules, and all tests
+test: $(VENV)/.installed-dev ## Lint, types, import rules, and the tests
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check unit-kernel unit-rest
 	@$(MAKE) --no-print-directory platform
 
