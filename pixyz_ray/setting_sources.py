@@ -22,7 +22,7 @@ class Given:
     name: str
     """Name of the setting, in capitals."""
     text: str
-    """What was written."""
+    """The value, as it was written."""
     place: str
     """Where: `in the environment`, `in /etc/pixyz-scheduler.conf, line 3`, `on the command line`."""
     folder: Path | None = None
@@ -34,7 +34,7 @@ class Note:
     """Something about the settings that the operator should know, although the platform starts."""
 
     found: str
-    """What was found."""
+    """The finding, in a sentence."""
     remedy: str
     """What to do."""
 

@@ -48,7 +48,7 @@ def job_line(uuid: str, status: str, progress: int | None, info: str) -> str:
 
 
 class _View:
-    """What is known of a followed job."""
+    """State of a followed job."""
 
     def __init__(self, uuid: str) -> None:
         self._uuid = uuid

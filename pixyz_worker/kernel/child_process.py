@@ -13,7 +13,7 @@ from typing import IO
 from pixyz_worker.kernel.process_tree import ProcessTree, start_options, tree_of
 
 _ANSWER_BYTES, _WORDS_BYTES = 1 << 20, 1 << 16
-"""What is kept of the answer, from its beginning, and of what libraries print, from its end."""
+"""Most bytes kept of the answer (its beginning) and of the output that libraries print (its end)."""
 _LOOK_S = 0.25
 """Seconds between checks of the limits and, on Windows, of Ctrl-C."""
 _LAST_WORDS_S = 1.0
