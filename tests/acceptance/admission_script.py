@@ -133,6 +133,6 @@ def seats(pc: ProgramContext, params: dict[str, Any]) -> list[Any]:
 
 
 def parent(pc: ProgramContext, params: dict[str, Any]) -> list[Any]:
-    """Wait for children on the same queue."""
-    task = pc.clone(entrypoint="main", raw=True, compute_only=True)
+    """Wait for children on the same queue; a task that names none would run on another."""
+    task = pc.clone(entrypoint="main", raw=True, compute_only=True, queue="one")
     return list(group(pixyz_execute.s({**params, "name": f"child {n}"}, pc=task) for n in range(2))().get())
