@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test unit unit-kernel unit-rest platform chaos check lint types imports format bench bench-kernel faults gallery formats clean
+.PHONY: help demo test unit unit-kernel unit-rest platform slow check lint types imports format bench bench-kernel faults gallery formats clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -25,10 +25,10 @@ unit-rest: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/unit --ignore tests/unit/kernel --ignore tests/unit/client
 
 platform: $(VENV)/.installed-dev ## Tests on real platforms, one after another
-	$(BIN)/python -m pytest tests/acceptance tests/integration --ignore tests/integration/test_chaos.py
+	$(BIN)/python -m pytest tests/acceptance tests/integration -m 'not slow'
 
-chaos: $(VENV)/.installed-dev ## A minute of jobs while parts of the platform are killed at random; CI runs it too
-	$(BIN)/python -m pytest tests/integration/test_chaos.py
+slow: $(VENV)/.installed-dev ## Tests that kill, freeze or fill parts of a platform, for many minutes; CI runs them too
+	$(BIN)/python -m pytest tests/integration -m slow
 
 check: lint types imports ## Everything that needs no running
 

@@ -18,6 +18,7 @@ from benchmarks.faults.backlog import backlog
 from benchmarks.faults.chaos import Plan, Report, chaos
 from benchmarks.faults.detection import detection
 from benchmarks.faults.figures import Figure, table
+from benchmarks.faults.outages import FREEZES, KILLS
 from benchmarks.platform import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
@@ -38,7 +39,7 @@ class Scale:
     """Jobs in the long queue."""
 
 
-FULL = Scale(plan=Plan(jobs=1000), deaths=40, stops=10, waiting=100_000)
+FULL = Scale(plan=Plan(jobs=1000, outages=(*KILLS, *FREEZES)), deaths=40, stops=10, waiting=100_000)
 SMALL = Scale(plan=page.SMALL_PLAN, deaths=8, stops=2, waiting=2000)
 
 

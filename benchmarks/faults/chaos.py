@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.faults.chaos_jobs import POOL, SEATS, Order, Sent, make_orders
 from benchmarks.faults.killer import Killer
+from benchmarks.faults.outages import Outage, Recovery
 from benchmarks.faults.platform import Fragile
 from benchmarks.faults.sender import Sender
 from benchmarks.faults.verdict import Verdict, judge_jobs, judge_machine
@@ -42,6 +43,8 @@ class Plan:
     """Least seconds from one job to the next."""
     kills: int = 0
     """Processes to kill at least, before the last job is sent."""
+    outages: tuple[Outage, ...] = ()
+    """What takes the whole platform down, each before the last job is sent."""
     end_within_s: float = 240.0
     """Seconds after the last blow within which all must have ended."""
     idle_s: float = 5.0
@@ -60,6 +63,8 @@ class Report:
     """What is wrong."""
     blows: Counter[str]
     """Processes killed, by kind; and jobs cancelled."""
+    recoveries: list[Recovery]
+    """How the platform came back from each outage."""
     found_later: int
     """Jobs whose POST was not answered, and that the platform had."""
     failed_posts: int
@@ -112,7 +117,7 @@ class _Run:
         self._sent: list[Sent] = []
         self._by_id: dict[str, Sent] = {}
         self._sender = Sender(client)
-        self._killer = Killer(platform, self._sent, plan.pause_s, random.Random(plan.seed + 1))
+        self._killer = Killer(platform, self._sent, plan.pause_s, plan.outages, random.Random(plan.seed + 1))
         self._looked = self._told = 0.0
 
     def run(self, orders: list[Order]) -> Report:
@@ -130,6 +135,7 @@ class _Run:
             plan=self._plan,
             verdict=verdict,
             blows=self._killer.done,
+            recoveries=self._killer.recoveries,
             found_later=sum(not one.answered for one in self._sent),
             failed_posts=self._sender.failed_posts,
             idle=(idle, self._idle_again(idle)),
@@ -144,12 +150,25 @@ class _Run:
             self._by_id[sent.uuid] = sent
             self._look()
             last = order is orders[-2:][0]
-            while time.monotonic() < due or self._open() > _MOST_WAITING or (last and not self._has_killed_enough()):
+            while (
+                time.monotonic() < due
+                or self._open() > _MOST_WAITING
+                or self._is_ahead_of_outages()
+                or (last and not self._has_killed_enough())
+            ):
                 time.sleep(0.05)
                 self._look()
 
+    def _is_ahead_of_outages(self) -> bool:
+        """Return whether the jobs to come have to wait, so that each outage meets its share of them."""
+        if self._killer.trouble is not None:
+            raise self._killer.trouble
+        outages = len(self._plan.outages)
+        made = outages - self._killer.outages_to_come
+        return made < outages and len(self._sent) >= self._plan.jobs * (made + 1) / (outages + 1)
+
     def _has_killed_enough(self) -> bool:
-        return self._killer.kills >= self._plan.kills
+        return self._killer.kills >= self._plan.kills and not self._killer.outages_to_come
 
     def _open(self) -> int:
         return sum(not one.seen for one in self._sent)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.faults.chaos import Plan, Report
-from benchmarks.faults.figures import Figure, none_of, shown, table
+from benchmarks.faults.figures import Figure, at_most, none_of, shown, table
+from benchmarks.faults.outages import KILLS, LONG_S, SHORT_S, Recovery
 from benchmarks.faults.verdict import FAULTS
+from benchmarks.goals import percentile
 
-SMALL_PLAN = Plan(jobs=60, pause_s=(1.2, 2.4), kills=8, idle_s=2.0, end_within_s=120.0)
-"""A chaos run that takes about a minute."""
+SMALL_PLAN = Plan(jobs=120, pause_s=(1.2, 2.4), kills=8, outages=KILLS, idle_s=2.0, end_within_s=120.0)
+"""A chaos run that takes some minutes."""
+_RECOVERY_GOAL_S = 30.0
 _TEMPLATE = Path(__file__).with_name("reliability.md.in")
 
 
@@ -25,6 +28,7 @@ def chaos_figures(report: Report) -> list[Figure]:
     plan, verdict = report.plan, report.verdict
     return [
         *(none_of(f"chaos: {what}", verdict.counts[kind]) for kind, what in FAULTS.items()),
+        *_outage_figures(report.recoveries),
         Figure(
             title="chaos: CPU of the idle platform afterwards, of one core",
             measured=f"{report.idle[1]:.1f} % ({report.idle[0]:.1f} % before)",
@@ -35,6 +39,23 @@ def chaos_figures(report: Report) -> list[Figure]:
         shown("chaos: " + "; ".join(_BLOWS.values()), "; ".join(str(report.blows[kind]) for kind in _BLOWS)),
         shown("chaos: attempts beyond the first", str(verdict.reruns)),
     ]
+
+
+def _outage_figures(recoveries: Sequence[Recovery]) -> Iterator[Figure]:
+    done = {None: "SIGKILL", SHORT_S: f"SIGSTOP for {SHORT_S:g} s", LONG_S: f"SIGSTOP for {LONG_S:g} s"}
+    for frozen_s, what in done.items():
+        some = [one for one in recoveries if one.outage.frozen_s == frozen_s]
+        if not some:
+            continue
+        parts = ", ".join(sorted({one.outage.part for one in some}))
+        slowest = max(some, key=lambda one: one.service_s)
+        title = f"chaos: {what} of {parts} → the service answers again"
+        yield at_most(title, slowest.service_s, _RECOVERY_GOAL_S, "s", f" at most ({slowest.outage.part})")
+        title = f"chaos: {what} of the same → a job sent at once has ended"
+        yield shown(
+            title,
+            f"p50 {percentile([one.job_s for one in some], 50):.1f} s, max {max(one.job_s for one in some):.1f} s",
+        )
 
 
 _BLOWS: Mapping[str, str] = {

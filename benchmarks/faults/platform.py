@@ -21,6 +21,7 @@ from pixyz_ray.sandbox import ATTEMPT_MARK
 WORKER, TRACKER, REPLICA = "ray::run_script", "ray::TrackerActor", "ray::ServeReplica"
 """How the titles begin of a worker that runs a job, of the tracker, and of the HTTP service."""
 _WATCHDOG = "pixyz-watchdog"
+_DRIVER = "pixyz_ray.cluster.driver"
 
 T = TypeVar("T")
 
@@ -51,6 +52,20 @@ class Fragile(Ours):
     def titled(self, title: str) -> list[psutil.Process]:
         """Return those whose command line begins with a title."""
         return [one for one in set(marked(self.running.session)) if command_line(one)[:1] and title_of(one, title)]
+
+    def programs(self, name: str) -> list[psutil.Process]:
+        """Return those whose program is a file of that name."""
+        found = set(marked(self.running.session))
+        return [one for one in found if Path(next(iter(command_line(one)), "")).name == name]
+
+    def supervisors(self) -> list[psutil.Process]:
+        """Return the supervisor."""
+        return [psutil.Process(self.running.pid)]
+
+    def drivers(self) -> list[psutil.Process]:
+        """Return the driver, which the supervisor has started."""
+        found = psutil.Process(self.running.pid).children()
+        return [one for one in found if _DRIVER in command_line(one)]
 
     def watchdogs(self) -> dict[int, int]:
         """Return the watchdogs: process id -> that of the worker that each one watches."""

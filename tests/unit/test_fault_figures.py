@@ -12,12 +12,13 @@ from benchmarks.faults import page
 from benchmarks.faults.chaos import Plan, Report
 from benchmarks.faults.chaos_jobs import GRAPH_RESULTS, SEATS, make_orders
 from benchmarks.faults.figures import Figure, at_least, at_most, none_of, shown, soon, table
+from benchmarks.faults.outages import Outage, Recovery
 from benchmarks.faults.verdict import FAULTS, Verdict
 
 COUNTS = {"deaths": 40, "stops": 10, "waiting": 100_000}
 
 
-def _report(**changes: int) -> Report:
+def _report(frozen_raylet_s: float = 20.0, **changes: int) -> Report:
     verdict = Verdict()
     for kind, count in changes.items():
         for _ in range(count):
@@ -26,6 +27,10 @@ def _report(**changes: int) -> Report:
         plan=Plan(jobs=1000),
         verdict=verdict,
         blows=Counter(worker=3, cancel=1),
+        recoveries=[
+            Recovery(outage=Outage(part="GCS"), service_s=9.0, job_s=12.0),
+            Recovery(outage=Outage(part="raylet", frozen_s=15.0), service_s=frozen_raylet_s, job_s=33.0),
+        ],
         found_later=2,
         failed_posts=3,
         idle=(5.0, 6.0),
@@ -83,3 +88,12 @@ def test_the_page_is_whole() -> None:
     assert "- a machine" in text
     assert "@" not in text
     assert "All goals are met" in text
+
+
+def test_an_outage_that_lasts_too_long_does_not_meet_its_goal() -> None:
+    """Given how the platform came back, when the rows are made, then each kind of outage has its slowest part."""
+    rows = {row.title: row for row in page.chaos_figures(_report(frozen_raylet_s=31.0))}
+    killed = rows["chaos: SIGKILL of GCS → the service answers again"]
+    frozen = rows["chaos: SIGSTOP for 15 s of raylet → the service answers again"]
+    assert (killed.measured, killed.met) == ("9 s at most (GCS)", True)
+    assert (frozen.measured, frozen.met) == ("31 s at most (raylet)", False)
