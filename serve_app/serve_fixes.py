@@ -1,8 +1,9 @@
 """What Serve 2.60 does without a setting to change it, and we cannot have. Checked against the pinned version by tests.
 
 Its gRPC server, which unpickles what it is sent and asks nobody for a token, listens on all interfaces: anybody who
-reaches the port could run code in the replica. And its HTTP server cannot take a port again whose last connections
-are not quite gone.
+reaches the port could run code in the replica. The replica's HTTP server listens on the address of Serve's proxy, so a
+service for other machines would open the proxy's random port to them too. And the HTTP server cannot take a port again
+whose last connections are not quite gone.
 """
 
 from __future__ import annotations
@@ -37,13 +38,30 @@ def keep_grpc_on_node_address() -> None:
     setattr(replica, _HOOK, add_port)
 
 
+def listen_on(host: str) -> None:
+    """Make the replica of this process listen on an address of its own; call it before Serve does.
+
+    Serve would use its proxy's address. The proxy stays on loopback, since nobody needs it: elsewhere it would be a
+    second entrance, on a random port.
+    """
+    module: Any = replica
+    start = module.start_asgi_http_server
+
+    @functools.wraps(start)
+    async def start_there(app: Any, options: Any, **others: Any) -> Any:
+        return await start(app, options.model_copy(update={"host": host}), **others)
+
+    module.start_asgi_http_server = start_there
+
+
 def reuse_address() -> None:
     """Let a replica listen although connections of the one before it have not quite ended.
 
     Serve binds without SO_REUSEADDR: when a replica was killed while somebody was connected, its port would be refused
     to the next one for a minute, and Serve would move to another port.
     """
-    start = http_util.start_asgi_http_server
+    module: Any = replica
+    start = module.start_asgi_http_server
 
     def reuse(sock: socket.socket) -> bool:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -55,4 +73,4 @@ def reuse_address() -> None:
 
     # Not SO_REUSEPORT, which would let two servers share the port.
     http_util.set_socket_reuse_port = reuse
-    replica.start_asgi_http_server = start_reusing  # type: ignore[attr-defined]
+    module.start_asgi_http_server = start_reusing
