@@ -1,9 +1,10 @@
 """What Serve 2.60 does without a setting to change it, and we cannot have. Checked against the pinned version by tests.
 
-Its gRPC server, which unpickles what it is sent and asks nobody for a token, listens on all interfaces: anybody who
-reaches the port could run code in the replica. The replica's HTTP server listens on the address of Serve's proxy, so a
-service for other machines would open the proxy's random port to them too. And the HTTP server cannot take a port again
-whose last connections are not quite gone.
+- The replica's gRPC server, which unpickles what it is sent, listens on all interfaces. Where Ray asks for no token (on
+  a cluster without RAY_AUTH_MODE), anybody who reaches the port could run code in the replica.
+- The replica's HTTP server listens on the address of Serve's proxy. A service for other machines would open the proxy's
+  random port to them too.
+- The HTTP server cannot take a port again whose last connections are not quite gone.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def listen_on(host: str) -> None:
     Serve would use its proxy's address. The proxy stays on loopback, since nobody needs it: elsewhere it would be a
     second entrance, on a random port.
     """
-    module: Any = replica
+    module: Any = http_util
     start = module.start_asgi_http_server
 
     @functools.wraps(start)
@@ -60,8 +61,7 @@ def reuse_address() -> None:
     Serve binds without SO_REUSEADDR: when a replica was killed while somebody was connected, its port would be refused
     to the next one for a minute, and Serve would move to another port.
     """
-    module: Any = replica
-    start = module.start_asgi_http_server
+    start = http_util.start_asgi_http_server
 
     def reuse(sock: socket.socket) -> bool:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -73,4 +73,4 @@ def reuse_address() -> None:
 
     # Not SO_REUSEPORT, which would let two servers share the port.
     http_util.set_socket_reuse_port = reuse
-    module.start_asgi_http_server = start_reusing
+    replica.start_asgi_http_server = start_reusing  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ def listening_sockets(platform: TestPlatform) -> Iterator[tuple[str, str, int]]:
         try:
             for connection in process.net_connections(kind="tcp"):
                 if connection.status == psutil.CONN_LISTEN:
-                    yield " ".join(process.cmdline())[:80], connection.laddr.ip, connection.laddr.port
+                    yield " ".join(process.cmdline()), connection.laddr.ip, connection.laddr.port
         except psutil.NoSuchProcess:
             continue
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 from pixyz_ray.cluster.ray_folder import ray_folder
 from tests.listening import is_loopback, listening_sockets
-from tests.platforms import TestPlatform
+from tests.platforms import ROOT, TestPlatform
 from tests.waiting import wait_until
 
 
@@ -17,6 +21,38 @@ def test_given_a_platform_when_its_sockets_are_listed_then_each_is_on_loopback(p
     listening = list(listening_sockets(platform))
     assert any("ServeReplica" in name for name, _, _ in listening)
     assert [one for one in listening if not is_loopback(one[1])] == []
+
+
+def test_given_another_user_without_a_token_when_each_port_is_asked_then_none_does_anything(
+    platform: TestPlatform,
+) -> None:
+    """Loopback is open to all users of the machine: Ray asks for its token, the service for ours."""
+    titles = {str(port): title for title, _, port in listening_sockets(platform)}
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    command = [sys.executable, str(ROOT / "tests" / "stranger.py"), *titles]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    refusing = set()
+    for port, answers in json.loads(done.stdout).items():
+        codes = set(answers["grpc"].values())
+        # UNAVAILABLE: no gRPC at all.
+        assert codes <= {"UNAUTHENTICATED", "UNIMPLEMENTED", "UNAVAILABLE"}, (titles[port], answers)
+        refusing |= {titles[port]} if "UNAUTHENTICATED" in codes else set()
+        for status, text in answers["http"].values():
+            harmless = text.startswith(("# HELP", "Welcome to Pixyz"))
+            assert status in {0, 401, 404} or (status == 200 and harmless), (titles[port], answers)
+    for name in ("gcs_server", "raylet/raylet", "ray::TrackerActor", "ray::ServeReplica", "pixyz_ray.cluster"):
+        assert any(name in title for title in refusing), (name, refusing)
+
+
+def test_given_the_table_of_ports_when_sockets_are_listed_then_each_process_has_its_row(platform: TestPlatform) -> None:
+    """docs/security.md names the processes that listen, and no others."""
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").partition("## Ports")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)`", page, re.MULTILINE)
+    titles = {title for title, _, _ in listening_sockets(platform)}
+    assert len(rows) > 8
+    assert {title for title in titles if not any(row in title for row in rows)} == set()
+    assert {row for row in rows if not any(row in title for title in titles)} == set()
 
 
 def _rights(path: Path) -> int:
