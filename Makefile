@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test unit unit-kernel unit-rest platform slow check lint types imports format bench bench-kernel faults gallery formats clean
+.PHONY: help demo test unit unit-kernel unit-rest platform slow check lint types imports format bench bench-kernel faults gallery formats audit clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -60,6 +60,12 @@ gallery: $(VENV)/.installed-dev ## Draw the samples with both renderers, and wri
 
 faults: $(VENV)/.installed-dev ## Kill the platform's parts, measure, and write docs/reliability.md
 	$(BIN)/python -m benchmarks.faults
+
+# An environment of its own, so that it does not audit itself. Strict: what PyPI does not know is an error, not passed over.
+audit: $(VENV)/.installed-dev ## Ask PyPI for known holes in what is installed; run it by hand, before a release and when you raise a version
+	@test -x $(VENV)/audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9,<3'; }
+	@$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/audit/installed.txt
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)/audit/installed.txt
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) .demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.load import HOST, Connection
-from pixyz_ray.cluster.environment import ray_folder
+from pixyz_ray.cluster.ray_folder import ray_folder
 from pixyz_ray.home import Platform, read_platform
 from pixyz_ray.reaper import end_marked
 from pixyz_ray.settings import Settings

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
 
@@ -74,6 +74,20 @@ def _origins(value: Any) -> Any:
     return origins
 
 
+def _umask(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"(0o)?[0-7]{1,4}", value.strip()):
+        raise ValueError("is not a umask: write octal digits, such as 022, 002 or 077")
+    return int(value.strip().removeprefix("0o"), 8)
+
+
+def _leaves_owner_all(value: int | None) -> int | None:
+    if value is not None and not 0 <= value <= 0o077:
+        raise ValueError("takes rights from the owner of the files, which the platform needs: use 000 to 077")
+    return value
+
+
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+")
 _BYTES = BeforeValidator(partial(_size, bare=1, unit="bytes"))
 _KILOBYTES = BeforeValidator(partial(_size, bare=KILOBYTE, unit="KB"))
@@ -86,6 +100,8 @@ Seconds = Annotated[float, _SECONDS]
 """Seconds; as text, also with units."""
 OptionalSeconds = Annotated[float | None, _SECONDS]
 """The same, or None."""
+Umask = Annotated[int | None, BeforeValidator(_umask), AfterValidator(_leaves_owner_all)]
+"""Rights that new files do not give, as octal digits; None where nothing was said."""
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
 """Origins of web pages, such as https://app.example.com; as text, between commas, or a JSON list."""
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]

@@ -24,7 +24,17 @@ from pixyz_ray.queues import Queue
 from pixyz_ray.setting_problems import Conflict, problems_of
 from pixyz_ray.setting_reading import Reading, notes_on
 from pixyz_ray.setting_sources import COMMAND_LINE, Given, collect
-from pixyz_ray.setting_types import JSON_OBJECT, Names, OldSize, OptionalSeconds, Origins, Seconds, Size, in_words
+from pixyz_ray.setting_types import (
+    JSON_OBJECT,
+    Names,
+    OldSize,
+    OptionalSeconds,
+    Origins,
+    Seconds,
+    Size,
+    Umask,
+    in_words,
+)
 from pixyz_worker.kernel.limits import Limits
 
 OPERATOR = "operator"
@@ -68,6 +78,11 @@ class Settings(BaseSettings):
     )
     share_path: Path = Field(
         default_factory=lambda: home() / "share", description="Folder of the jobs' files, shared by all nodes."
+    )
+    share_umask: Umask = Field(
+        None,
+        description="New. Rights that files on the share do not give to others, as octal umask: with 022 everybody can "
+        "read them, with 027 the group, with 077 nobody else.",
     )
     process_path: Path = Field(default_factory=_processes_folder, description="Folder of the pre-built processes.")
     pixyz_python_path: Path | None = Field(
@@ -343,6 +358,7 @@ def settings_table() -> str:
 
 _DEFAULTS_IN_WORDS = {
     "share_path": "`$PIXYZ_HOME/share`",
+    "share_umask": "the umask of whoever starts the platform",
     "process_path": "the processes that come with it",
     "pixyz_python_path": "`/opt/pixyz` where that exists",
     "job_store_url": "`sqlite:///$PIXYZ_HOME/jobs.db`",

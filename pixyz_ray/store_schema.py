@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from pixyz_ray.jobs import TERMINAL
+from pixyz_ray.private_files import tighten
 from pixyz_ray.records import alias_of
 from pixyz_worker.exception import InternalError
 
@@ -200,6 +201,9 @@ def _make_engine(url: str) -> Engine:
         return create_engine(url, pool_pre_ping=True)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Earlier versions left them readable for everybody.
+        for suffix in ("", "-wal", "-shm"):
+            tighten(Path(parsed.database + suffix))
     engine = create_engine(url, connect_args={"timeout": _OPENING_S, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")

@@ -9,6 +9,7 @@ from ray import serve
 
 from pixyz_ray.cluster.engine import Engine
 from pixyz_ray.logs import configure_logging
+from pixyz_ray.private_files import use_share_mask
 from pixyz_ray.settings import Settings
 from pixyz_ray.version import VERSION
 from serve_app.auth import token_check
@@ -19,7 +20,7 @@ from serve_app.routes.jobs import jobs_router
 from serve_app.routes.processes import processes_router
 from serve_app.routes.queues import queues_router
 from serve_app.routes.service import service_router
-from serve_app.serve_fixes import keep_grpc_on_node_address
+from serve_app.serve_fixes import keep_grpc_on_node_address, listen_on
 
 _MAX_ONGOING = 10_000
 
@@ -56,6 +57,8 @@ def deployment(settings: Settings, local_token_sha256: str) -> Any:
     def builder() -> FastAPI:
         # Serve calls this in the replica's process, before it opens any port.
         keep_grpc_on_node_address()
+        listen_on(settings.api_host)
+        use_share_mask()
         configure_logging(settings.log_level, settings.log_format)
         return build_app(Engine(settings), local_token_sha256)
 

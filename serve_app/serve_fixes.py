@@ -1,8 +1,10 @@
 """What Serve 2.60 does without a setting to change it, and we cannot have. Checked against the pinned version by tests.
 
-Its gRPC server, which unpickles what it is sent and asks nobody for a token, listens on all interfaces: anybody who
-reaches the port could run code in the replica. And its HTTP server cannot take a port again whose last connections
-are not quite gone.
+- The replica's gRPC server, which unpickles what it is sent, listens on all interfaces. Where Ray asks for no token (on
+  a cluster without RAY_AUTH_MODE), anybody who reaches the port could run code in the replica.
+- The replica's HTTP server listens on the address of Serve's proxy. A service for other machines would open the proxy's
+  random port to them too.
+- The HTTP server cannot take a port again whose last connections are not quite gone.
 """
 
 from __future__ import annotations
@@ -35,6 +37,22 @@ def keep_grpc_on_node_address() -> None:
         return int(original(server, f"{address}:{port}"))
 
     setattr(replica, _HOOK, add_port)
+
+
+def listen_on(host: str) -> None:
+    """Make the replica of this process listen on an address of its own; call it before Serve does.
+
+    Serve would use its proxy's address. The proxy stays on loopback, since nobody needs it: elsewhere it would be a
+    second entrance, on a random port.
+    """
+    module: Any = http_util
+    start = module.start_asgi_http_server
+
+    @functools.wraps(start)
+    async def start_there(app: Any, options: Any, **others: Any) -> Any:
+        return await start(app, options.model_copy(update={"host": host}), **others)
+
+    module.start_asgi_http_server = start_there
 
 
 def reuse_address() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from pixyz_ray.cluster.environment import ray_folder
+from pixyz_ray.cluster.ray_folder import ray_folder
 from pixyz_ray.home import Platform as Record
 from pixyz_ray.home import read_platform
 from pixyz_ray.reaper import marked

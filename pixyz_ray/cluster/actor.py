@@ -17,6 +17,7 @@ from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.cluster.tracker import Tracker
 from pixyz_ray.logs import configure_logging
+from pixyz_ray.private_files import make_process_private
 from pixyz_ray.settings import Settings
 
 _COLLECT_AFTER = 20_000
@@ -31,6 +32,8 @@ class TrackerActor:
     """
 
     def __init__(self, settings: Settings) -> None:
+        # On a cluster, somebody else has started Ray, with a umask of their own; the job store is private.
+        make_process_private(settings.share_umask)
         configure_logging(settings.log_level, settings.log_format)
         self._settings = settings
         self._opening = asyncio.Lock()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import sys
-import tempfile
 from dataclasses import fields
 from pathlib import Path
 
-from pixyz_ray.home import private_folder, write_private
+from pixyz_ray.cluster.ray_folder import ray_folder
+from pixyz_ray.home import home, write_private
+from pixyz_ray.private_files import PRIVATE_MASK, SHARE_MASK, share_mask
 from pixyz_ray.reaper import SESSION_MARK
 from pixyz_ray.settings import Settings, read_settings
 from pixyz_ray.watchdog.machine import THRESHOLD
+from pixyz_worker.exception import PixyzSecurityViolation
 from pixyz_worker.kernel.limits import Limits
+
+_SPILLING = "RAY_object_spilling_directory"
 
 
 def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -> dict[str, str]:
@@ -35,6 +38,8 @@ def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -
         "RAY_AUTH_TOKEN_PATH": str(_ray_token(folder)),
         # The warm workers of the jobs are kept; two more serve those that change their needs.
         "RAY_num_workers_soft_limit": str(cpus + 2),
+        # Objects that memory has no room for, unless the operator has set another folder.
+        _SPILLING: os.environ.get(_SPILLING) or str(ray_folder(folder) / "spilled"),
     }
 
 
@@ -77,6 +82,7 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
         # takes it all. The watchdogs end the largest attempt instead.
         "RAY_memory_monitor_refresh_ms": "0",
         THRESHOLD: str(settings.memory_threshold),
+        SHARE_MASK: f"{share_mask(settings.share_umask):03o}",
         # Jobs are what the machines are for.
         "RAY_worker_niceness": "0",
         # A task that waits for others gives its CPU back, and the next one is to have it at once: Ray would hold that
@@ -87,17 +93,19 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def ray_folder(folder: Path) -> Path:
-    """Return the folder of Ray's sockets and logs, short enough for the name of a Unix socket."""
-    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
-    return private_folder(Path(tempfile.gettempdir()) / f"pixyz-{os.getuid()}-{digest}")
-
-
 def _ray_token(folder: Path) -> Path:
     path = folder / "ray-token"
     if not path.is_file():
         write_private(path, os.urandom(32).hex())
     return path
+
+
+def _closed_folder() -> Path:
+    try:
+        return ray_folder(home()).parent
+    except PixyzSecurityViolation as error:
+        print("false")
+        sys.exit(str(error))
 
 
 def main() -> None:
@@ -108,8 +116,12 @@ def main() -> None:
     if reading.settings is None:
         print("false")  # ends the line of shell commands that evaluates this
         sys.exit("\n".join(reading.sources.problems))
-    for name, value in cluster_environment(reading.settings).items():
+    # Where `ray start` puts its folder `ray`, which it makes writable for everybody.
+    variables = {"RAY_TMPDIR": str(_closed_folder()), **cluster_environment(reading.settings)}
+    for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
+    # Logs, sockets and spilled objects of the node are its user's; files on the share have a umask of their own.
+    print(f"umask {PRIVATE_MASK:03o}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import hashlib
 import logging
 import os
 import secrets
-import shutil
 import signal
 import sys
 import threading
@@ -22,9 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pixyz_ray.cluster.environment import ray_environment, ray_folder
+from pixyz_ray.cluster.environment import ray_environment
 from pixyz_ray.cluster.names import APPLICATION, NAMESPACE
-from pixyz_ray.home import Platform, forget_platform, home, local_token, private_folder, read_platform, write_platform
+from pixyz_ray.cluster.ray_folder import clear_ray_folder, ray_folder
+from pixyz_ray.home import Platform, forget_platform, home, local_token, read_platform, write_platform
+from pixyz_ray.private_files import make_process_private, make_shared_folder, secure_home
 from pixyz_ray.reaper import end_marked
 from pixyz_ray.settings import Settings
 from pixyz_ray.version import VERSION
@@ -57,7 +58,8 @@ def supervise(settings: Settings, options: Options) -> None:
         AlreadyRunning: another supervisor has this home.
         InternalError: something did not start; what did is taken down again.
     """
-    folder = private_folder(home())
+    make_process_private(settings.share_umask)
+    secure_home(folder := home())
     stop = threading.Event()
     with _only_one(folder):
         _clear_up(folder)
@@ -79,7 +81,7 @@ def supervise(settings: Settings, options: Options) -> None:
 def _start_ray(settings: Settings, options: Options, folder: Path, session: str) -> str:
     cpus = options.num_cpus or settings.concurrent_tasks or os.cpu_count() or 1
     os.environ.update(ray_environment(settings, session, folder, cpus))
-    private_folder(settings.share_path)
+    make_shared_folder(settings.share_path)
     # Only now: Ray and Serve read their environment when they are imported.
     import ray
 
@@ -109,10 +111,10 @@ def _start_platform(settings: Settings, folder: Path) -> Any:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     tracker = make_tracker(settings)
     opened = tracker.endpoint.remote()
-    # Serve wants a proxy although the replica serves by itself; any port will do for it.
+    # Serve wants a proxy although the replica serves by itself; any port will do for it, on loopback.
     serve.start(
         proxy_location="HeadOnly",
-        http_options={"host": settings.api_host, "port": 0},
+        http_options={"host": "127.0.0.1", "port": 0},
         logging_config={"log_level": settings.log_level, "enable_access_log": False},
     )
     token_sha256 = hashlib.sha256(local_token(folder).encode()).hexdigest()
@@ -199,11 +201,7 @@ def _clear_up(folder: Path) -> None:
     if left is not None:
         end_marked(left.session, patience_s=1.0)
         forget_platform(folder)
-    for path in ray_folder(folder).glob("session_*"):
-        if path.is_symlink():
-            path.unlink(missing_ok=True)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
+    clear_ray_folder(folder)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from pixyz_ray.cluster.wear import Wear, retire
 from pixyz_ray.failure import FailureClass
 from pixyz_ray.node_outcomes import leave_outcome
 from pixyz_ray.outcome import Outcome
+from pixyz_ray.private_files import use_share_mask
 from pixyz_ray.run_spec import RunSpec
 from pixyz_ray.runner import run, share_of
 from pixyz_ray.storage import JobFolder
@@ -40,6 +41,7 @@ def run_script(order: str, *values: Any) -> Any:
         order: JSON of the fields of a RunSpec, those of the tracker's Endpoint, and the shape of a Feed or None.
         values: what the Feed's references point to; without a shape, they only have to be there.
     """
+    use_share_mask()
     spec, endpoint, shape = json.loads(order)
     run_spec = RunSpec(**spec, endpoint=tuple(endpoint))
     attempt = _Attempt(run_spec, Endpoint(*endpoint))
@@ -136,11 +138,13 @@ def _without_params(error: Exception) -> Outcome:
 
 def keep_value(value: Any, share: str, uuid: str) -> None:
     """Write a node's value to the share, where a restart does not lose it."""
+    use_share_mask()
     JobFolder(Path(share), uuid).keep_value(value)
 
 
 def pack_outputs(share: str, uuid: str) -> None:
     """Write the zip of a job's outputs."""
+    use_share_mask()
     JobFolder(Path(share), uuid).pack()
 
 

@@ -15,8 +15,9 @@ from typing import Any
 import psutil
 
 from pixyz_ray.cluster.supervisor import AlreadyRunning, Options, supervise
-from pixyz_ray.home import Platform, forget_platform, home, private_folder, read_platform
+from pixyz_ray.home import Platform, forget_platform, home, read_platform
 from pixyz_ray.port import port_problem
+from pixyz_ray.private_files import open_private, secure_home
 from pixyz_ray.reaper import end_marked, is_supervisor
 from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings, load_settings, read_settings
@@ -58,7 +59,7 @@ def up(
     if running is not None and is_supervisor(running.pid):
         raise AlreadyRunning(f"The platform is up already at {running.url}. Stop it with  pixyz down")
     _check_port(settings)
-    for note in reading.sources.notes:
+    for note in (*secure_home(home()), *reading.sources.notes):
         print(note, file=sys.stderr, flush=True)
     if detach:
         _start_detached(overrides, options, reading.sources.notes)
@@ -100,11 +101,11 @@ def _end_supervisor(platform: Platform) -> None:
 
 
 def _start_detached(overrides: dict[str, Any], options: Options, notes: Sequence[Note]) -> None:
-    log_path = private_folder(home()) / "supervisor.log"
+    log_path = home() / "supervisor.log"
     arguments = json.dumps({"overrides": overrides, "options": asdict(options)})
     command = [sys.executable, "-m", "pixyz_ray.cluster.supervisor", arguments]
     heading = "".join(f"{note}\n" for note in notes).encode()
-    with log_path.open("wb", buffering=0) as log:
+    with open_private(log_path) as log:
         log.write(heading)
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=dict(os.environ)

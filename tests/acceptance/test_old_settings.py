@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.listening import is_loopback, listening_sockets
 from tests.platforms import TestPlatform
 
 CONFIGURATION = """\
@@ -17,6 +18,8 @@ PIXYZ_TIME_LIMT=60
 QUEUE_NAME="cpu,render"
 MAX_ARCHIVE_BYTES=3GB
 DEBUG=true
+API_HOST=0.0.0.0
+SHARE_UMASK=027
 """
 TAKES_MEMORY = """\
 import os, time
@@ -66,6 +69,28 @@ def test_given_old_settings_when_started_then_they_work_and_each_mistake_is_told
         large = rest.run(TAKES_MEMORY, params={"mb": 6144}, config={"queue": "render", "retries": 0}, deadline_s=120)
         assert large["status"] == "FAILURE"
         assert "memory limit of 2 GiB" in large["error"]
+
+
+def test_exposure_to_all_machines(platform: TestPlatform) -> None:
+    """Given API_HOST=0.0.0.0, when all sockets are listed, then only the service's port is open to other machines.
+
+    Serve's proxy and gRPC, Ray's ports and the tracker's channel are on loopback.
+    """
+    listening = {(address, port) for _, address, port in listening_sockets(platform)}
+    assert len(listening) > 5
+    assert {one for one in listening if not is_loopback(one[0])} == {("0.0.0.0", platform.port)}
+
+
+def test_share_umask(platform: TestPlatform) -> None:
+    """Given SHARE_UMASK=027, when a job has run, then its group can read its files and others cannot."""
+    with platform.client() as rest:
+        uuid = rest.submit("def main(pc, params):\n    open('made', 'w').close()\n", file=("in.txt", b"x"))
+        rest.end(uuid)
+    folder = platform.home / "share" / uuid
+    paths = [folder, *folder.rglob("*")]
+    assert {"in.txt", "made", "job.log"} <= {path.name for path in paths}
+    expected = {path: 0o750 if path.is_dir() else 0o640 for path in paths}
+    assert {path: path.stat().st_mode & 0o777 for path in paths} == expected
 
 
 def test_callback_with_debug(platform: TestPlatform) -> None:
