@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import psutil
 
 SESSION_MARK = "PIXYZ_SESSION"
 """Variable that every process of a platform carries, so that `pixyz down` ends those and no others."""
+
+_TRACKER = "ray::Tracker"
+_WATCHDOG = "pixyz-watchdog"
+_WATCHDOG_PATIENCE_S = 2.0
+_LOOK_EVERY_S = 0.1
 
 
 def marked(session: str) -> Iterator[psutil.Process]:
@@ -53,6 +59,50 @@ def end_marked(session: str, *, patience_s: float) -> int:
         _signal(process, kill=True)
     psutil.wait_procs(alive, timeout=patience_s)
     return len(found)
+
+
+def kill_marked(session: str, *, patience_s: float = 8.0) -> int:
+    """Kill every process of a run, frozen ones too, and return how many there were.
+
+    Args:
+        session: mark of the run.
+        patience_s: seconds after which it returns although some processes are still there.
+    """
+    began = time.monotonic()
+    seen: set[psutil.Process] = set()
+    while left := {process for process in marked(session) if _is_alive(process)}:
+        after_s = time.monotonic() - began
+        if after_s > patience_s:
+            break
+        seen |= left
+        # The tracker first: it must not record the deaths of the others as failures of their jobs.
+        for process in sorted(left, key=lambda one: not _title(one).startswith(_TRACKER)):
+            # Watchdogs end what scripts have left running, and then leave by themselves.
+            if after_s > _WATCHDOG_PATIENCE_S or not _is_watchdog(process):
+                _signal(process, kill=True)
+        psutil.wait_procs(left, timeout=_LOOK_EVERY_S)
+    return len(seen)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def _is_watchdog(process: psutil.Process) -> bool:
+    try:
+        return process.name() == _WATCHDOG
+    except psutil.Error:
+        return False
 
 
 def _signal(process: psutil.Process, *, kill: bool) -> None:
