@@ -24,8 +24,9 @@ def marked(session: str) -> Iterator[psutil.Process]:
         try:
             if process.pid != os.getpid() and process.environ().get(SESSION_MARK) == session:
                 yield process
-                # A process that writes its title over its environment is found by its parent alone.
-                yield from process.children(recursive=True)
+                # A process that writes its title over its environment is found by its parent alone. This one may be a
+                # child too: the supervisor that a driver has started when its own was killed.
+                yield from (child for child in process.children(recursive=True) if child.pid != os.getpid())
         except psutil.Error:
             continue
 

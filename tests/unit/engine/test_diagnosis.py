@@ -75,12 +75,12 @@ def test_given_answers_now_and_then_when_judged_then_only_a_full_silence_counts(
 
 
 def test_given_a_supervisor_that_slept_when_it_wakes_then_it_forgets_what_it_had_counted() -> None:
-    """Given a raylet silent for 5 s, when 65 s are missing between two looks, then the count begins again."""
+    """Given a raylet silent for 3 s, when 65 s are missing between two looks, then the count begins again."""
     diagnosis = Diagnosis(LIMITS)
     silent = {Part.RAYLET: Sign.SILENT, Part.TRACKER: Sign.STOPPED}
-    for second in range(5):
+    for second in range(4):
         assert diagnosis.judge(float(second), silent) == Verdict()
-    for second in range(70, 75):
+    for second in range(70, 74):
         assert diagnosis.judge(float(second), silent) == Verdict()
 
 
