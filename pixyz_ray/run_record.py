@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
-from pixyz_ray.home import home, write_private
+from pixyz_ray.home import home, read_platform, write_private
 
 Status = Literal["starting", "up", "restarting", "failed"]
 
@@ -52,6 +52,25 @@ def remove_record(folder: Path | None = None) -> None:
     """Remove the file: no supervisor is there any more."""
     with contextlib.suppress(FileNotFoundError):
         _path(folder).unlink()
+
+
+def outage(url: str, folder: Path | None = None) -> str | None:
+    """Return why this machine's platform does not answer just now, or None where its supervisor has nothing to say.
+
+    Args:
+        url: where nothing answers; of another platform than this machine's, nothing is known.
+        folder: the platform's home.
+    """
+    record, platform = read_record(folder), read_platform(folder)
+    if record is None:
+        return None
+    is_here = platform is not None and platform.url == url.rstrip("/")
+    return record.message if is_here and record.status == "restarting" and _is_there(record.pid) else None
+
+
+def _is_there(pid: int) -> bool:
+    # The platform runs on Linux alone, and elsewhere a signal 0 is not harmless.
+    return Path(f"/proc/{pid}").exists()
 
 
 def _path(folder: Path | None) -> Path:
