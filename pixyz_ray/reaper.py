@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +16,7 @@ _TRACKER = "ray::Tracker"
 _WATCHDOG = "pixyz-watchdog"
 _WATCHDOG_PATIENCE_S = 2.0
 _LOOK_EVERY_S = 0.1
+_POLL_S = 0.01
 
 
 def marked(session: str) -> Iterator[psutil.Process]:
@@ -54,11 +55,11 @@ def end_marked(session: str, *, patience_s: float) -> int:
     found = list(set(marked(session)))
     for process in found:
         _signal(process, kill=False)
-    _, alive = psutil.wait_procs(found, timeout=patience_s)
+    alive = _still_alive(found, patience_s)
     # Again from the start: a process that was just being forked is found only now.
     for process in {*alive, *marked(session)}:
         _signal(process, kill=True)
-    psutil.wait_procs(alive, timeout=patience_s)
+    _still_alive(alive, patience_s)
     return len(found)
 
 
@@ -81,8 +82,19 @@ def kill_marked(session: str, *, patience_s: float = 8.0) -> int:
             # Watchdogs end what scripts have left running, and then leave by themselves.
             if after_s > _WATCHDOG_PATIENCE_S or not _is_watchdog(process):
                 _signal(process, kill=True)
-        psutil.wait_procs(left, timeout=_LOOK_EVERY_S)
+        _still_alive(left, _LOOK_EVERY_S)
     return len(seen)
+
+
+def _still_alive(processes: Iterable[psutil.Process], patience_s: float) -> list[psutil.Process]:
+    """Wait until processes have ended; return those that have not in time.
+
+    A zombie has ended, even where nobody fetches it: process 1 of a container may never do so.
+    """
+    deadline = time.monotonic() + patience_s
+    while (alive := [one for one in processes if _is_alive(one)]) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return alive
 
 
 def _is_alive(process: psutil.Process) -> bool:

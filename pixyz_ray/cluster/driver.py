@@ -38,6 +38,9 @@ _ASK_TRACKER_EVERY_S = 2.0
 _TRACKER_ANSWERS_WITHIN_S = 5.0
 _ORPHAN_PATIENCE_S = 0.5
 _REPLACEMENT_PATIENCE_S = 20.0
+_MAX_ERROR_CHARS = 10_000
+MAX_MESSAGE_BYTES = 1 << 17
+"""Size of a message to the supervisor; the longest has an error in it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,12 +108,12 @@ class Driver:
 
     def fail(self, error: BaseException) -> None:
         """Tell the supervisor why this process ends."""
-        self._tell("failed", {"error": str(error)})
+        self._tell("failed", {"error": str(error)[-_MAX_ERROR_CHARS:]})
 
     def _tell(self, kind: str, values: dict[str, Any]) -> None:
-        # A supervisor that is frozen reads nothing for a while, and its buffer fills: it needs only the next heartbeat.
+        # A frozen supervisor reads nothing. When the buffer is full, messages are dropped: it needs only the next one.
         with suppress(OSError):
-            self._line.send(json.dumps({"kind": kind, **values}).encode() + b"\n", socket.MSG_DONTWAIT)
+            self._line.send(json.dumps({"kind": kind, **values}).encode(), socket.MSG_DONTWAIT)
 
     def _ask_tracker(self, tracker: Any) -> None:
         """Call the tracker every two seconds, which also makes a restarted one take up its jobs."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from pixyz_ray.cluster.diagnosis import Sign
-from pixyz_ray.cluster.driver import DriverOrder
+from pixyz_ray.cluster.driver import MAX_MESSAGE_BYTES, DriverOrder
 from pixyz_ray.cluster.liveness import SUPERVISOR
 from pixyz_ray.reaper import SESSION_MARK, end_marked, kill_marked
 
@@ -46,7 +46,8 @@ class DriverProcess:
         self._on_change = on_change
         self._beat = time.monotonic()
         self._tracker_silent_s = 0.0
-        self._line, theirs = socket.socketpair()
+        # Messages arrive whole, or not at all where this process reads nothing for a long time.
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno())],
@@ -106,9 +107,9 @@ class DriverProcess:
 
     def _read(self) -> None:
         """Take messages until the driver has ended."""
-        with suppress(OSError), self._line.makefile("rb") as messages:
-            for line in messages:
-                self._take(json.loads(line))
+        with suppress(OSError):
+            while message := self._line.recv(MAX_MESSAGE_BYTES):
+                self._take(json.loads(message))
         self._on_change()
 
     def _take(self, message: dict[str, Any]) -> None:

@@ -143,7 +143,7 @@ class Supervisor:
         self._write_platform(driver.session, driver.addresses["ray_address"])
         self._record(driver.session, "up", "up")
         if self._count.tried == 0:
-            _announce(self._settings, driver.addresses["ray_address"])
+            self._announce(driver.addresses["ray_address"])
         else:
             _log.warning("the platform is up again")
         problem = self._watch(driver)
@@ -209,12 +209,12 @@ class Supervisor:
             raise InternalError(problem)
         if self._options.address is not None:
             raise InternalError(
-                f"{problem}. The Ray cluster at {self._options.address} belongs to somebody else, so nothing is "
-                "restarted here. When it is well again, start with  pixyz up"
+                f"{_sentence(problem)} The Ray cluster at {self._options.address} belongs to somebody else, "
+                "so nothing is restarted here. When it is well again, start with  pixyz up"
             )
         if not may_restart:
             message = (
-                f"{problem}. {self._count.limit} restarts in a row have failed; the supervisor gives up. "
+                f"{_sentence(problem)} {self._count.limit} restarts in a row have failed; the supervisor gives up. "
                 f"Logs of Ray: {ray_folder(self._folder)}/session_*/logs. Start again with  pixyz up"
             )
             record = read_record(self._folder)
@@ -245,6 +245,15 @@ class Supervisor:
             session=session,
         )
         write_platform(platform, self._folder)
+
+    def _announce(self, ray_address: str) -> None:
+        settings = self._settings
+        print(f"Pixyz on Ray {VERSION} is up at http://{settings.api_host}:{settings.api_port} (Ray at {ray_address}).")
+        print("On this machine no token is needed: try  pixyz list")
+        if settings.god_password_sha256 is None:
+            token = self._folder / "token"
+            print(f"Elsewhere, send the token in {token} as header x-api-key, or with  pixyz -k TOKEN")
+        print(f"Files of jobs: {settings.share_path}. Stop with  pixyz down", flush=True)
 
 
 def supervise(settings: Settings, options: Options, *, replacement: Sequence[str] = (), replaces: int = 0) -> None:
@@ -282,13 +291,8 @@ def supervise(settings: Settings, options: Options, *, replacement: Sequence[str
                 remove_record(folder)
 
 
-def _announce(settings: Settings, ray_address: str) -> None:
-    url = f"http://{settings.api_host}:{settings.api_port}"
-    print(f"Pixyz on Ray {VERSION} is up at {url} (Ray at {ray_address}).")
-    print("On this machine no token is needed: try  pixyz list")
-    if settings.god_password_sha256 is None:
-        print(f"Elsewhere, send the token in {home() / 'token'} as header x-api-key, or with  pixyz -k TOKEN")
-    print(f"Files of jobs: {settings.share_path}. Stop with  pixyz down", flush=True)
+def _sentence(problem: str) -> str:
+    return problem if problem.endswith(".") else f"{problem}."
 
 
 def _end_earlier_run(folder: Path, *, is_wanted: bool) -> None:
