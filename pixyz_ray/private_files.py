@@ -19,7 +19,7 @@ SHARE_MASK = "PIXYZ_MASK_OF_SHARE"
 """Variable that carries the umask for the share, in octal, from the supervisor to the workers and the HTTP service."""
 PRIVATE_MASK = 0o077
 HOME_FILES = (
-    *("token", "ray-token", "platform.json", "supervisor.log", "supervisor.lock"),
+    *("token", "ray-token", "platform.json", "supervisor.json", "supervisor.log", "supervisor.lock"),
     *("jobs.db", "jobs.db-wal", "jobs.db-shm", "jobs.db-journal"),
 )
 """Files of the platform's home; all are private."""

@@ -262,6 +262,15 @@ class Life(BaseModel):
     live: Literal[True]
 
 
+class LostLife(BaseModel):
+    """That the platform cannot come back by itself."""
+
+    status: Literal["lost"]
+    version: str
+    live: Literal[False]
+    problem: str = Field(description="What is wrong, and what to do.")
+
+
 class Health(BaseModel):
     """Whether the platform can take jobs."""
 

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from pixyz_ray import home
 from pixyz_ray.cli.platform import LINUX_ONLY, on_linux
+from pixyz_ray.run_record import outage, read_record
 
 PACKAGES: Sequence[str] = (
     "ray",
@@ -305,6 +306,11 @@ def _startable(url: str, source: str) -> Check:
     note = partial(Check, name="Platform", verdict=Verdict.NOTE)
     if not on_linux():
         return note(found=f"nothing answers at {url}", remedy=LINUX_ONLY)
+    if (message := outage(url)) is not None:
+        return note(found=f"nothing answers at {url} just now, {message}", remedy="Try again in a minute.")
+    record = read_record()
+    if record is not None and record.status == "failed":
+        return Check(name="Platform", verdict=Verdict.PROBLEM, found=record.message, remedy="Start it: pixyz up.")
     try:
         settings = load_settings()
     except PixyzException:

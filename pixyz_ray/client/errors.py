@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import httpx
 
+from pixyz_ray.run_record import outage
 from pixyz_worker.exception import PixyzException, PixyzWebError
 
 LATER = frozenset({425, 429, 502, 503, 504})
@@ -53,6 +54,10 @@ class JobFailed(PixyzException):
 def unreachable(url: str, error: Exception) -> PlatformUnreachable:
     """Return the sentence for a connection that could not be made or broke."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        if (message := outage(url)) is not None:
+            return PlatformUnreachable(
+                f"The platform at {url} does not answer just now, {message}. Try again in a minute."
+            )
         return PlatformUnreachable(
             f"No platform answers at {url}. Start one on this machine with `pixyz up`, "
             "or name another with -u URL (or PIXYZ_URL)."

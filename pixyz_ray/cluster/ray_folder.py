@@ -46,15 +46,26 @@ def ray_folder(home: Path) -> Path:
     )
 
 
-def clear_ray_folder(home: Path) -> None:
+def clear_ray_folder(home: Path, *, sessions_kept: int = 0) -> None:
     """Remove what earlier runs of the platform of this home have left; links in it are not followed.
+
+    Args:
+        home: the platform's home.
+        sessions_kept: number of Ray's last sessions whose folders, with their logs, stay.
 
     Raises:
         PixyzSecurityViolation: other users can write to the folder's parent, so nothing is removed.
     """
-    for path in (ray_folder(home), *_of_earlier_versions(home)):
-        # Safe against links below it; the folder itself is no link either.
-        shutil.rmtree(path, ignore_errors=True)
+    folder = ray_folder(home)
+    sessions = sorted(path for path in folder.glob("session_*") if not path.is_symlink())
+    kept = sessions[-sessions_kept:] if sessions_kept else []
+    left = [path for path in folder.iterdir() if path not in kept] if folder.is_dir() else []
+    for path in (*left, *_of_earlier_versions(home)):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+        else:
+            # Safe against links below it.
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _of_earlier_versions(home: Path) -> Iterator[Path]:

@@ -1,13 +1,13 @@
-"""The supervisor: starts Ray, the tracker and Serve on this machine, stays as their driver, and takes them down.
+"""The supervisor: starts the driver, watches the platform from outside of Ray, and restarts it when it cannot go on.
 
-It must stay: tasks of an actor whose driver has gone lose their warm workers (a second more for every job). Ray's
-processes are its children and end with it, however it ends.
+It imports no Ray, so that nothing that goes wrong there stops it. What Ray replaces by itself (tracker, HTTP replica,
+Serve's controller) is left to Ray; when Ray's own processes or the driver die or hang, everything is ended and started
+again, and the jobs are taken up from the journal. After three restarts in a row that failed the supervisor exits with
+1, for systemd or Kubernetes to act.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import logging
 import os
 import secrets
@@ -15,193 +15,299 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from pixyz_ray.cluster.environment import ray_environment
-from pixyz_ray.cluster.names import APPLICATION, NAMESPACE
+from pixyz_ray.cluster.diagnosis import Diagnosis, Limits, Part, RestartCount, Sign
+from pixyz_ray.cluster.driver import DriverOrder, Options
+from pixyz_ray.cluster.driver_process import DRIVER_COMMAND, DriverProcess
+from pixyz_ray.cluster.probes import Addresses, Probes
 from pixyz_ray.cluster.ray_folder import clear_ray_folder, ray_folder
+from pixyz_ray.cluster.supervisor_lock import only_one
 from pixyz_ray.home import Platform, forget_platform, home, local_token, read_platform, write_platform
-from pixyz_ray.private_files import make_process_private, make_shared_folder, secure_home
-from pixyz_ray.reaper import end_marked
+from pixyz_ray.logs import configure_logging
+from pixyz_ray.private_files import make_process_private, secure_home
+from pixyz_ray.reaper import kill_marked
+from pixyz_ray.run_record import RunRecord, Status, read_record, remove_record, write_record
 from pixyz_ray.settings import Settings
 from pixyz_ray.version import VERSION
 from pixyz_worker.exception import InternalError, PixyzException
 
-_log = logging.getLogger("pixyz")
-_CHECK_EVERY_S = 2.0
-
-
-class AlreadyRunning(PixyzException):
-    """Another supervisor has this home."""
+_log = logging.getLogger("pixyz.supervisor")
+_SESSIONS_KEPT = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """What `pixyz up` was asked for."""
+class Pace:
+    """Times of the supervisor, in seconds."""
 
-    address: str | None = None
-    """Ray cluster to join; one of our own is started when None."""
-    num_cpus: int | None = None
-    """CPUs offered to tasks."""
-    dashboard: bool = False
-    """Whether Ray's dashboard runs, which `ray job submit` needs."""
+    check_every_s: float = 1.0
+    """Pause between two looks at the platform."""
+    start_within_s: float = 90.0
+    """A driver that has not started everything by then is ended."""
+    pause_s: float = 1.0
+    """Pause before a second restart in a row; twice that before a third."""
+    limits: Limits = field(default_factory=Limits)
+    """How long each bad sign is tolerated."""
 
 
-def supervise(settings: Settings, options: Options) -> None:
-    """Start the platform and stay until SIGTERM or SIGINT.
+class Supervisor:
+    """Keeps one platform up.
+
+    Args:
+        settings: the platform's settings.
+        options: what `pixyz up` was asked for.
+        folder: the platform's home.
+        replacement: command that starts another supervisor if this one is killed; empty in the foreground.
+        pace: its times.
+        driver_command: the driver's program.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: Options,
+        folder: Path,
+        *,
+        replacement: Sequence[str] = (),
+        pace: Pace | None = None,
+        driver_command: Sequence[str] = DRIVER_COMMAND,
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._folder = folder
+        self._replacement = tuple(replacement)
+        self._pace = pace or Pace()
+        self._driver_command = tuple(driver_command)
+        self._count = RestartCount()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._started = time.time()
+
+    def stop(self) -> None:
+        """Make `run` end; callable from a signal handler."""
+        self._stopping = True
+        self._wake.set()
+
+    def run(self) -> None:
+        """Keep the platform up until `stop`.
+
+        Raises:
+            InternalError: it did not start, or restarts have failed; nothing is left running.
+        """
+        problem: str | None = None
+        while not self._stopping:
+            driver = self._start_driver(problem)
+            try:
+                up_for_s, found = self._keep(driver)
+            except BaseException:
+                driver.kill()
+                raise
+            if found is None:
+                driver.stop()
+                return
+            _log.error("%s: everything is ended", found)
+            driver.kill()
+            self._check_whether_to_restart(found, up_for_s)
+            problem = found
+            self._pause()
+
+    def _start_driver(self, problem: str | None) -> DriverProcess:
+        session = secrets.token_hex(8)
+        known = read_platform(self._folder)
+        if problem is None:
+            self._record(session, "starting", "starting")
+        else:
+            self._record(session, "restarting", f"restarting: {problem} ({self._count.tried} of {self._count.limit})")
+        if known is not None:
+            # Clients go on with the same address and token; `pixyz down` finds the processes by the new mark.
+            self._write_platform(session, known.ray_address)
+        clear_ray_folder(self._folder, sessions_kept=_SESSIONS_KEPT)
+        order = DriverOrder(
+            settings=self._settings,
+            options=self._options,
+            folder=self._folder,
+            session=session,
+            replacement=self._replacement,
+        )
+        return DriverProcess(order, self._wake.set, self._driver_command)
+
+    def _keep(self, driver: DriverProcess) -> tuple[float, str | None]:
+        """Stay with one run; return for how long it was up, and why it cannot go on (None when told to stop)."""
+        problem = self._wait_until_up(driver)
+        if problem is not None or self._stopping:
+            return 0.0, problem
+        assert driver.addresses is not None
+        began = time.monotonic()
+        self._write_platform(driver.session, driver.addresses["ray_address"])
+        self._record(driver.session, "up", "up")
+        if self._count.tried == 0:
+            self._announce(driver.addresses["ray_address"])
+        else:
+            _log.warning("the platform is up again")
+        problem = self._watch(driver)
+        return time.monotonic() - began, problem
+
+    def _wait_until_up(self, driver: DriverProcess) -> str | None:
+        deadline = time.monotonic() + self._pace.start_within_s
+        while not self._stopping and driver.addresses is None:
+            self._wake.wait(self._pace.check_every_s)
+            self._wake.clear()
+            if driver.addresses is None and driver.has_ended():
+                return driver.error or f"{Part.DRIVER} {Sign.GONE} while it was starting"
+            if driver.addresses is None and time.monotonic() > deadline:
+                return f"the platform was not up after {self._pace.start_within_s:g} s"
+        return None
+
+    def _watch(self, driver: DriverProcess) -> str | None:
+        diagnosis = Diagnosis(self._pace.limits)
+        probes = self._probes(driver)
+        try:
+            while True:
+                self._wake.wait(self._pace.check_every_s)
+                self._wake.clear()
+                if self._stopping:
+                    return None
+                if driver.has_ended() and driver.error:
+                    return driver.error
+                signs = {Part.TRACKER: driver.tracker_sign(), **(probes.look() if probes else {})}
+                verdict = diagnosis.judge(time.monotonic(), {**signs, Part.DRIVER: driver.sign()})
+                for part in verdict.kill if probes else ():
+                    _log.warning("%s %s: it is killed, and Ray starts it again", part, signs[part])
+                    probes.kill(part)  # type: ignore[union-attr]
+                if verdict.restart is not None:
+                    return verdict.restart
+        finally:
+            if probes:
+                probes.close()
+
+    def _probes(self, driver: DriverProcess) -> Probes | None:
+        """Return the probes of a platform with a Ray of its own; a cluster that was joined is watched by its owner."""
+        if self._options.address is not None:
+            return None
+        assert driver.addresses is not None
+        addresses = Addresses(
+            gcs=driver.addresses["ray_address"],
+            raylet=driver.addresses["raylet_address"],
+            service_host=self._settings.api_host,
+            service_port=self._settings.api_port,
+        )
+        return Probes(driver.pid, addresses)
+
+    def _check_whether_to_restart(self, problem: str, up_for_s: float) -> None:
+        """Count a restart.
+
+        Raises:
+            InternalError: there shall be none.
+        """
+        never_up = up_for_s == 0 and self._count.tried == 0
+        may_restart = self._count.may_restart(up_for_s)
+        if self._stopping:
+            return
+        if never_up:
+            raise InternalError(problem)
+        if self._options.address is not None:
+            raise InternalError(
+                f"{_sentence(problem)} The Ray cluster at {self._options.address} belongs to somebody else, "
+                "so nothing is restarted here. When it is well again, start with  pixyz up"
+            )
+        if not may_restart:
+            message = (
+                f"{_sentence(problem)} {self._count.limit} restarts in a row have failed; the supervisor gives up. "
+                f"Logs of Ray: {ray_folder(self._folder)}/session_*/logs. Start again with  pixyz up"
+            )
+            record = read_record(self._folder)
+            self._record(record.session if record else "", "failed", message)
+            raise InternalError(message)
+
+    def _pause(self) -> None:
+        pause_s = self._pace.pause_s * (self._count.tried - 1)
+        deadline = time.monotonic() + pause_s
+        while not self._stopping and (left_s := deadline - time.monotonic()) > 0:
+            self._wake.wait(left_s)
+            self._wake.clear()
+
+    def _record(self, session: str, status: Status, message: str) -> None:
+        if status == "restarting":
+            _log.warning("%s", message)
+        record = RunRecord(pid=os.getpid(), session=session, status=status, message=message)
+        write_record(record, self._folder)
+
+    def _write_platform(self, session: str, ray_address: str) -> None:
+        platform = Platform(
+            url=f"http://{self._settings.api_host}:{self._settings.api_port}",
+            token=local_token(self._folder),
+            pid=os.getpid(),
+            started=self._started,
+            version=VERSION,
+            ray_address=ray_address,
+            session=session,
+        )
+        write_platform(platform, self._folder)
+
+    def _announce(self, ray_address: str) -> None:
+        settings = self._settings
+        print(f"Pixyz on Ray {VERSION} is up at http://{settings.api_host}:{settings.api_port} (Ray at {ray_address}).")
+        print("On this machine no token is needed: try  pixyz list")
+        if settings.god_password_sha256 is None:
+            token = self._folder / "token"
+            print(f"Elsewhere, send the token in {token} as header x-api-key, or with  pixyz -k TOKEN")
+        print(f"Files of jobs: {settings.share_path}. Stop with  pixyz down", flush=True)
+
+
+def supervise(settings: Settings, options: Options, *, replacement: Sequence[str] = (), replaces: int = 0) -> None:
+    """Keep the platform up until SIGTERM or SIGINT.
+
+    Args:
+        settings: the platform's settings.
+        options: what `pixyz up` was asked for.
+        replacement: command that starts another supervisor if this one is killed; empty in the foreground.
+        replaces: process id of a supervisor that was killed, in whose place this one was started; 0 for none.
 
     Raises:
         AlreadyRunning: another supervisor has this home.
-        InternalError: something did not start; what did is taken down again.
+        InternalError: it did not start, or restarts have failed; nothing is left running.
     """
+    configure_logging(settings.log_level, settings.log_format)
     make_process_private(settings.share_umask)
     secure_home(folder := home())
-    stop = threading.Event()
-    with _only_one(folder):
-        _clear_up(folder)
-        session = secrets.token_hex(8)
+    supervisor = Supervisor(settings, options, folder, replacement=replacement)
+    with only_one(folder):
+        known = read_platform(folder)
+        if replaces and (known is None or known.pid != replaces):
+            # `pixyz down` came first: the platform is not wanted any more.
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: supervisor.stop())
+        if replaces:
+            _log.warning("the supervisor (process %d) was killed: this one takes its place", replaces)
+        _end_earlier_run(folder, is_wanted=bool(replaces))
         try:
-            ray_address = _start_ray(settings, options, folder, session)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: stop.set())
-            tracker = _start_platform(settings, folder)
-            platform = _describe(settings, folder, session, ray_address)
-            write_platform(platform)
-            _announce(platform, settings)
-            _watch(settings, tracker, stop)
+            supervisor.run()
         finally:
             forget_platform(folder)
-            _stop(session)
+            record = read_record(folder)
+            if record is not None and record.status != "failed":
+                remove_record(folder)
 
 
-def _start_ray(settings: Settings, options: Options, folder: Path, session: str) -> str:
-    cpus = options.num_cpus or settings.concurrent_tasks or os.cpu_count() or 1
-    os.environ.update(ray_environment(settings, session, folder, cpus))
-    make_shared_folder(settings.share_path)
-    # Only now: Ray and Serve read their environment when they are imported.
-    import ray
-
-    if options.address:
-        ray.init(address=options.address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
-    else:
-        ray.init(
-            num_cpus=cpus,
-            namespace=NAMESPACE,
-            include_dashboard=options.dashboard,
-            log_to_driver=False,
-            configure_logging=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(ray_folder(folder)),
-        )
-    return str(ray.get_runtime_context().gcs_address)
+def _sentence(problem: str) -> str:
+    return problem if problem.endswith(".") else f"{problem}."
 
 
-def _start_platform(settings: Settings, folder: Path) -> Any:
-    """Start tracker and HTTP service side by side; return the tracker's handle."""
-    import ray
-    from ray import serve
+def _end_earlier_run(folder: Path, *, is_wanted: bool) -> None:
+    """End what an earlier supervisor that was killed may have left.
 
-    from pixyz_ray.cluster.actor import make_tracker
-
-    # Serve announces the proxy's port, which is not where the service is.
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    tracker = make_tracker(settings)
-    opened = tracker.endpoint.remote()
-    # Serve wants a proxy although the replica serves by itself; any port will do for it, on loopback.
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": "127.0.0.1", "port": 0},
-        logging_config={"log_level": settings.log_level, "enable_access_log": False},
-    )
-    token_sha256 = hashlib.sha256(local_token(folder).encode()).hexdigest()
-    with _known_errors():
-        serve.run(_deployment(settings, token_sha256), name=APPLICATION, route_prefix="/")
-        ray.get(opened)
-    return tracker
-
-
-def _deployment(settings: Settings, token_sha256: str) -> Any:
-    # Found by name, as Serve would: the engine's side never imports the HTTP side.
-    from importlib import import_module
-
-    return import_module("serve_app.app").deployment(settings, token_sha256)
-
-
-@contextmanager
-def _known_errors() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise InternalError(f"The platform did not start: {error}") from error
-
-
-def _describe(settings: Settings, folder: Path, session: str, ray_address: str) -> Platform:
-    return Platform(
-        url=f"http://{settings.api_host}:{settings.api_port}",
-        token=local_token(folder),
-        pid=os.getpid(),
-        started=time.time(),
-        version=VERSION,
-        ray_address=ray_address,
-        session=session,
-    )
-
-
-def _announce(platform: Platform, settings: Settings) -> None:
-    print(f"Pixyz on Ray {VERSION} is up at {platform.url} (Ray at {platform.ray_address}).")
-    print("On this machine no token is needed: try  pixyz list")
-    if settings.god_password_sha256 is None:
-        print(f"Elsewhere, send the token in {home() / 'token'} as header x-api-key, or with  pixyz -k TOKEN")
-    print(f"Files of jobs: {settings.share_path}. Stop with  pixyz down", flush=True)
-
-
-def _watch(settings: Settings, tracker: Any, stop: threading.Event) -> None:
-    """Stay until told to stop. Ray restarts tracker and replica; calling the tracker makes it take up its jobs."""
-    import ray
-
-    while not stop.wait(_CHECK_EVERY_S):
-        try:
-            ray.get(tracker.endpoint.remote(), timeout=30)
-        except ray.exceptions.GetTimeoutError:
-            _log.warning("the tracker does not answer")
-        except ray.exceptions.ActorUnavailableError:
-            continue
-        except ray.exceptions.RayError as error:
-            raise InternalError(f"The tracker is gone for good: {error}") from error
-
-
-def _stop(session: str) -> None:
-    """Take everything down, and make sure of it."""
-    with suppress(Exception):
-        import ray
-
-        ray.shutdown()
-    end_marked(session, patience_s=3.0)
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    with (folder / "supervisor.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            running = read_platform(folder)
-            where = f" at {running.url}" if running else ""
-            raise AlreadyRunning(f"The platform is up already{where}. Stop it with  pixyz down") from None
-        yield
-
-
-def _clear_up(folder: Path) -> None:
-    """End what an earlier run that was killed may have left, and remove old logs of Ray."""
-    left = read_platform(folder)
-    if left is not None:
-        end_marked(left.session, patience_s=1.0)
+    Args:
+        folder: the platform's home.
+        is_wanted: whether clients go on with the address of that run.
+    """
+    for left in (read_platform(folder), read_record(folder)):
+        if left is not None:
+            kill_marked(left.session)
+    if not is_wanted:
         forget_platform(folder)
-    clear_ray_folder(folder)
 
 
 def main() -> None:
@@ -209,8 +315,10 @@ def main() -> None:
     from pixyz_ray.cluster.up import parse_arguments
 
     settings, options = parse_arguments(sys.argv[1])
+    command = [sys.executable, "-m", "pixyz_ray.cluster.supervisor", sys.argv[1], str(os.getpid())]
+    replaces = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     try:
-        supervise(settings, options)
+        supervise(settings, options, replacement=command, replaces=replaces)
     except PixyzException as error:
         sys.exit(str(error))
 

@@ -14,17 +14,22 @@ from typing import Any
 
 import psutil
 
-from pixyz_ray.cluster.supervisor import AlreadyRunning, Options, supervise
-from pixyz_ray.home import Platform, forget_platform, home, read_platform
+from pixyz_ray.cluster.driver import Options
+from pixyz_ray.cluster.supervisor import supervise
+from pixyz_ray.cluster.supervisor_lock import AlreadyRunning, if_free
+from pixyz_ray.home import forget_platform, home, read_platform
 from pixyz_ray.port import port_problem
 from pixyz_ray.private_files import open_private, secure_home
 from pixyz_ray.reaper import end_marked, is_supervisor
+from pixyz_ray.run_record import read_record, remove_record
 from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings, load_settings, read_settings
 from pixyz_worker.exception import InternalError, PixyzTimeout
 
 _START_PATIENCE_S = 120.0
 _STOP_PATIENCE_S = 20.0
+_DOWN_PATIENCE_S = 60.0
+_LOOK_EVERY_S = 0.05
 
 
 def up(
@@ -68,19 +73,30 @@ def up(
 
 
 def down() -> None:
-    """Stop the platform of this machine. Jobs that run are run again after the next start."""
-    platform = read_platform()
-    if platform is None or not is_supervisor(platform.pid):
-        left = end_marked(platform.session, patience_s=3.0) if platform else 0
-        forget_platform()
-        print(
-            f"The platform was not up; {left} processes that it had left were ended."
-            if left
-            else "The platform is not up."
-        )
-        return
-    _end_supervisor(platform)
-    print(f"The platform at {platform.url} is stopped.")
+    """Stop the platform of this machine. Jobs that run are run again after the next start.
+
+    Raises:
+        PixyzTimeout: its supervisor could not be ended.
+    """
+    folder = home()
+    platform = read_platform(folder)
+    deadline = time.monotonic() + _DOWN_PATIENCE_S
+    was_up = False
+    while time.monotonic() < deadline:
+        with if_free(folder) as owner:
+            if owner is None:
+                # With the lock held: neither `pixyz up` nor the replacement of a killed supervisor starts meanwhile.
+                left = _clear_up(folder)
+                break
+        was_up = _end_supervisor(owner) or was_up
+    else:
+        raise PixyzTimeout(f"The supervisor (process {owner}) could not be ended within {_DOWN_PATIENCE_S:g} s.")
+    if was_up:
+        print(f"The platform at {platform.url} is stopped." if platform else "The platform is stopped.")
+    elif left:
+        print(f"The platform was not up; {left} processes that it had left were ended.")
+    else:
+        print("The platform is not up.")
 
 
 def parse_arguments(text: str) -> tuple[Settings, Options]:
@@ -89,15 +105,32 @@ def parse_arguments(text: str) -> tuple[Settings, Options]:
     return load_settings(**values["overrides"]), Options(**values["options"])
 
 
-def _end_supervisor(platform: Platform) -> None:
-    process = psutil.Process(platform.pid)
-    process.terminate()
+def _end_supervisor(pid: int) -> bool:
+    """Stop the supervisor, by force when it does not stop in time; return whether there was one."""
+    if not is_supervisor(pid):
+        # It is just starting or just ending.
+        time.sleep(_LOOK_EVERY_S)
+        return False
+    process = psutil.Process(pid)
     try:
+        process.terminate()
+        # A stopped process takes the signal only when it goes on.
+        process.resume()
         process.wait(_STOP_PATIENCE_S)
     except psutil.TimeoutExpired:
         process.kill()
-    end_marked(platform.session, patience_s=3.0)
-    forget_platform()
+    except psutil.NoSuchProcess:
+        return True
+    return True
+
+
+def _clear_up(folder: Path) -> int:
+    """End what is left of any run, and forget it; return the number of processes."""
+    sessions = {record.session for record in (read_platform(folder), read_record(folder)) if record is not None}
+    forget_platform(folder)
+    left = sum(end_marked(session, patience_s=3.0) for session in sessions)
+    remove_record(folder)
+    return left
 
 
 def _start_detached(overrides: dict[str, Any], options: Options, notes: Sequence[Note]) -> None:

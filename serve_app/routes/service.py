@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from pixyz_ray.cluster.engine import Engine
+from pixyz_ray.cluster.liveness import Liveness
 from pixyz_ray.version import VERSION
 from serve_app import schemas
 from serve_app.answers import JsonAnswer
@@ -25,6 +26,7 @@ _GOOD = "ok"
 def service_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
     """Return the routes of the service, open to everybody; the one for webhooks, with DEBUG, to who has a token."""
     router = APIRouter(tags=["service"])
+    liveness = Liveness()
 
     @router.get("/", response_class=PlainTextResponse)
     async def welcome() -> Response:
@@ -41,9 +43,13 @@ def service_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
         answer = {"status": status, "version": VERSION, "live": True, "ready": ready, "checks": checks}
         return JsonAnswer(answer, status_code=200 if ready else 503)
 
-    @router.get("/health/live", response_model=schemas.Life)
+    @router.get("/health/live", response_model=schemas.Life, responses={503: {"model": schemas.LostLife}})
     async def life() -> Response:
-        """Tell that this process answers; nothing else is asked."""
+        """Answer 200, or 503 when the platform cannot come back by itself; tracker and store are not asked."""
+        problem = liveness.problem()
+        if problem is not None:
+            lost = {"status": "lost", "version": VERSION, "live": False, "problem": problem}
+            return JsonAnswer(lost, status_code=503)
         return JsonAnswer({"status": "ok", "version": VERSION, "live": True})
 
     @router.get("/metrics", response_class=PlainTextResponse)

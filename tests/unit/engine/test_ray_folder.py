@@ -89,14 +89,17 @@ def test_given_a_link_in_its_place_when_cleared_then_refused_and_nothing_is_remo
 
 
 def test_given_links_below_when_cleared_then_they_are_not_followed(tmp_path: Path) -> None:
-    """Of the platform's own folder nothing is left."""
+    """In the platform's own folder nothing is left, or the newest sessions where they are wanted."""
     (tmp_path / "precious").touch()
     path = ray_folder(Path("/home/a"))
-    (path / "session_1").mkdir(parents=True)
+    for name in ("session_1", "session_2", "session_3", "spilled"):
+        (path / name).mkdir(parents=True)
     (path / "session_latest").symlink_to(tmp_path)
     (path / "session_1" / "link").symlink_to(tmp_path)
+    clear_ray_folder(Path("/home/a"), sessions_kept=2)
+    assert {one.name for one in path.iterdir()} == {"session_2", "session_3"}
     clear_ray_folder(Path("/home/a"))
-    assert not path.exists()
+    assert not any(path.iterdir())
     assert (tmp_path / "precious").exists()
 
 

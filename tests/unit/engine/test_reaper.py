@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,3 +77,29 @@ def test_given_numbers_of_processes_when_asked_then_only_a_living_one_of_ours_is
 def test_a_folder_with_a_name_like_ours_is_not_ours(word: str, ours: bool) -> None:
     """Given words of command lines, when the supervisor is looked for, then the folder of a Python does not count."""
     assert _is_our_program(word) is ours
+
+
+def test_given_a_frozen_run_when_killed_then_it_is_gone_at_once_and_its_child_that_kills_is_not(
+    family: tuple[str, Family],
+) -> None:
+    """Given stopped processes, one of them with a child that calls it, when killed, then strangers and it live."""
+    session, processes = family
+    code = (
+        "import subprocess, sys\n"
+        "environment = {'PATH': '/usr/bin:/bin', 'PYTHONPATH': sys.argv[2]}\n"
+        "code = 'import sys; from pixyz_ray.reaper import kill_marked; print(kill_marked(sys.argv[1]), flush=True)'\n"
+        "subprocess.run([sys.executable, '-c', code, sys.argv[1]], env=environment)\n"
+    )
+    for name in ("polite", "stubborn"):
+        processes[name].send_signal(signal.SIGSTOP)
+    environment = {**os.environ, "PIXYZ_SESSION": session}
+    command = [sys.executable, "-c", code, session, os.pathsep.join(sys.path)]
+    parent = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        out, _ = parent.communicate(timeout=20)
+    finally:
+        parent.kill()
+    assert (out, parent.returncode) == ("3\n", -signal.SIGKILL)
+    for name in ("polite", "stubborn"):
+        assert processes[name].wait(5) == -signal.SIGKILL
+    assert processes["stranger"].poll() is None

@@ -162,6 +162,24 @@ def test_given_a_platform_in_trouble_when_asked_whether_it_lives_then_it_does(as
     assert standing.asked == []
 
 
+def test_given_a_supervisor_that_has_died_when_asked_whether_it_lives_then_503(
+    standing: Standing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing would restart the platform: Kubernetes is to do so."""
+    monkeypatch.setenv("PIXYZ_SUPERVISOR", "999999999")
+    app = FastAPI()
+    engine = cast(Engine, standing)
+    app.include_router(service_router(engine, token_check(engine.settings, "0" * 64)))
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
+            return await client.get("/health/live")
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 503
+    assert schemas.LostLife(**answer.json()).model_dump() == answer.json()
+
+
 def test_given_figures_when_scraped_then_they_are_prometheus_text(ask: Ask) -> None:
     """No token is needed."""
     answer = ask("/metrics", token=None)

@@ -1,0 +1,77 @@
+"""What the supervisor of this machine is doing: `supervisor.json` in the platform's home, for commands and people.
+
+`platform.json` says where the platform answers, and stays the same while it is restarted; this file says whether it
+does just now. Only the standard library is imported, since the command line reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+from pixyz_ray.home import home, read_platform, write_private
+
+Status = Literal["starting", "up", "restarting", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """The state of the supervisor."""
+
+    pid: int
+    """Its process id."""
+    session: str
+    """Mark of the processes that it has started last."""
+    status: Status
+    """What it is doing; `failed` when it has given up."""
+    message: str
+    """The same as a sentence, with the reason of a restart."""
+    since: float = field(default_factory=time.time)
+    """When that began, in seconds since the epoch."""
+
+
+def read_record(folder: Path | None = None) -> RunRecord | None:
+    """Return what the supervisor has written last, or None where nothing readable is there."""
+    try:
+        data = json.loads(_path(folder).read_text(encoding="utf-8"))
+        return RunRecord(**{one.name: data[one.name] for one in fields(RunRecord)})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_record(record: RunRecord, folder: Path | None = None) -> None:
+    """Replace what the supervisor has written."""
+    write_private(_path(folder), json.dumps(asdict(record), indent=2))
+
+
+def remove_record(folder: Path | None = None) -> None:
+    """Remove the file: no supervisor is there any more."""
+    with contextlib.suppress(FileNotFoundError):
+        _path(folder).unlink()
+
+
+def outage(url: str, folder: Path | None = None) -> str | None:
+    """Return why this machine's platform does not answer just now, or None where its supervisor has nothing to say.
+
+    Args:
+        url: where nothing answers; of another platform than this machine's, nothing is known.
+        folder: the platform's home.
+    """
+    record, platform = read_record(folder), read_platform(folder)
+    if record is None:
+        return None
+    is_here = platform is not None and platform.url == url.rstrip("/")
+    return record.message if is_here and record.status == "restarting" and _is_there(record.pid) else None
+
+
+def _is_there(pid: int) -> bool:
+    # The platform runs on Linux alone, and elsewhere a signal 0 is not harmless.
+    return Path(f"/proc/{pid}").exists()
+
+
+def _path(folder: Path | None) -> Path:
+    return (folder or home()) / "supervisor.json"
