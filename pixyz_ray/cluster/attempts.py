@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from pixyz_ray.cluster.answers import Answers
+from pixyz_ray.cluster.dispatched import Dispatched
 from pixyz_ray.cluster.failures import autopsy, classify
 from pixyz_ray.cluster.guards import LOOK_EVERY_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
@@ -80,6 +81,7 @@ class Attempts:
         self._settings = settings
         self.answers = Answers(course.begin)
         self.guards = Guards(self._fell_silent)
+        self.dispatched = Dispatched()
         self._workers: dict[tuple[Any, Any], float] = {}
         self._workers_seen = self._workers_lost = 0
 
@@ -109,6 +111,7 @@ class Attempts:
             # An operator may have taken the queue away while the job waited.
             find_queue(self._settings.queue_table, job.queue)
             live.reference, live.value = self.launcher.launch(live)
+            self.dispatched.on_given(job)
         except Exception as error:
             job_logger(_log, job.uuid, number).exception("cannot be given to Ray")
             sentence = f"The platform could not give the job to Ray: {type(error).__name__}: {error}"
@@ -122,6 +125,7 @@ class Attempts:
         self.answers.forget(live.reference)
         self.launcher.withdraw(live.reference)
         job = live.record
+        self.dispatched.on_end(job.uuid)
         live.start_over()
         live.feed = None
         if job.state is JobState.PENDING:
@@ -146,6 +150,7 @@ class Attempts:
         job = live.record.with_attempt({"started": event["time"], "node": event["node"], "pid": event["pid"]})
         self._course.change(live, job.become(JobState.RUNNING, started=event["time"]))
         self._see_worker(event["node"], event["pid"])
+        self.dispatched.on_start(job)
         loop = asyncio.get_running_loop()
         live.overdue = loop.call_later(job.time_limit, self._overdue, live, len(job.attempts))
         self._course.has_started(live)
@@ -247,9 +252,11 @@ class Attempts:
             self._course.is_over(live.record.uuid)
             return
         uuid, attempt = live.record.uuid, len(live.record.attempts)
+        self.dispatched.forget_waiting(uuid)
 
         def over(_reference: Any) -> None:
             self.guards.forget(uuid, attempt)
+            self.dispatched.on_end(uuid)
             self._course.is_over(uuid)
 
         self.answers.expect(live.reference, over)
@@ -277,4 +284,5 @@ class Attempts:
         """Forget an attempt whose end is known."""
         live.cancel_timer()
         self.answers.forget(live.reference)
+        self.dispatched.on_end(live.record.uuid)
         self.guards.forget(live.record.uuid, attempt)
