@@ -79,7 +79,7 @@ def task_record(
     requested: str | None,
     started: str | None,
     stopped: str | None,
-    steps: Iterable[tuple[str, float]],
+    steps: Iterable[Mapping[str, Any]],
     retry: int,
     result: Any,
 ) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def task_record(
         "progress": 100,
         "error": None,
         "time_info": {"request": requested, "started": started, "stopped": stopped},
-        "steps": [{"duration": duration, "info": info} for info, duration in steps],
+        "steps": list(steps),
         "retry": retry,
         "result": result,
     }
