@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import socket
 import sys
@@ -122,6 +123,9 @@ def _answer_of(spec: RunSpec, folder: JobFolder, result: Any) -> Answer:
     return Answer(result=described(value), value=value, opaque=True)
 
 
+MAX_SHOWN_BYTES = 256 * 1024
+"""Bytes of JSON of what a script shows with `update_state`."""
+_MAX_EXIT_CODE = 2**31 - 1
 _CALL_FIELDS = ("entrypoint", "params", "params_packed", "packed", "config")
 
 
@@ -196,6 +200,9 @@ def _failed(error: BaseException, script: Path) -> Answer:
             print(full_traceback(error, script), file=sys.stderr)
     failure, sentence = _blame(error, script.name)
     code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else None
+    if code is not None and abs(code) > _MAX_EXIT_CODE:
+        # What the system makes of it.
+        code &= 0xFF
     return Answer(error=user_traceback(error, script), failure=failure, sentence=sentence, exit_code=code)
 
 
@@ -259,7 +266,7 @@ def _context(spec: RunSpec, script: Path, around: Surroundings) -> ProgramContex
 
 def _running_task(spec: RunSpec, around: Surroundings, params: Any) -> RunningTask:
     def report(state: str | None, meta: Any) -> None:
-        around.report({"kind": "state", "state": state, "meta": meta})
+        around.report({"kind": "state", "state": state, "meta": _shown(meta)})
 
     request = TaskRequest(
         id=spec.uuid,
@@ -272,6 +279,20 @@ def _running_task(spec: RunSpec, around: Surroundings, params: Any) -> RunningTa
         hostname=socket.gethostname(),
     )
     return RunningTask(request=request, is_cancelled=around.cancelled, report=report)
+
+
+def _shown(meta: Any) -> Any:
+    """Return what a script shows of its state, or a note in its place where it is too large."""
+    with suppress(TypeError, ValueError, RecursionError):
+        size = len(json.dumps(meta))
+        if size > MAX_SHOWN_BYTES:
+            note = (
+                f"The value of update_state has {size} bytes of JSON, more than the {MAX_SHOWN_BYTES} that are shown."
+            )
+            with suppress(OSError, ValueError):
+                print(note, file=sys.stderr)
+            return {"note": note}
+    return meta
 
 
 def _open_input(context: ProgramContext, spec: RunSpec, folder: JobFolder) -> None:

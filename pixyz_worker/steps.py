@@ -1,4 +1,4 @@
-"""The steps of one task: the first and the last of them one by one, those in the middle as one, however many they are."""
+"""The steps of one task: the first and the last of them one by one, those in the middle as one."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ class StepLog:
         last = self._last[-1] if self._last else self._first[-1] if self._first else None
         return last if last is not None and last.duration < 0 else None
 
-    def begin(self, info: str, now: float, *, index: int | None = None, values: Mapping[str, Any] | None = None) -> None:
+    def begin(
+        self, info: str, now: float, *, index: int | None = None, values: Mapping[str, Any] | None = None
+    ) -> None:
         """End the running step and begin the next one.
 
         Args:
@@ -115,7 +117,7 @@ class StepLog:
             self._put(replace(step, values={**(step.values or {}), **values}))
 
     def since(self, number: int) -> list[tuple[int, Step]]:
-        """Return the steps from a number on, each with its own number; what stands for several, by the first of them."""
+        """Return the steps from a number on, each with its number; an aggregate with that of its first."""
         found, place = deque[tuple[int, Step]](), self.count
         for step in self._backwards():
             if place <= number:

@@ -51,7 +51,9 @@ class Step(BaseModel):
 
     duration: float = Field(description="Seconds; -1 until it ends.")
     info: str
-    count: int | None = Field(None, description="Steps that are shown as this one; only of those in the middle of many.")
+    count: int | None = Field(
+        None, description="Steps that are shown as this one; only of those in the middle of many."
+    )
 
 
 class Attempt(BaseModel):

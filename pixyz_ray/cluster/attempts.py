@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.answers import Answers
 from pixyz_ray.cluster.dispatched import Dispatched
 from pixyz_ray.cluster.failures import autopsy, classify
@@ -138,15 +139,19 @@ class Attempts:
 
     def take_event(self, uuid: str, attempt: int, event: Mapping[str, Any]) -> None:
         """Take over what a worker tells of a running attempt."""
+        messages.check_attempt(uuid, attempt)
         live = self._course.live.get(uuid)
         if live is None or not live.is_running(attempt):
             return
-        if event.get("kind") == "started":
+        event = messages.progress_event(event)
+        if event["kind"] == "started":
             self._started(live, event)
         else:
             live.take_event(event)
 
     def _started(self, live: LiveJob, event: Mapping[str, Any]) -> None:
+        if live.record.attempts[-1].started is not None:
+            raise messages.BadMessage("a second start of an attempt")
         job = live.record.with_attempt({"started": event["time"], "node": event["node"], "pid": event["pid"]})
         self._course.change(live, job.become(JobState.RUNNING, started=event["time"]))
         self._see_worker(event["node"], event["pid"])
@@ -175,10 +180,12 @@ class Attempts:
 
     def take_word(self, uuid: str, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Take what a worker says of the end of an attempt."""
+        messages.check_attempt(uuid, attempt)
         live = self._course.live.get(uuid)
         # Of an attempt that is being ended only Ray's answer counts: before it, the process is still there.
         if live is None or live.stopped_for is not None:
             return
+        outcome = messages.outcome(outcome)
         if self._course.hands_over(uuid) or self._course.is_ahead(uuid):
             # Ray goes on by itself; while it does, both need the processor, and nothing here is urgent. The word of the
             # one before waits like that, and must not come after this one's.
@@ -232,7 +239,8 @@ class Attempts:
     def left_outcome(self, job: Job, attempt: int) -> dict[str, Any] | None:
         """Return what a worker left of an attempt on the share."""
         folder = JobFolder(self._settings.share_path, job.home or job.uuid)
-        return folder.read_outcome(attempt) if job.home is None else find_outcome(folder, job.uuid, attempt)
+        found = folder.read_outcome(attempt) if job.home is None else find_outcome(folder, job.uuid, attempt)
+        return None if found is None else dict(messages.outcome(found))
 
     def _fell_silent(self, uuid: str, attempt: int) -> None:
         """Give up an attempt whose machine is not heard any more; what it may still do counts for nothing."""
