@@ -56,10 +56,13 @@ def main(pc, params):
 
 
 def test_given_two_hundred_thousand_steps_when_a_job_ends_then_what_is_shown_is_bounded_and_true(
-    rest: RestClient,
+    rest: RestClient, platform: TestPlatform
 ) -> None:
     """Given 200,000 steps and a text of a MB, when it ends, then counts are true, and notes say the rest."""
+    (tracker,) = platform.processes("ray::TrackerActor")
+    before = tracker.memory_info().rss
     details = rest.run(MANY_STEPS, deadline_s=60)
+    assert tracker.memory_info().rss - before < 48 * 2**20
     steps = details["steps"]
     assert (details["status"], details["result"], details["progress"]) == ("SUCCESS", 200_000, 100)
     assert len(steps) == 10_000
@@ -84,7 +87,8 @@ def main(pc, params):
     refused = []
     for method, arguments in params["calls"]:
         try:
-            ray.get(getattr(tracker, method).remote(*arguments))
+            own = [pc["task_id"] if argument == "ID" else argument for argument in arguments]
+            ray.get(getattr(tracker, method).remote(*own))
         except Exception as error:
             refused.append(type(error).__name__)
         else:
@@ -109,9 +113,11 @@ def test_given_a_script_that_sends_nonsense_to_the_tracker_then_it_gets_errors_a
     """Given calls and messages of wrong shapes, when a script sends them, then nothing but errors comes of it."""
     calls: list[tuple[str, list[Any]]] = [
         ("submit_graph", [{}, "[]", 0, 1]),
-        ("submit_graph", ["nobody", 5, 0, 1]),
-        ("submit_graph", ["nobody", "[]", -1, 1]),
-        ("submit_graph", ["nobody", "{", 0, 1]),
+        ("submit_graph", ["ID", 5, 0, 1]),
+        ("submit_graph", ["ID", "[]", -1, 1]),
+        ("submit_graph", ["ID", "{", 0, 1]),
+        ("submit_graph", ["ID", '{"nodes": 5}', 0, 1]),
+        ("submit_graph", ["ID", "[" * 100_000, 0, 1]),
         ("outcomes", [{}, ["a"], 0, False]),
         ("outcomes", ["a", "a", 0, False]),
         ("outcomes", ["a", [{}], 0, False]),
