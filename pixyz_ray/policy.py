@@ -66,7 +66,11 @@ def as_plain(policy: Policy) -> dict[str, Any]:
 
 def from_plain(values: Mapping[str, Any]) -> Policy:
     """Return the policy that `as_plain` made plain."""
-    return policy_of({**values, "pools": dict(values.get("pools", ()))}, {}) if values else DEFAULT
+    if not values:
+        return DEFAULT
+    # Older versions had no upper bounds; a record must be readable all the same.
+    bounded = {name: min(values[name], most) for name, most in _UPPER.items() if type(values.get(name)) in (int, float)}
+    return policy_of({**values, **bounded, "pools": dict(values.get("pools", ()))}, {})
 
 
 @lru_cache(maxsize=1024)
@@ -157,6 +161,7 @@ def _keep(value: Any) -> bool | float | None:
 _MEMORY = _whole(
     "memory_limit", _MIN_MEMORY, LARGEST_SIZE, f"a number of bytes, at least {_MIN_MEMORY} and below 2**63"
 )
+_UPPER: Mapping[str, int | float] = {"memory_limit": LARGEST_SIZE, "keep": MAX_KEEP_S}
 _CHECKS: Mapping[str, Any] = {
     "priority": _whole("priority", 0, MAX_PRIORITY, "a whole number from 0 (last) to 9 (first)"),
     "pools": _pools,

@@ -18,7 +18,8 @@ from typing import Any
 from pixyz_worker.current import current_task, running_context
 from pixyz_worker.exception import InvalidScript, PixyzFileNotFound
 
-_MAX_SECONDS = 2**31 - 1
+MAX_SECONDS = 2**31 - 1
+"""Longest time limit and timeout of a schedule: 68 years."""
 _ARGUMENTS = ("queue", "wait", "timeout", "time_limit")
 _WAITING_QUEUE = "control"
 _serial = count(1)
@@ -59,8 +60,8 @@ class Schedule:
             raise TypeError(f"pixyz_schedule: wait must be True or False, not {wait!r}")
         for name, seconds in (("timeout", timeout), ("time_limit", time_limit)):
             number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-            if seconds is not None and not (number and 0 < seconds <= _MAX_SECONDS):
-                what = f"a number of seconds above 0 and at most {_MAX_SECONDS}"
+            if seconds is not None and not (number and 0 < seconds <= MAX_SECONDS):
+                what = f"a number of seconds above 0 and at most {MAX_SECONDS}"
                 raise TypeError(f"pixyz_schedule: {name} must be {what}, not {str(seconds)[:80]}")
         queue = queue or (_WAITING_QUEUE if wait else None)
         return cls(queue=queue, wait=wait, timeout=timeout, time_limit=time_limit, options=options)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixyz_ray.failure import FailureClass
-from pixyz_ray.policy import DEFAULT, POLICY_KEYS, as_plain, from_plain, policy_of
+from pixyz_ray.policy import DEFAULT, MAX_KEEP_S, POLICY_KEYS, as_plain, from_plain, policy_of
 from pixyz_ray.settings import Settings
 from pixyz_ray.submission import effective_config
 from pixyz_worker.exception import InvalidBackendParameter
@@ -203,3 +203,9 @@ def test_given_a_number_beyond_all_bounds_when_asked_for_then_a_sentence_names_t
     info = ScriptInfo(entrypoints=("main",), schedules={}, doc=None)
     with pytest.raises(InvalidBackendParameter, match=key):
         effective_config(asked, info, Settings(_env_file=None))  # type: ignore[call-arg]
+
+
+def test_given_a_record_of_a_version_without_bounds_when_read_then_it_is_readable() -> None:
+    """Given values above the bounds in a record, when read, then they count as the bounds."""
+    policy = from_plain({"keep": 1e300, "memory_limit": 2**80, "priority": 3})
+    assert (policy.keep, policy.memory_limit, policy.priority) == (MAX_KEEP_S, 2**63 - 1, 3)
