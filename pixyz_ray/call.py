@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import socket
 import sys
@@ -123,8 +122,6 @@ def _answer_of(spec: RunSpec, folder: JobFolder, result: Any) -> Answer:
     return Answer(result=described(value), value=value, opaque=True)
 
 
-MAX_SHOWN_BYTES = 256 * 1024
-"""Bytes of JSON of what a script shows with `update_state`."""
 _MAX_EXIT_CODE = 2**31 - 1
 _CALL_FIELDS = ("entrypoint", "params", "params_packed", "packed", "config")
 
@@ -266,7 +263,7 @@ def _context(spec: RunSpec, script: Path, around: Surroundings) -> ProgramContex
 
 def _running_task(spec: RunSpec, around: Surroundings, params: Any) -> RunningTask:
     def report(state: str | None, meta: Any) -> None:
-        around.report({"kind": "state", "state": state, "meta": _shown(meta)})
+        around.report({"kind": "state", "state": state, "meta": meta})
 
     request = TaskRequest(
         id=spec.uuid,
@@ -279,20 +276,6 @@ def _running_task(spec: RunSpec, around: Surroundings, params: Any) -> RunningTa
         hostname=socket.gethostname(),
     )
     return RunningTask(request=request, is_cancelled=around.cancelled, report=report)
-
-
-def _shown(meta: Any) -> Any:
-    """Return what a script shows of its state, or a note in its place where it is too large."""
-    with suppress(TypeError, ValueError, RecursionError):
-        size = len(json.dumps(meta))
-        if size > MAX_SHOWN_BYTES:
-            note = (
-                f"The value of update_state has {size} bytes of JSON, more than the {MAX_SHOWN_BYTES} that are shown."
-            )
-            with suppress(OSError, ValueError):
-                print(note, file=sys.stderr)
-            return {"note": note}
-    return meta
 
 
 def _open_input(context: ProgramContext, spec: RunSpec, folder: JobFolder) -> None:

@@ -50,7 +50,6 @@ def main(pc, params):
     pc.progress_next("x" * 1_000_000)
     for number in range(199_999):
         pc.progress_next(f"step {number}")
-    pc["task"].update_state("BUSY", {"much": "x" * 1_000_000})
     return pc["progress"].step_current
 """
 
@@ -59,10 +58,10 @@ def test_given_two_hundred_thousand_steps_when_a_job_ends_then_what_is_shown_is_
     rest: RestClient, platform: TestPlatform
 ) -> None:
     """Given 200,000 steps and a text of a MB, when it ends, then counts are true, and notes say the rest."""
-    (tracker,) = platform.processes("ray::TrackerActor")
-    before = tracker.memory_info().rss
+    trackers = platform.processes("ray::TrackerActor")
+    before = sum(process.memory_info().rss for process in trackers)
     details = rest.run(MANY_STEPS, deadline_s=60)
-    assert tracker.memory_info().rss - before < 48 * 2**20
+    assert sum(process.memory_info().rss for process in trackers) - before < 48 * 2**20
     steps = details["steps"]
     assert (details["status"], details["result"], details["progress"]) == ("SUCCESS", 200_000, 100)
     assert len(steps) == 10_000
@@ -74,7 +73,6 @@ def test_given_two_hundred_thousand_steps_when_a_job_ends_then_what_is_shown_is_
     assert all(set(step) == {"duration", "info"} for step in steps if "count" not in step)
     assert any("200000 steps: 190001 in the middle" in note for note in details["notes"])
     assert any("cut off after 1024 bytes" in note for note in details["notes"])
-    assert "more than the 262144 that are shown" in rest.log(details["uuid"])
 
 
 HOSTILE = """
@@ -157,7 +155,7 @@ def test_given_an_integer_beyond_its_bounds_in_the_config_then_it_is_a_400(
     rest: RestClient, config: dict[str, Any]
 ) -> None:
     """Given 2**63, a negative number or a bool, when submitted, then the answer names the key."""
-    answer = rest.post("/jobs", script="def main(pc, params): pass", config=config)
+    answer = rest.post(script="def main(pc, params): pass", config=config)
     assert answer.status_code == 400
     assert next(iter(config)) in json.dumps(answer.json())
 
@@ -175,7 +173,7 @@ def test_given_an_integer_beyond_its_bounds_in_the_query_then_it_is_a_400(
 @pytest.mark.parametrize("field", ["params", "config"])
 def test_given_a_number_that_json_does_not_have_then_it_is_a_400(rest: RestClient, field: str, text: str) -> None:
     """Given Infinity in any way, when submitted, then it is refused."""
-    assert rest.post("/jobs", script="def main(pc, params): pass", **{field: text}).status_code == 400
+    assert rest.post(script="def main(pc, params): pass", **{field: text}).status_code == 400
 
 
 def test_given_large_integers_that_are_the_scripts_own_then_they_come_back(rest: RestClient) -> None:
