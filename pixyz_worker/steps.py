@@ -172,7 +172,7 @@ def cut_name(text: str) -> str:
     """
     if len(text) * 4 <= MAX_NAME_BYTES:
         return text
-    data = text.encode("utf-8", "surrogatepass")
+    data = text[: MAX_NAME_BYTES + 1].encode("utf-8", "surrogatepass")
     if len(data) <= MAX_NAME_BYTES:
         return text
     return data[: MAX_NAME_BYTES - len(_CUT)].decode("utf-8", "ignore") + _CUT

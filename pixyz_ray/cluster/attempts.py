@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -239,8 +240,15 @@ class Attempts:
     def left_outcome(self, job: Job, attempt: int) -> dict[str, Any] | None:
         """Return what a worker left of an attempt on the share."""
         folder = JobFolder(self._settings.share_path, job.home or job.uuid)
-        found = folder.read_outcome(attempt) if job.home is None else find_outcome(folder, job.uuid, attempt)
-        return None if found is None else dict(messages.outcome(found))
+        try:
+            # It lies where the script can write.
+            with suppress(FileNotFoundError):
+                messages.check_size(folder.marker(attempt).stat().st_size, self._settings.max_result_bytes)
+            found = folder.read_outcome(attempt) if job.home is None else find_outcome(folder, job.uuid, attempt)
+            return None if found is None else dict(messages.outcome(found))
+        except messages.BadMessage as error:
+            sentence = f"What the attempt left of its outcome on the share cannot be used: {error}."
+            return {"ok": False, "failure": str(FailureClass.INTERNAL), "error": sentence, "sentence": sentence}
 
     def _fell_silent(self, uuid: str, attempt: int) -> None:
         """Give up an attempt whose machine is not heard any more; what it may still do counts for nothing."""

@@ -113,6 +113,16 @@ def outcome(told: Any) -> Mapping[str, Any]:
     return told
 
 
+def check_size(size: int, max_result_bytes: int) -> None:
+    """Check the bytes of an outcome before it is read.
+
+    Raises:
+        BadMessage: it is larger than any that a worker writes.
+    """
+    if size > max_result_bytes + MAX_OUTCOME_BYTES:
+        raise BadMessage(f"an outcome of {size} bytes")
+
+
 def usage(told: Any) -> Mapping[str, Any]:
     """Return what an attempt is using, or how it died, as a watchdog reports it.
 
