@@ -35,6 +35,7 @@ from pixyz_worker.pc import ProgramContext
 from pixyz_worker.progress import Progress, ProgressSink
 from pixyz_worker.result import AsyncResult, GroupResult
 from pixyz_worker.running_task import RunningTask, TaskRequest, retry_delay_s
+from pixyz_worker.steps import Step
 from pixyz_worker.task_input import beside
 from pixyz_worker.task_params import merged, unpacked
 from pixyz_worker.values import NotJson, described, passed_on, task_record
@@ -121,6 +122,7 @@ def _answer_of(spec: RunSpec, folder: JobFolder, result: Any) -> Answer:
     return Answer(result=described(value), value=value, opaque=True)
 
 
+_MAX_EXIT_CODE = 2**31 - 1
 _CALL_FIELDS = ("entrypoint", "params", "params_packed", "packed", "config")
 
 
@@ -129,7 +131,7 @@ def _call_part(spec: RunSpec, script: Script, around: Surroundings) -> list[Any]
     results = []
     for call in spec.calls:
         one = replace(spec, calls=(), **{key: call[key] for key in _CALL_FIELDS if key in call})
-        before = len(around.progress.steps)
+        before = around.progress.step_current
         started = time.time()
         returned = None
         try:
@@ -141,7 +143,7 @@ def _call_part(spec: RunSpec, script: Script, around: Surroundings) -> list[Any]
             returned = wait_for(returned, around.progress, call["wait_timeout"])
         value, _ = passed_on(returned, raw=bool(one.config.get("raw")))
         if not one.config.get("raw"):
-            steps = [(step.info, step.duration) for step in around.progress.steps[before:]]
+            steps = [step.as_plain() for step in around.progress.steps_from(before)]
             outcome = Outcome(ok=True, started=started, stopped=time.time(), result=value, steps=steps)
             value = handed_on(replace(one, hands_on=True), outcome, value)
         results.append(value)
@@ -160,7 +162,7 @@ def handed_on(spec: RunSpec, outcome: Outcome, value: Any) -> Any:
         requested=iso_time(spec.requested),
         started=iso_time(outcome.started),
         stopped=iso_time(outcome.stopped),
-        steps=outcome.steps,
+        steps=[Step.from_plain(step).as_view() for step in outcome.steps],
         retry=spec.attempt - 1,
         result=outcome.result,
     )
@@ -195,6 +197,9 @@ def _failed(error: BaseException, script: Path) -> Answer:
             print(full_traceback(error, script), file=sys.stderr)
     failure, sentence = _blame(error, script.name)
     code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else None
+    if code is not None and abs(code) > _MAX_EXIT_CODE:
+        # What the system makes of it.
+        code &= 0xFF
     return Answer(error=user_traceback(error, script), failure=failure, sentence=sentence, exit_code=code)
 
 

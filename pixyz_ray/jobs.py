@@ -20,6 +20,7 @@ from typing import Any
 from pixyz_ray.failure import FailureClass
 from pixyz_ray.policy import DEFAULT, Policy
 from pixyz_worker.exception import InternalError
+from pixyz_worker.steps import Step
 from pixyz_worker.values import task_record
 
 
@@ -42,6 +43,8 @@ class JobState(StrEnum):
         return self in TERMINAL
 
 
+StepRecord = Step
+"""One step of a job's progress, or several in the middle that are kept as one."""
 TERMINAL = frozenset({JobState.SUCCESS, JobState.FAILURE, JobState.REVOKED})
 _WAITING = frozenset({JobState.PENDING, JobState.RECEIVED, JobState.STARTED, JobState.RUNNING})
 _ENDING = TERMINAL | {JobState.RETRY}
@@ -95,16 +98,6 @@ class Attempt:
     """The same without what they share with others."""
     cpu_time: float | None = None
     """Seconds of processor time that they took."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepRecord:
-    """One step of a job's progress."""
-
-    info: str
-    """What the script said that it was about to do."""
-    duration: float = -1.0
-    """Seconds that it took; -1 until it ends."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,7 +172,7 @@ class Job:
     total: int | None = None
     """Number of steps announced by the script."""
     steps: tuple[StepRecord, ...] = ()
-    """Steps begun so far."""
+    """Steps begun so far; of more than 10,000 those in the middle are kept as one."""
     result: Any = None
     """JSON value returned by the entrypoint."""
     error: str | None = None
@@ -201,7 +194,8 @@ class Job:
             return 100 * self.done // self.total if self.total else 0
         if not self.total:
             return 0 if self.state.terminal or self.steps else None
-        return max(0, min(100, 100 * (len(self.steps) - 1) // self.total))
+        begun = sum(step.count for step in self.steps)
+        return max(0, min(100, 100 * (begun - 1) // self.total))
 
     @property
     def retry(self) -> int:
@@ -299,7 +293,7 @@ class Job:
             requested=iso_time(self.requested),
             started=iso_time(self.started),
             stopped=iso_time(self.stopped),
-            steps=((step.info, step.duration) for step in self.steps),
+            steps=self._step_views(),
             retry=self.retry,
             result=self.result,
         )
@@ -340,7 +334,7 @@ class Job:
         }
 
     def _step_views(self) -> list[dict[str, Any]]:
-        return [{"duration": step.duration, "info": step.info} for step in self.steps]
+        return [step.as_view() for step in self.steps]
 
 
 def iso_time(seconds: float | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,6 +34,10 @@ def json_value(text: str, field_name: str, default: Any = None) -> Any:
         place = f"line {error.lineno}, column {error.colno}"
         raise InvalidBackendParameter(f"'{field_name}' is not JSON: {error.msg} at {place}.") from None
     except ValueError as error:
+        if "integer string conversion" in str(error):
+            raise InvalidBackendParameter(
+                f"'{field_name}' has an integer of more than {sys.get_int_max_str_digits()} digits: send it as text."
+            ) from None
         raise InvalidBackendParameter(f"'{field_name}' is not JSON: {error}.") from None
     if value is None:
         return default

@@ -47,8 +47,10 @@ class Outcome:
     """Seconds of processor time."""
     total: int | None = None
     """Steps announced."""
-    steps: list[tuple[str, float]] = field(default_factory=list)
-    """(info, seconds) of each step."""
+    steps: list[tuple[Any, ...]] = field(default_factory=list)
+    """`Step.as_plain()` of each step."""
+    notes: list[str] = field(default_factory=list)
+    """What is not shown as the script reported it, in sentences."""
 
     def as_plain(self) -> dict[str, Any]:
         """Return it as plain values."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
 from pixyz_ray.failure import FailureClass
-from pixyz_ray.units import DURATION_HINT, SIZE_HINT, parse_duration, parse_size
+from pixyz_ray.units import DURATION_HINT, LARGEST_SIZE, SIZE_HINT, format_number, parse_duration, parse_size
 from pixyz_worker.exception import InvalidBackendParameter
 
 MAX_PRIORITY = 9
 MAX_RETRIES = 20
+MAX_KEEP_S = 1000 * 365 * 86400.0
 _MIN_MEMORY = 16 * 2**20
+_LONG_BITS = 512
 _NEVER_AGAIN = frozenset(
     {FailureClass.CANCELLED, FailureClass.DEPENDENCY_FAILED, FailureClass.NODE_LOST, FailureClass.RETRY}
 )
@@ -65,7 +66,11 @@ def as_plain(policy: Policy) -> dict[str, Any]:
 
 def from_plain(values: Mapping[str, Any]) -> Policy:
     """Return the policy that `as_plain` made plain."""
-    return policy_of({**values, "pools": dict(values.get("pools", ()))}, {}) if values else DEFAULT
+    if not values:
+        return DEFAULT
+    # Older versions had no upper bounds; a record must be readable all the same.
+    bounded = {name: min(values[name], most) for name, most in _UPPER.items() if type(values.get(name)) in (int, float)}
+    return policy_of({**values, **bounded, "pools": dict(values.get("pools", ()))}, {})
 
 
 @lru_cache(maxsize=1024)
@@ -75,13 +80,20 @@ def _shared(policy: Policy, _for_ever: bool) -> Policy:
 
 
 def _refused(name: str, what: str, value: Any) -> InvalidBackendParameter:
-    return InvalidBackendParameter(f"{name!r} must be {what}, not {str(value)[:100]!r}.")
+    return InvalidBackendParameter(f"{name!r} must be {what}, not {shown(value)!r}.")
 
 
-def _whole(name: str, low: int, high: int | None, what: str) -> Any:
+def shown(value: Any, text: Callable[[Any], str] = str) -> str:
+    """Return a refused value as it is shown in a message; an integer of any length has a text."""
+    if isinstance(value, int) and value.bit_length() > _LONG_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    return text(value)[:100]
+
+
+def _whole(name: str, low: int, high: int, what: str) -> Any:
     def check(value: Any) -> int:
         whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or value < low or (high is not None and value > high):
+        if not whole or value < low or value > high:
             raise _refused(name, what, value)
         return int(value)
 
@@ -110,7 +122,7 @@ def _are_names(values: Any) -> bool:
 
 
 def _is_seats(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_SIZE
 
 
 def _retry_on(value: Any) -> tuple[str, ...]:
@@ -137,13 +149,19 @@ def _keep(value: Any) -> bool | float | None:
             raise _refused(
                 "keep", f"true, a number of seconds after the job's end, or {DURATION_HINT}", value
             ) from None
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
-    if value is not True and not number:
-        raise _refused("keep", "true, or a number of seconds after the job's end", value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # A comparison first: an integer of hundreds of digits is no float.
+    if value is not True and not (number and 0 <= value <= MAX_KEEP_S):
+        raise _refused(
+            "keep", f"true, or a number of seconds after the job's end, at most {format_number(MAX_KEEP_S)}", value
+        )
     return True if value is True else float(value)
 
 
-_MEMORY = _whole("memory_limit", _MIN_MEMORY, None, f"a number of bytes, at least {_MIN_MEMORY}")
+_MEMORY = _whole(
+    "memory_limit", _MIN_MEMORY, LARGEST_SIZE, f"a number of bytes, at least {_MIN_MEMORY} and below 2**63"
+)
+_UPPER: Mapping[str, int | float] = {"memory_limit": LARGEST_SIZE, "keep": MAX_KEEP_S}
 _CHECKS: Mapping[str, Any] = {
     "priority": _whole("priority", 0, MAX_PRIORITY, "a whole number from 0 (last) to 9 (first)"),
     "pools": _pools,

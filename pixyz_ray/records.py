@@ -28,7 +28,7 @@ _LEFT_OUT = {
 def encode_job(job: Job) -> dict[str, Any]:
     """Return a job as plain values for JSON or msgpack, without its result."""
     record = {name: value for name in _RECORD_FIELDS if (value := getattr(job, name)) != _LEFT_OUT.get(name, _NEVER)}
-    record["steps"] = [(step.info, step.duration) for step in job.steps]
+    record["steps"] = [step.as_plain() for step in job.steps]
     record["attempts"] = [_plain_attempt(attempt) for attempt in job.attempts]
     if job.policy is not policy.DEFAULT:
         record["policy"] = policy.as_plain(job.policy)
@@ -42,7 +42,7 @@ def decode_job(record: dict[str, Any], result: Any = None) -> Job:
     for name in ("notes", "calls"):
         values[name] = tuple(record.get(name, ()))
     values["alias"] = alias_of(record)
-    steps = tuple(StepRecord(info=info, duration=duration) for info, duration in record.get("steps", ()))
+    steps = tuple(map(StepRecord.from_plain, record.get("steps", ())))
     attempts = tuple(_attempt(attempt) for attempt in record.get("attempts", ()))
     asked = policy.from_plain(record.get("policy", {}))
     return Job(**values, steps=steps, attempts=attempts, result=result, policy=asked)

@@ -152,7 +152,8 @@ def _outcome(answer: Answer, started: float, progress: Progress, folder: JobFold
         peak_uss=usage.peak_uss if usage else None,
         cpu_time=usage.cpu_time if usage else None,
         total=progress.total,
-        steps=[(step.info, step.duration) for step in progress.steps],
+        steps=[step.as_plain() for step in progress.steps],
+        notes=progress.notes,
     )
 
 

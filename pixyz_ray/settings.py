@@ -277,6 +277,11 @@ class Settings(BaseSettings):
         usual = self.pixyz_retry_time_limit if queue.long else self.pixyz_time_limit
         return usual if self.pixyz_max_time_limit is None else min(usual, self.pixyz_max_time_limit)
 
+    @property
+    def max_message_bytes(self) -> int:
+        """Largest message between the platform's processes: the fields of a request and a result, as ASCII JSON."""
+        return 3 * (2 * self.max_field_bytes + self.max_result_bytes) + 16 * 2**20
+
     def memory_limit_of(self, queue: Queue) -> int | None:
         """Return the most bytes that one attempt on that queue may take; None for no limit."""
         usual = self.max_memory_usage_gpuhigh if queue.long else self.max_memory_usage

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,7 +12,7 @@ from pixyz_ray.config_keys import read_config, typed
 from pixyz_ray.form_fields import field_notes
 from pixyz_ray.jobs import Job
 from pixyz_ray.json_fields import json_value
-from pixyz_ray.policy import POLICY_KEYS, Policy, policy_of
+from pixyz_ray.policy import POLICY_KEYS, Policy, policy_of, shown
 from pixyz_ray.processes import parameter_notes, process_source
 from pixyz_ray.queues import find_queue
 from pixyz_ray.settings import Settings
@@ -242,10 +241,10 @@ def _alias(request: Request) -> str | None:
 def _seconds(value: Any) -> float | None:
     if value is None:
         return None
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    good = isinstance(value, int | float) and not isinstance(value, bool)
     if not good or not 0 < value <= _MAX_TIME_LIMIT_S:
         most = f"{format_number(_MAX_TIME_LIMIT_S)} ({_MAX_TIME_LIMIT_S / 86400:.0f} days)"
         raise InvalidBackendParameter(
-            f"config: 'time_limit' must be a number of seconds above 0 and at most {most}, not {repr(value)[:100]}."
+            f"config: 'time_limit' must be a number of seconds above 0 and at most {most}, not {shown(value, repr)}."
         )
     return float(value)

@@ -141,13 +141,13 @@ def _check_bytes(archive: Path, count: int | float, allowed: float) -> None:
 def _entries(archive: Path, limits: Limits, allowed: float) -> Iterator[_Entry]:
     if archive.name.lower().endswith(".zip"):
         return _zip_entries(archive, limits, allowed)
-    return _tar_entries(archive)
+    return _tar_entries(archive, allowed)
 
 
 def _zip_entries(archive: Path, limits: Limits, allowed: float) -> Iterator[_Entry]:
-    from zipfile import ZipFile
+    from pixyz_worker import zip_reading
 
-    with ZipFile(archive) as file:
+    with zip_reading.opened(archive, limits) as file:
         # What a zip announces is believed when it is too much; what it really holds is counted too.
         _check_count(archive, len(file.infolist()), limits)
         _check_bytes(archive, sum(info.file_size for info in file.infolist()), allowed)
@@ -157,18 +157,19 @@ def _zip_entries(archive: Path, limits: Limits, allowed: float) -> Iterator[_Ent
                 raise UnsafeFile(f"{archive.name} has a link in it: {info.filename[:200]!r}.")
             if info.flag_bits & 1:
                 raise InvalidFile(f"{archive.name} is locked with a password, which nobody can give here.")
-            content = None if info.is_dir() else file.open(info)
+            content = None if info.is_dir() else zip_reading.open_entry(file, info)
             yield _Entry(name=info.filename, content=content)
 
 
-def _tar_entries(archive: Path) -> Iterator[_Entry]:
-    import tarfile
+def _tar_entries(archive: Path, allowed: float) -> Iterator[_Entry]:
+    from pixyz_worker import tar_reading
+    from pixyz_worker.kernel.limits import FREE_BYTES
 
-    with tarfile.open(archive, "r:" if archive.name.lower().endswith(".tar") else "r:gz") as file:
-        for info in file:
+    # Small files have headers and padding of many times their size.
+    with tar_reading.opened(archive, allowed + FREE_BYTES) as file:
+        for info, content in file.members():
             if not (info.isfile() or info.isdir()):
                 raise UnsafeFile(f"{archive.name} has a link or a device in it: {info.name[:200]!r}.")
-            content = None if info.isdir() else file.extractfile(info)
             yield _Entry(name=info.name, content=content)
 
 

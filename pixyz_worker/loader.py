@@ -11,7 +11,6 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count, islice
-from math import inf
 from pathlib import Path
 from types import CoroutineType, FunctionType, ModuleType
 from typing import Any
@@ -19,6 +18,8 @@ from typing import Any
 from pixyz_worker.current import current_task, running_context
 from pixyz_worker.exception import InvalidScript, PixyzFileNotFound
 
+MAX_SECONDS = 2**31 - 1
+"""Longest time limit and timeout of a schedule: 68 years."""
 _ARGUMENTS = ("queue", "wait", "timeout", "time_limit")
 _WAITING_QUEUE = "control"
 _serial = count(1)
@@ -59,8 +60,9 @@ class Schedule:
             raise TypeError(f"pixyz_schedule: wait must be True or False, not {wait!r}")
         for name, seconds in (("timeout", timeout), ("time_limit", time_limit)):
             number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-            if seconds is not None and not (number and 0 < seconds < inf):
-                raise TypeError(f"pixyz_schedule: {name} must be a number of seconds above 0, not {seconds!r}")
+            if seconds is not None and not (number and 0 < seconds <= MAX_SECONDS):
+                what = f"a number of seconds above 0 and at most {MAX_SECONDS}"
+                raise TypeError(f"pixyz_schedule: {name} must be {what}, not {str(seconds)[:80]}")
         queue = queue or (_WAITING_QUEUE if wait else None)
         return cls(queue=queue, wait=wait, timeout=timeout, time_limit=time_limit, options=options)
 

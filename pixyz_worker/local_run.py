@@ -340,7 +340,7 @@ def _record(call: TaskCall, value: Any, progress: Progress, started: datetime, a
         requested=f"{requested.isoformat()}+00:00" if isinstance(requested, datetime) else requested,
         started=started.isoformat(),
         stopped=datetime.now(UTC).isoformat(),
-        steps=[(step.info, step.duration) for step in progress.steps],
+        steps=[step.as_view() for step in progress.steps],
         retry=attempt,
         result=value,
     )

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, Protocol
 
 from pixyz_worker.console import say
+from pixyz_worker.steps import MAX_NAME_BYTES, Step, StepLog, cut_name
 
+__all__ = ["Progress", "ProgressSink", "Step", "TaskProgress"]
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a task."""
-
-    info: str
-    """What the step does, for a person."""
-
-    duration: float = -1.0
-    """Seconds that it took; -1 until it ends."""
-
-    values: Mapping[str, Any] | None = None
-    """Values that the script gave with the text: `output`, and any others."""
-
-    def as_info(self) -> dict[str, Any]:
-        """Return it as scripts read it in `step_infos`."""
-        return {"info": self.info, "duration": self.duration, **(self.values or {})}
+MAX_TOTAL = 2**53 - 1
+"""Most steps that can be announced."""
 
 
 class ProgressSink(Protocol):
@@ -58,9 +45,8 @@ class Progress:
         self._sink = sink
         self._lock = threading.Lock()
         self._total: int | None = None
-        self._ended: list[Step] = []
-        self._running: Step | None = None
-        self._began = 0.0
+        self._log = StepLog()
+        self._cut = 0
         self._stopped = False
         self.time_request: datetime | None = None
         """When the task was requested, naive UTC; None if unknown."""
@@ -76,10 +62,9 @@ class Progress:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Steps begun so far; the last one has duration -1 while it runs."""
+        """Steps begun so far; the last one has duration -1 while it runs. Of more than 10,000 the middle is one."""
         with self._lock:
-            running = () if self._running is None else (self._running,)
-            return (*self._ended, *running)
+            return self._log.steps
 
     @property
     def step_total(self) -> int:
@@ -89,12 +74,27 @@ class Progress:
     @property
     def step_current(self) -> int:
         """Number of steps begun so far."""
-        return len(self.steps)
+        return self._log.count
 
     @property
     def step_infos(self) -> list[dict[str, Any]]:
         """The steps begun so far, each as `{"info", "duration", ...}` with the values that the script gave."""
         return [step.as_info() for step in self.steps]
+
+    def steps_from(self, number: int) -> list[Step]:
+        """Return the steps begun so far, from a number on."""
+        with self._lock:
+            return [step for _, step in self._log.since(number)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not shown as the script reported it, in sentences."""
+        notes = []
+        if left_out := next((step.count for step in self.steps if step.count > 1), 0):
+            notes.append(f"The job has {self.step_current} steps: {left_out} in the middle are shown as one.")
+        if self._cut:
+            notes.append(f"Texts of steps are cut off after {MAX_NAME_BYTES} bytes: {self._cut} were longer.")
+        return notes
 
     @property
     def time_info(self) -> dict[str, str | None]:
@@ -109,11 +109,11 @@ class Progress:
             return 100
         if not self._total:
             return None
-        return max(0, min(100, 100 * (len(self.steps) - 1) // self._total))
+        return max(0, min(100, 100 * (self._log.count - 1) // self._total))
 
     def set_total(self, n: int) -> None:
         """Announce how many steps there will be."""
-        self._total = max(0, int(n))
+        self._total = max(0, min(int(n), MAX_TOTAL))
         self._send({"kind": "total", "total": self._total})
 
     def next(self, info: Any = None, output: Any = None, **values: Any) -> None:
@@ -126,36 +126,28 @@ class Progress:
         """
         values = values if output is None else {"output": output, **values}
         with self._lock:
-            self._end_step()
-            index = len(self._ended)
-            text = f"step {index}" if info is None else str(info)
-            self._running = Step(text, values=values or None)
-            self._began = perf_counter()
+            index = self._log.count
+            given = f"step {index}" if info is None else str(info)
+            text = cut_name(given)
+            self._cut += text is not given
+            self._log.begin(text, perf_counter(), values=values or None)
         event = {"kind": "step", "info": text, "index": index}
         self._send(event if output is None else event | {"output": output})
 
     def output(self, value: Any) -> None:
         """Give the running step an output, shown in `step_infos`; without a running step, do nothing."""
         with self._lock:
-            if self._running is not None:
-                step = self._running
-                self._running = Step(step.info, step.duration, {**(step.values or {}), "output": value})
+            self._log.set_values({"output": value})
 
     def stop(self) -> None:
         """End the last step; all is done."""
         with self._lock:
-            changed = self._running is not None or not self._stopped
-            self._end_step()
+            changed = self._log.running is not None or not self._stopped
+            self._log.end(perf_counter())
             self._stopped = True
             self.time_stopped = _utc_now()
         if changed:
             self._send({"kind": "stop"})
-
-    def _end_step(self) -> None:
-        if self._running is not None:
-            step = self._running
-            self._ended.append(Step(step.info, perf_counter() - self._began, step.values))
-            self._running = None
 
     def _send(self, event: Mapping[str, Any]) -> None:
         if self._sink is None:

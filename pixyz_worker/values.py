@@ -13,6 +13,8 @@ from pixyz_worker.result import AsyncResult, GroupResult
 _MAX_INTEGER_BITS = 4096
 _MAX_DEPTH = 200
 _PLAIN_INTEGER = 1 << 63
+_MAX_VALUES = 20_000_000
+_MAX_MESSAGE_CHARS = 2000
 
 
 class NotJson(PixyzException):
@@ -31,9 +33,10 @@ def checked_json(value: Any) -> Any:
         return value
     if isinstance(value, AsyncResult | GroupResult):
         value = value.as_tuple()
-    problem = _first_problem(value, "result", 0)
+    problem = _first_problem(value, "result", 0, [_MAX_VALUES])
     if problem is not None:
-        raise NotJson(problem)
+        cut = len(problem) - _MAX_MESSAGE_CHARS
+        raise NotJson(problem if cut <= 0 else f"{problem[:_MAX_MESSAGE_CHARS]} [{cut} characters left out]")
     # Through JSON and back, so that the result looks the same here as it will in any client.
     return json.loads(json.dumps(value))
 
@@ -79,7 +82,7 @@ def task_record(
     requested: str | None,
     started: str | None,
     stopped: str | None,
-    steps: Iterable[tuple[str, float]],
+    steps: Iterable[Mapping[str, Any]],
     retry: int,
     result: Any,
 ) -> dict[str, Any]:
@@ -91,13 +94,27 @@ def task_record(
         "progress": 100,
         "error": None,
         "time_info": {"request": requested, "started": started, "stopped": stopped},
-        "steps": [{"duration": duration, "info": info} for info, duration in steps],
+        "steps": list(steps),
         "retry": retry,
         "result": result,
     }
 
 
-def _first_problem(value: Any, where: str, depth: int) -> str | None:
+def _first_problem(value: Any, where: str, depth: int, left: list[int]) -> str | None:
+    """Return what is wrong with a value, or None.
+
+    Args:
+        value: the result, or a part of it.
+        where: its place in the result, in words.
+        depth: how deep it is nested.
+        left: how many more values the result may have, as the only item; a list can hold itself many times.
+    """
+    left[0] -= 1
+    if left[0] < 0:
+        return (
+            f"The result has more than {_MAX_VALUES} values. Write it to a file below pc.get_output_dir(), and "
+            "return its name."
+        )
     if depth > _MAX_DEPTH:
         return (
             f"The result is nested too deeply at {where[:200]}, or contains itself. "
@@ -118,12 +135,12 @@ def _first_problem(value: Any, where: str, depth: int) -> str | None:
             return _not_json(value, where)
         for key, item in value.items():
             if not isinstance(key, str):
-                return f"The result is not JSON: a key of {where} is {key!r} of type {_type(key)}, not a string."
-            if problem := _first_problem(item, f"{where}[{key!r}]", depth + 1):
+                return f"The result is not JSON: a key of {where} is {_shown(key)} of type {_type(key)}, not a string."
+            if problem := _first_problem(item, f"{where}[{key[:200]!r}]", depth + 1, left):
                 return problem
         return None
     if isinstance(value, list | tuple):
-        problems = (_first_problem(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value))
+        problems = (_first_problem(item, f"{where}[{i}]", depth + 1, left) for i, item in enumerate(value))
         return next((problem for problem in problems if problem), None)
     return _not_json(value, where)
 
@@ -134,6 +151,14 @@ def _not_json(value: Any, where: str) -> str:
         "Return dicts with string keys, lists, strings, numbers, booleans or None; between the tasks of a graph, "
         "raw=True in the context lets any value pass."
     )
+
+
+def _shown(key: Any) -> str:
+    try:
+        return repr(key)[:200]
+    except Exception:
+        # An integer of thousands of digits, or a class whose __repr__ fails.
+        return "one that cannot be shown"
 
 
 def _type(value: Any) -> str:

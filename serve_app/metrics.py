@@ -40,9 +40,9 @@ class _Figures:
         rows: Rows = [([str(state)], jobs.get(state, 0)) for state in JobState]
         yield _gauge("pixyz_jobs", "Jobs known to the platform, by status.", ["status"], rows)
         for name, key, text in (
-            ("depth", "waiting", "Jobs that wait for their turn."),
+            ("depth", "waiting", "Jobs that have not started, with Ray or not."),
             ("oldest_seconds", "oldest_wait", "How long the first of those that wait has waited."),
-            ("running", "running", "Jobs that run."),
+            ("running", "running", "Jobs that have started and not ended."),
         ):
             yield _gauge(f"pixyz_queue_{name}", text, ["queue"], [([one["name"]], one[key] or 0) for one in queues])
         for name, text in (("seats", "Seats that there are."), ("held", "Seats that jobs hold.")):

@@ -51,6 +51,9 @@ class Step(BaseModel):
 
     duration: float = Field(description="Seconds; -1 until it ends.")
     info: str
+    count: int | None = Field(
+        None, description="Steps that are shown as this one; only of those in the middle of many."
+    )
 
 
 class Attempt(BaseModel):
@@ -208,8 +211,9 @@ class Queue(BaseModel):
 
     name: str
     purpose: str
-    waiting: int
-    running: int
+    waiting: int = Field(description="Jobs that have not started, those that Ray has been given among them.")
+    dispatched: int = Field(description="Those of them that Ray has been given: they wait for a free machine.")
+    running: int = Field(description="Jobs whose script runs.")
     concurrency: int | None = Field(description="Jobs that may run at a time; null for as many as there is room for.")
     places: int = Field(description="Jobs that are handed to Ray at most, begun or not.")
     oldest_wait: float | None = Field(description="Seconds that the first has waited.")
@@ -249,7 +253,7 @@ class Queues(BaseModel):
     queues: list[Queue]
     pools: list[Pool]
     submitters: list[Submitter]
-    queued: int = Field(description="Jobs that wait.")
+    queued: int = Field(description="Jobs that wait and that Ray has not been given; max_queued is about these.")
     max_queued: int = Field(description="Jobs that may wait; one more is refused with 429.")
     cluster: Cluster
 

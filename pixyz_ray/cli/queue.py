@@ -23,8 +23,8 @@ _SUBMITTERS = ("submitter", ">waiting", ">running", ">share")
 def queue_command(client: Client, as_json: bool) -> None:
     """Show how queues, pools of seats and submitters stand.
 
-    `limit` is what may run at a time, `places` what is handed to Ray at most; `oldest` has waited longest; `last
-    minute` is what began in it.
+    `running` has started, all else waits; `limit` is what may run at a time, `places` what is handed to Ray at most;
+    `oldest` has waited longest; `last minute` is what began in it.
 
     \b
     Example:
@@ -62,5 +62,5 @@ def _show(standing: QueuesInfo) -> None:
             keys = [title.strip(">") for title in columns[1:]]
             show_table(columns, ([one["name"], *(one[key] for key in keys)] for one in rows))
     cluster = standing["cluster"]
-    click.echo(f"\nWaiting: {standing['queued']} of at most {standing['max_queued']}")
+    click.echo(f"\nQueued: {standing['queued']} of at most {standing['max_queued']}, without those that Ray has")
     click.echo(f"Cluster: {cluster['CPU']:g} CPU, {cluster['GPU']:g} GPU, nodes: {cluster['nodes']:g}")

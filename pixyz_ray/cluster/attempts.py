@@ -10,11 +10,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.answers import Answers
+from pixyz_ray.cluster.dispatched import Dispatched
 from pixyz_ray.cluster.failures import autopsy, classify
 from pixyz_ray.cluster.guards import LOOK_EVERY_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
@@ -80,6 +83,7 @@ class Attempts:
         self._settings = settings
         self.answers = Answers(course.begin)
         self.guards = Guards(self._fell_silent)
+        self.dispatched = Dispatched()
         self._workers: dict[tuple[Any, Any], float] = {}
         self._workers_seen = self._workers_lost = 0
 
@@ -109,6 +113,7 @@ class Attempts:
             # An operator may have taken the queue away while the job waited.
             find_queue(self._settings.queue_table, job.queue)
             live.reference, live.value = self.launcher.launch(live)
+            self.dispatched.on_given(job)
         except Exception as error:
             job_logger(_log, job.uuid, number).exception("cannot be given to Ray")
             sentence = f"The platform could not give the job to Ray: {type(error).__name__}: {error}"
@@ -122,6 +127,7 @@ class Attempts:
         self.answers.forget(live.reference)
         self.launcher.withdraw(live.reference)
         job = live.record
+        self.dispatched.on_end(job.uuid)
         live.start_over()
         live.feed = None
         if job.state is JobState.PENDING:
@@ -134,18 +140,23 @@ class Attempts:
 
     def take_event(self, uuid: str, attempt: int, event: Mapping[str, Any]) -> None:
         """Take over what a worker tells of a running attempt."""
+        messages.check_attempt(uuid, attempt)
         live = self._course.live.get(uuid)
         if live is None or not live.is_running(attempt):
             return
-        if event.get("kind") == "started":
+        event = messages.progress_event(event)
+        if event["kind"] == "started":
             self._started(live, event)
         else:
             live.take_event(event)
 
     def _started(self, live: LiveJob, event: Mapping[str, Any]) -> None:
+        if live.record.attempts[-1].started is not None:
+            raise messages.BadMessage("a second start of an attempt")
         job = live.record.with_attempt({"started": event["time"], "node": event["node"], "pid": event["pid"]})
         self._course.change(live, job.become(JobState.RUNNING, started=event["time"]))
         self._see_worker(event["node"], event["pid"])
+        self.dispatched.on_start(job)
         loop = asyncio.get_running_loop()
         live.overdue = loop.call_later(job.time_limit, self._overdue, live, len(job.attempts))
         self._course.has_started(live)
@@ -170,10 +181,12 @@ class Attempts:
 
     def take_word(self, uuid: str, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Take what a worker says of the end of an attempt."""
+        messages.check_attempt(uuid, attempt)
         live = self._course.live.get(uuid)
         # Of an attempt that is being ended only Ray's answer counts: before it, the process is still there.
         if live is None or live.stopped_for is not None:
             return
+        outcome = messages.outcome(outcome)
         if self._course.hands_over(uuid) or self._course.is_ahead(uuid):
             # Ray goes on by itself; while it does, both need the processor, and nothing here is urgent. The word of the
             # one before waits like that, and must not come after this one's.
@@ -227,7 +240,15 @@ class Attempts:
     def left_outcome(self, job: Job, attempt: int) -> dict[str, Any] | None:
         """Return what a worker left of an attempt on the share."""
         folder = JobFolder(self._settings.share_path, job.home or job.uuid)
-        return folder.read_outcome(attempt) if job.home is None else find_outcome(folder, job.uuid, attempt)
+        try:
+            # It lies where the script can write.
+            with suppress(FileNotFoundError):
+                messages.check_size(folder.marker(attempt).stat().st_size, self._settings.max_result_bytes)
+            found = folder.read_outcome(attempt) if job.home is None else find_outcome(folder, job.uuid, attempt)
+            return None if found is None else dict(messages.outcome(found))
+        except messages.BadMessage as error:
+            sentence = f"What the attempt left of its outcome on the share cannot be used: {error}."
+            return {"ok": False, "failure": str(FailureClass.INTERNAL), "error": sentence, "sentence": sentence}
 
     def _fell_silent(self, uuid: str, attempt: int) -> None:
         """Give up an attempt whose machine is not heard any more; what it may still do counts for nothing."""
@@ -247,9 +268,11 @@ class Attempts:
             self._course.is_over(live.record.uuid)
             return
         uuid, attempt = live.record.uuid, len(live.record.attempts)
+        self.dispatched.forget_waiting(uuid)
 
         def over(_reference: Any) -> None:
             self.guards.forget(uuid, attempt)
+            self.dispatched.on_end(uuid)
             self._course.is_over(uuid)
 
         self.answers.expect(live.reference, over)
@@ -277,4 +300,5 @@ class Attempts:
         """Forget an attempt whose end is known."""
         live.cancel_timer()
         self.answers.forget(live.reference)
+        self.dispatched.on_end(live.record.uuid)
         self.guards.forget(live.record.uuid, attempt)

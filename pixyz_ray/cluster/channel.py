@@ -22,10 +22,16 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from pixyz_ray.cluster.errors import ConnectionLost, decode_error, encode_error
+from pixyz_ray.cluster.messages import BadMessage
 
 _log = logging.getLogger(__name__)
-_MAX_MESSAGE_BYTES = 1 << 31
+_MAX_ANSWER_BYTES = 1 << 31
+_MAX_MESSAGE_BYTES = 256 << 20
 _MAX_HELLO_BYTES = 1024
+_SMALL_BYTES = 64 * 1024
+_MAX_METHOD_BYTES = 40
+_BUFFERED_MESSAGES = 4
+_MAX_SUBSCRIPTIONS = 100_000
 _HELLO_PATIENCE_S = 10.0
 
 
@@ -36,6 +42,13 @@ class _Lines:
         self._buffer = bytearray()
         self._searched = 0
         self.max_bytes = max_bytes
+        self.limits: Mapping[str, int] = {}
+        """The most bytes of single methods."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of the message that is not complete."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """Take a piece and yield the messages that it completes.
@@ -45,13 +58,22 @@ class _Lines:
         """
         self._buffer += data
         while (end := self._buffer.find(b"\n", self._searched)) >= 0:
+            self._check(end)
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
             self._searched = 0
             yield json.loads(line)
         self._searched = len(self._buffer)
-        if self._searched > self.max_bytes:
+        self._check(self._searched)
+
+    def _check(self, size: int) -> None:
+        if size > self.max_bytes:
             raise ValueError("the message is too long")
+        if size > _SMALL_BYTES and self.limits:
+            # [number,"method", - how `encode` writes it; a large message of a method of small ones is not even parsed.
+            _, _, rest = bytes(self._buffer[:_MAX_METHOD_BYTES]).partition(b'"')
+            if size > self.limits.get(rest.partition(b'"')[0].decode("ascii", "replace"), size):
+                raise ValueError("the message is too long for its method")
 
 
 def encode(message: Any) -> bytes:
@@ -74,8 +96,9 @@ class Endpoint:
 class Peer:
     """The server's side of one connection, handed to every handler."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, max_unread_bytes: int = _MAX_ANSWER_BYTES) -> None:
         self._transport = transport
+        self._max_unread = max_unread_bytes
         self.on_close: dict[int, Callable[[], None]] = {}
         """Call number -> what to do when the connection ends or the caller wants no more pushes."""
 
@@ -87,6 +110,14 @@ class Peer:
         """Send one message."""
         if not self._transport.is_closing():
             self._transport.write(encode(message))
+            if self._transport.get_write_buffer_size() > self._max_unread:
+                # Whoever reads nothing must not make this process hold it all.
+                self.refuse()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection ends, or has ended."""
+        return self._transport.is_closing()
 
     def refuse(self) -> None:
         """Hang up."""
@@ -103,11 +134,22 @@ class ChannelServer:
     Args:
         handlers: method name -> coroutine function taking (peer, call number, *arguments).
         takers: name of what is told without wanting an answer -> function taking the arguments.
+        max_message_bytes: size of a message; a caller that sends a larger one is hung up on.
+        limits: the same of single methods.
     """
 
     def __init__(
-        self, handlers: Mapping[str, Handler], takers: Mapping[str, Callable[..., None]] | None = None
+        self,
+        handlers: Mapping[str, Handler],
+        takers: Mapping[str, Callable[..., None]] | None = None,
+        *,
+        max_message_bytes: int = _MAX_MESSAGE_BYTES,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
+        self.max_message_bytes = max_message_bytes
+        self.limits = limits or {}
+        self.buffered = 0
+        """Bytes of messages that are not complete, of all callers."""
         self._handlers = handlers
         self._takers = takers or {}
         self._secret = secrets.token_hex(16)
@@ -134,16 +176,23 @@ class ChannelServer:
         """Start answering one call."""
         number, method, arguments = message
         if method in self._takers:
-            self._take(method, arguments)
+            self._take(peer, method, arguments)
             return
+        if len(peer.on_close) > _MAX_SUBSCRIPTIONS:
+            raise ValueError("too many subscriptions on one connection")
         task = asyncio.get_running_loop().create_task(self._answer(peer, number, method, arguments))
         # The loop itself keeps only a weak reference to a task.
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    def _take(self, method: str, arguments: list[Any]) -> None:
+    def _take(self, peer: Peer, method: str, arguments: list[Any]) -> None:
         try:
             self._takers[method](*arguments)
+        except BadMessage as error:
+            _log.warning(
+                "hung up on a worker that sent %s: its script speaks on its line, or its version differs", error
+            )
+            peer.refuse()
         except Exception:
             _log.exception("%s could not be taken", method)
 
@@ -163,13 +212,14 @@ class _ServerProtocol(asyncio.Protocol):
         self._server = server
         self._known = False
         self._lines = _Lines(_MAX_HELLO_BYTES)
+        self._buffered = 0
         self._peer: Peer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not derive from asyncio's.
         stream = cast(asyncio.Transport, transport)
         send_at_once(stream.get_extra_info("socket"))
-        self._peer = Peer(stream)
+        self._peer = Peer(stream, _BUFFERED_MESSAGES * self._server.max_message_bytes)
         asyncio.get_running_loop().call_later(_HELLO_PATIENCE_S, self._hang_up_on_strangers)
 
     def _hang_up_on_strangers(self) -> None:
@@ -185,15 +235,26 @@ class _ServerProtocol(asyncio.Protocol):
                     self._server.dispatch(self._peer, message)
                 elif self._server.knows(message):
                     self._known = True
-                    self._lines.max_bytes = _MAX_MESSAGE_BYTES
+                    self._lines.max_bytes = self._server.max_message_bytes
+                    self._lines.limits = self._server.limits
                 else:
                     self._peer.refuse()
+                if self._peer.closed:
                     return
+            self._count(self._lines.buffered)
         except (ValueError, TypeError, RecursionError):
             self._peer.refuse()
 
+    def _count(self, buffered: int) -> None:
+        self._server.buffered += buffered - self._buffered
+        self._buffered = buffered
+        if self._server.buffered > _BUFFERED_MESSAGES * self._server.max_message_bytes:
+            raise ValueError("too much is being received at once")
+
     def connection_lost(self, exc: Exception | None) -> None:
         assert self._peer is not None
+        self._server.buffered -= self._buffered
+        self._buffered = 0
         for callback in list(self._peer.on_close.values()):
             callback()
 
@@ -206,7 +267,7 @@ class Channel(asyncio.Protocol):
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._pushes: dict[int, asyncio.Queue[Any]] = {}
-        self._lines = _Lines(_MAX_MESSAGE_BYTES)
+        self._lines = _Lines(_MAX_ANSWER_BYTES)
         self.closed = False
 
     @staticmethod

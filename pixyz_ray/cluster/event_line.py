@@ -31,6 +31,7 @@ class EventLine:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._gathered: list[bytes] = []
+        self._latest: dict[str, bytes] = {}
         self._window_began = 0.0
         self._in_window = 0
         self._more = threading.Event()
@@ -45,25 +46,37 @@ class EventLine:
         """Whether what is sent goes nowhere."""
         return self._socket is None
 
-    def send(self, method: str, *arguments: Any) -> None:
-        """Send an event."""
+    def send(self, method: str, *arguments: Any, replaces: str | None = None) -> None:
+        """Send an event.
+
+        Args:
+            method: what is told.
+            arguments: JSON values.
+            replaces: kind of event, of which in a flood only the latest is sent; None to send each.
+        """
         try:
             text = json.dumps(arguments, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError):
             # A script may report anything; what is not JSON is not told.
             return
-        self.send_text(method, text)
+        self.send_text(method, text, replaces)
 
-    def send_text(self, method: str, arguments: str) -> None:
+    def send_text(self, method: str, arguments: str, replaces: str | None = None) -> None:
         """Send an event whose arguments are JSON already."""
         # In a process that the script forked there is no thread to send, and the line is its parent's.
         if self._socket is None or os.getpid() != self._pid:
             return
         line = f'[0,"{method}",{arguments}]\n'.encode("ascii")
         with self._lock:
-            if len(self._gathered) < self._MAX_GATHERED:
+            if replaces is not None:
+                # At the end, so that what was reported last is sent last.
+                self._latest.pop(replaces, None)
+                self._latest[replaces] = line
+            else:
+                self._gathered += self._latest.values()
+                self._latest.clear()
                 self._gathered.append(line)
-            if self._is_flood():
+            if self._is_flood() and len(self._gathered) < self._MAX_GATHERED:
                 self._more.set()
             else:
                 self._send_now()
@@ -82,7 +95,8 @@ class EventLine:
         return self._in_window > self._MAX_IN_WINDOW
 
     def _send_now(self) -> None:
-        gathered, self._gathered = self._gathered, []
+        gathered, self._gathered = [*self._gathered, *self._latest.values()], []
+        self._latest.clear()
         if self._socket is None or not gathered:
             return
         try:

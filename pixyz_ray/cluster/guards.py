@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.channel import Peer
 
 Key = tuple[str, int]
@@ -49,6 +50,7 @@ class Guards:
 
     async def take_guard(self, peer: Peer, number: int, uuid: str, attempt: int) -> None:
         """Take note of a watchdog over an attempt."""
+        messages.check_attempt(uuid, attempt)
         key = uuid, attempt
         self._guards[key] = _Guard(peer, number, time.monotonic())
         peer.on_close[number] = lambda: self._hung_up(key)
@@ -57,18 +59,22 @@ class Guards:
 
     def take_usage(self, uuid: str, attempt: int, usage: Mapping[str, Any]) -> None:
         """Take what an attempt is using."""
+        messages.check_attempt(uuid, attempt)
+        checked = messages.usage(usage)
         if (guard := self._guards.get((uuid, attempt))) is not None:
-            guard.heard, guard.usage = time.monotonic(), usage
+            guard.heard, guard.usage = time.monotonic(), checked
 
     def take_alive(self, uuid: str, attempt: int) -> None:
         """Take a sign of life."""
+        messages.check_attempt(uuid, attempt)
         if (guard := self._guards.get((uuid, attempt))) is not None:
             guard.heard = time.monotonic()
 
     def take_died(self, uuid: str, attempt: int, died: Mapping[str, Any]) -> None:
         """Take how an attempt's process came to its end: nothing of it is left then."""
+        messages.check_attempt(uuid, attempt)
         key = uuid, attempt
-        self._dead[key] = died
+        self._dead[key] = messages.usage(died)
         while len(self._dead) > _MAX_DEAD:
             del self._dead[next(iter(self._dead))]
         self._settle(key)

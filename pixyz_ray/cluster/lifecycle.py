@@ -18,6 +18,7 @@ from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob
 from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.live import Feed, LiveJob
 from pixyz_ray.cluster.turns import Turns
+from pixyz_ray.cluster.weight import is_light
 from pixyz_ray.failure import FailureClass, cut_short_sentence, timeout_sentence
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Attempt, Job, JobState
@@ -128,6 +129,14 @@ class Lifecycle:
             callback(job)
         else:
             self._on_end.setdefault(uuid, []).append(callback)
+
+    def off_end(self, uuid: str, callback: Callable[[Job], None]) -> None:
+        """Take back an `on_end` whose end has not come."""
+        callbacks = self._on_end.get(uuid)
+        if callbacks is not None and callback in callbacks:
+            callbacks.remove(callback)
+            if not callbacks:
+                del self._on_end[uuid]
 
     # --- Beginning ---------------------------------------------------------------------------------------------------
 
@@ -290,7 +299,9 @@ class Lifecycle:
     def _show_end(self, live: LiveJob, job: Job, then: Callable[[], None] | None) -> None:
         self.change(live, job)
         self.live.pop(job.uuid, None)
-        self._recent[job.uuid] = job
+        # A large one is read from the store when somebody asks.
+        if is_light(job):
+            self._recent[job.uuid] = job
         while len(self._recent) > _RECENT:
             self._recent.popitem(last=False)
         for callback in self._on_end.pop(job.uuid, ()):

@@ -11,10 +11,8 @@ from typing import Any
 
 from pixyz_ray.cluster.channel import Peer
 from pixyz_ray.failure import FailureClass
-from pixyz_ray.jobs import Job, JobState, StepRecord
-
-MAX_STEPS = 10_000
-"""Steps that are told while a job runs; if a script begins more, the later ones are told when it has ended."""
+from pixyz_ray.jobs import Job, JobState
+from pixyz_worker.steps import Step, StepLog
 
 _PUBLISH_EVERY_S = 0.01
 _TOLD = ("log", "signal", "exit_code", "peak_rss", "peak_uss", "cpu_time")
@@ -39,13 +37,12 @@ class Watcher:
         self.number = number
         self._told = 0
 
-    def tell(self, job: Job) -> None:
+    def tell(self, job: Job, log: StepLog) -> None:
         """Send the job's state and the steps that changed since the last time."""
-        steps = job.steps
         # The last step told may have ended since.
-        first = max(0, min(self._told, len(steps)) - 1)
-        self._told = len(steps)
-        changed = [(number, step.info, step.duration) for number, step in enumerate(steps[first:], first)]
+        first = max(0, min(self._told, log.count) - 1)
+        self._told = log.count
+        changed = [(number, step.info, step.duration) for number, step in log.since(first)]
         self.peer.push(
             self.number,
             {"state": job.as_state(), "attempt": len(job.attempts), "total": job.total, "steps": changed},
@@ -58,7 +55,6 @@ class LiveJob:
     __slots__ = (
         "_moved",
         "_publishing",
-        "_step_began",
         "_steps",
         "_watchers",
         "feed",
@@ -91,8 +87,7 @@ class LiveJob:
         """Why the platform itself ended the attempt, whatever Ray says of it then."""
         self.overdue: asyncio.TimerHandle | None = None
         """Timer of the attempt's time limit, or of its waiting."""
-        self._steps: list[StepRecord] = list(job.steps)
-        self._step_began = 0.0
+        self._steps = StepLog(job.steps)
         self._moved = False
         self._watchers: dict[tuple[int, int], Watcher] | None = None
         self._publishing = False
@@ -102,13 +97,13 @@ class LiveJob:
         """The record as it stands now."""
         if self._moved:
             self._moved = False
-            self.record = replace(self.record, steps=tuple(self._steps))
+            self.record = replace(self.record, steps=self._steps.steps)
         return self.record
 
     def become(self, job: Job) -> None:
         """Take over a changed record and tell the watchers."""
         self.record = job
-        self._steps = list(job.steps)
+        self._steps = StepLog(job.steps, began=self._steps.began)
         self._moved = False
         if job.state.terminal:
             self.cancel_timer()
@@ -127,14 +122,11 @@ class LiveJob:
             return
         self._moved = True
         if kind == "total":
-            self.record = replace(self.record, total=int(event["total"]))
+            self.record = replace(self.record, total=event["total"])
         elif kind == "step":
-            self._end_step(event["time"])
-            if len(self._steps) < MAX_STEPS:
-                self._steps.append(StepRecord(info=str(event["info"])))
-                self._step_began = event["time"]
+            self._steps.begin(event["info"], event["time"], index=event.get("index"))
         elif kind == "stop":
-            self._end_step(event["time"])
+            self._steps.end(event["time"])
         self.publish()
 
     @property
@@ -166,9 +158,11 @@ class LiveJob:
         if outcome.get("started"):
             ended["started"] = changes["started"] = outcome["started"]
         if outcome.get("steps") is not None:
-            changes["steps"] = tuple(StepRecord(info=info, duration=seconds) for info, seconds in outcome["steps"])
+            changes["steps"] = tuple(map(Step.from_plain, outcome["steps"]))
             changes["total"] = outcome.get("total")
         job = self.job
+        if outcome.get("notes"):
+            changes["notes"] = tuple(dict.fromkeys((*job.notes, *outcome["notes"])))
         changes["attempts"] = (*job.attempts[:-1], replace(job.attempts[-1], **ended))
         if state is None:
             return replace(job, **changes)
@@ -187,7 +181,7 @@ class LiveJob:
 
     def start_over(self) -> None:
         """Forget the progress of an attempt that is run again."""
-        self._steps = []
+        self._steps = StepLog()
         self._moved = False
         self.record = replace(self.record, total=None, steps=())
         self.reference = self.value = None
@@ -204,7 +198,7 @@ class LiveJob:
     def watch(self, peer: Peer, number: int) -> None:
         """Tell a peer of every change from now on, beginning with how things stand."""
         watcher = Watcher(peer, number)
-        watcher.tell(self.job)
+        watcher.tell(self.job, self._steps)
         if not self.record.state.terminal:
             self._watchers = self._watchers or {}
             self._watchers[id(peer), number] = watcher
@@ -224,8 +218,4 @@ class LiveJob:
     def _publish_now(self) -> None:
         self._publishing = False
         for watcher in list((self._watchers or {}).values()):
-            watcher.tell(self.job)
-
-    def _end_step(self, now: float) -> None:
-        if self._steps and self._steps[-1].duration < 0:
-            self._steps[-1] = replace(self._steps[-1], duration=max(0.0, now - self._step_began))
+            watcher.tell(self.job, self._steps)

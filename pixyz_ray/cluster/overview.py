@@ -52,27 +52,39 @@ class Overview:
             return None
         if (standing := self._jobs.turns.waiting(job.uuid)) is not None:
             return standing
-        if job.attempts and job.state is JobState.PENDING:
-            reason = f"given to the cluster: a machine with room for queue {job.queue}"
+        if job.attempts and job.state is JobState.PENDING and not self._jobs.is_ahead(job.uuid):
+            reason = f"given to Ray: waits for a machine with {self._needs(job.queue)} free"
         elif job.kind == "group":
             reason = "its members"
         else:
             reason = _IN_LINE
         return {"position": None, "reason": reason, "expected_start": None}
 
+    def _needs(self, name: str) -> str:
+        """Return what a job of a queue needs of a machine, in words."""
+        queue = self._jobs.settings.queue_table.get(name)
+        if queue is None:
+            return f"room for queue {name}"
+        gpus = queue.num_gpus if self._jobs.turns.capacity.get("GPU") else 0
+        needs = [("CPU", queue.num_cpus), ("GPU", gpus), *queue.resources.items()]
+        return " and ".join(f"{amount:g} {what}" for what, amount in needs if amount) or "a worker"
+
     # --- The platform ------------------------------------------------------------------------------------------------
 
     def queues(self) -> dict[str, Any]:
         """Return what waits and what runs, by queue, pool and submitter, and what the cluster has."""
         turns, settings = self._jobs.turns, self._jobs.settings
-        queues = turns.queues()
+        in_line = turns.queues()
+        queued = sum(row["waiting"] for row in in_line)
+        dispatched = self._jobs.attempts.dispatched
+        queues = dispatched.corrected_queues(in_line)
         capacity = turns.capacity
         nodes = sum(name.startswith("node:") and name != "node:__internal_head__" for name in capacity)
         return {
             "queues": queues,
             "pools": turns.pools(),
-            "submitters": turns.submitters(),
-            "queued": sum(row["waiting"] for row in queues),
+            "submitters": dispatched.corrected_submitters(turns.submitters()),
+            "queued": queued,
             "max_queued": settings.max_queued_jobs,
             "cluster": {"CPU": capacity.get("CPU", 0.0), "GPU": capacity.get("GPU", 0.0), "nodes": nodes},
         }

@@ -26,6 +26,7 @@ from pixyz_ray.watchdog.guard import guard
 from pixyz_worker.exception import PixyzFileNotFound
 
 _BUSY_S = 0.1
+_REPORTED_ONE_BY_ONE = 9000
 
 
 class NotMade:
@@ -80,15 +81,23 @@ class _Attempt:
         self._folder = JobFolder(self.share, spec.uuid)
         self._max_result = spec.max_result_bytes
         self._stepped = False
+        self._reported = 0
         self._home = JobFolder(self.share, spec.home) if spec.home else None
         self._text = "{}"
         _line(endpoint)
 
     def report(self, event: Mapping[str, Any]) -> None:
         """Send a progress event."""
-        self._stepped |= event["kind"] == "step"
-        if event["kind"] != "stop" or self._stepped:
-            _line(self._endpoint).send("event", self._uuid, self._number, {"time": time.time(), **event})
+        kind = event["kind"]
+        self._stepped |= kind == "step"
+        if kind == "stop" and not self._stepped:
+            return
+        self._reported += 1
+        # A script that goes on reporting costs the tracker no more than the latest of each kind.
+        replaces = kind if self._reported > _REPORTED_ONE_BY_ONE else None
+        # The outputs of steps are the script's own: nobody is shown them.
+        told = {name: value for name, value in event.items() if name != "output"}
+        _line(self._endpoint).send("event", self._uuid, self._number, {"time": time.time(), **told}, replaces=replaces)
 
     def tell(self, outcome: Outcome) -> Outcome:
         """Send the outcome; return what was sent, which is another where the result is too large to be kept."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.cleaner import Cleaner
 from pixyz_ray.cluster.errors import UnknownJob
@@ -22,6 +23,7 @@ from pixyz_ray.cluster.job_list import JobList
 from pixyz_ray.cluster.launcher import Launcher, cluster_resources
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.messages import MAX_EVENT_BYTES, MAX_OUTCOME_BYTES
 from pixyz_ray.cluster.overview import Overview
 from pixyz_ray.cluster.turns import REFRESH_EVERY_S
 from pixyz_ray.jobs import Job, JobState
@@ -53,6 +55,8 @@ class Tracker:
 
     async def submit_graph(self, parent_id: str, plan: str, number: int, attempt: int) -> list[str]:
         """Start a graph for a running script; return the ids of its nodes."""
+        messages.check_attempt(parent_id, attempt)
+        messages.check_plan(plan, number, self._settings.max_message_bytes)
         return await self._graphs.submit(parent_id, plan, number, attempt)
 
     async def outcomes(
@@ -66,11 +70,14 @@ class Tracker:
             timeout_s: None for no limit.
             until_failure: whether the failure of one ends the waiting.
         """
+        messages.check_question(asker, uuids, timeout_s)
         if timeout_s != 0:
             # Who waits for others does not stand in their way.
             self._jobs.turns.rest(asker)
-            await self._all_ended(uuids, timeout_s, until_failure)
-            self._jobs.turns.resume(asker)
+            try:
+                await self._all_ended(uuids, timeout_s, until_failure)
+            finally:
+                self._jobs.turns.resume(asker)
         return [self._outcome(uuid) for uuid in uuids]
 
     async def _all_ended(self, uuids: Sequence[str], timeout_s: float | None, until_failure: bool) -> None:
@@ -88,8 +95,13 @@ class Tracker:
             # One that is not known may come; but not for ever.
             with suppress(*(() if timeout_s is None else (UnknownJob,))):
                 self._jobs.on_end(uuid, ended)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(over, timeout_s)
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over, timeout_s)
+        finally:
+            # A script may ask again and again, with short timeouts.
+            for uuid in uuids:
+                self._jobs.off_end(uuid, ended)
 
     def _outcome(self, uuid: str) -> dict[str, Any]:
         try:
@@ -110,6 +122,7 @@ class Tracker:
 
     def children(self, uuid: str) -> list[Any]:
         """Return the ids of the tasks after a job in its graph, and of the graphs that its script has started."""
+        messages.check_ids([uuid])
         lookup = self._graphs.lookup
         try:
             return [*lookup.followers(self._jobs.find(uuid)), *lookup.started(uuid)]
@@ -118,6 +131,7 @@ class Tracker:
 
     async def revoke(self, uuids: Sequence[str]) -> None:
         """Cancel jobs."""
+        messages.check_ids(uuids)
         # Those that are not known, any more or yet, are left out, as in Celery.
         await self._graphs.cancel([uuid for uuid in uuids if self._is_known(uuid)])
 
@@ -161,6 +175,11 @@ class Tracker:
                 "usage": self._attempts.guards.take_usage,
                 "alive": self._attempts.guards.take_alive,
                 "died": self._attempts.guards.take_died,
+            },
+            max_message_bytes=self._settings.max_message_bytes,
+            limits={
+                "ended": self._settings.max_result_bytes + MAX_OUTCOME_BYTES,
+                **dict.fromkeys(("event", "usage", "alive", "died", "guard"), MAX_EVENT_BYTES),
             },
         )
         endpoint = await server.listen(host)

@@ -174,7 +174,9 @@ def _add_following(router: APIRouter, engine: Engine) -> None:
         return Response(status_code=204) if events.over else EventStream(events)
 
     @router.get("/{uuid}/logs", responses={200: {"content": {"text/plain": {}}}})
-    async def get_logs(uuid: str, follow: bool = False, offset: Annotated[int, Query(ge=0)] = 0) -> Response:
+    async def get_logs(
+        uuid: str, follow: bool = False, offset: Annotated[int, Query(ge=0, le=1 << 62)] = 0
+    ) -> Response:
         """Return what the script printed, from a byte offset on; with `follow` until the job ends."""
         path = await engine.log(uuid)
         stream = log_stream(engine, uuid, path, offset, follow=follow)

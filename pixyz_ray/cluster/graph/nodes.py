@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 from typing import Any
 
 from pixyz_ray.graphs import Graph, Node
 from pixyz_ray.jobs import Job, JobState
-from pixyz_ray.policy import DEFAULT, POLICY_KEYS, Policy
+from pixyz_ray.policy import DEFAULT, POLICY_KEYS, Policy, shown
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, plain_name
 from pixyz_ray.submission import effective_config, inspected
 from pixyz_worker.exception import InvalidBackendParameter, InvalidScript, PixyzException
-from pixyz_worker.loader import ScriptInfo
+from pixyz_worker.loader import MAX_SECONDS, ScriptInfo
 from pixyz_worker.plan import FAIL_FAST
 from pixyz_worker.task_options import PLAIN_START_OPTIONS
 from pixyz_worker.wire import RUNNER_KEYS
@@ -171,6 +170,7 @@ def _timeout(asked: Any, scheduled: float | None) -> float | None:
     """
     if asked is None:
         return scheduled
-    if isinstance(asked, bool) or not isinstance(asked, int | float) or not 0 < asked < inf:
-        raise InvalidBackendParameter(f"the option 'timeout' must be a number of seconds above 0, not {asked!r}")
+    if isinstance(asked, bool) or not isinstance(asked, int | float) or not 0 < asked <= MAX_SECONDS:
+        what = f"a number of seconds above 0 and at most {MAX_SECONDS}"
+        raise InvalidBackendParameter(f"the option 'timeout' must be {what}, not {shown(asked, repr)}")
     return float(asked)

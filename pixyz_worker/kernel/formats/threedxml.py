@@ -15,6 +15,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
+from pixyz_worker import zip_reading
 from pixyz_worker.kernel.formats.shared import xml_tree
 from pixyz_worker.kernel.formats.shared.roots import MAX_OCCURRENCES
 from pixyz_worker.kernel.formats.shared.strips import fans_to_triangles, strips_to_triangles
@@ -34,7 +35,7 @@ def read(path: Path, options: ReadOptions) -> Scene:
     """3DXML with its tree; ValueError for the kind whose triangles are binary."""
     if not zipfile.is_zipfile(path):
         raise ValueError("it is not a zip archive")
-    with zipfile.ZipFile(path) as archive:
+    with zip_reading.opened(path, Limits.from_environment()) as archive:
         documents = _Documents(archive)
         manifest = documents.tree("Manifest.xml")
         main = manifest.findtext("{*}Root")
@@ -57,8 +58,6 @@ class _Documents:
         self._entries = {info.filename: info for info in archive.infolist()}
         limits, packed = Limits.from_environment(), sum(info.compress_size for info in archive.infolist())
         size = sum(info.file_size for info in archive.infolist())
-        if limits.max_archive_entries and len(archive.infolist()) > limits.max_archive_entries:
-            raise ValueError("it has more entries than are allowed (MAX_ARCHIVE_ENTRIES)")
         if limits.max_archive_bytes and size > limits.max_archive_bytes:
             raise ValueError("it unpacks to more bytes than are allowed (MAX_ARCHIVE_BYTES)")
         if limits.max_archive_ratio and size > max(FREE_BYTES, packed * limits.max_archive_ratio):
@@ -69,7 +68,7 @@ class _Documents:
         info = self._entries.get(name) or self._entries.get(PurePosixPath(name).name)
         if info is None:
             raise ValueError(f"there is no {name[:80]} in it")
-        return self._archive.read(info)
+        return zip_reading.entry_bytes(self._archive, info)
 
     def tree(self, name: str) -> Any:
         """The root element of a document."""

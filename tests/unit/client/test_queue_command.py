@@ -69,7 +69,9 @@ def test_given_a_platform_when_its_queue_is_asked_then_tables_show_it(run: Run) 
     assert ["gpu", "0", "0", "2", "2", "-", "-", "0", "computing", "on", "[red]a", "GPU�[2J"] in rows
     assert ["catia", "3", "3", "5"] in rows
     assert ["local", "12", "8", "1.0"] in rows
-    assert result.stdout.endswith("Waiting: 12 of at most 200000\nCluster: 8 CPU, 0 GPU, nodes: 1\n")
+    assert result.stdout.endswith(
+        "Queued: 12 of at most 200000, without those that Ray has\nCluster: 8 CPU, 0 GPU, nodes: 1\n"
+    )
 
 
 @pytest.mark.parametrize("flag", ["-r", "--json"])

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.failure import FailureClass
 from pixyz_ray.jobs import Attempt, Job, JobState
 from pixyz_ray.settings import Settings
+from pixyz_ray.storage import JobFolder
 
 
 class Course:
@@ -84,3 +88,23 @@ def test_given_a_job_that_is_being_stopped_when_its_worker_says_that_it_has_ende
         return course.settled
 
     assert asyncio.run(given()) == []
+
+
+@pytest.mark.parametrize(
+    "left",
+    ['{"ok": 1}', '{"ok": true, "steps": 5}', '{"ok": true, "result": "' + "x" * 20_000_000 + '"}'],
+    ids=["type", "steps", "size"],
+)
+def test_given_an_outcome_on_the_share_that_no_worker_writes_when_read_then_the_attempt_has_failed(
+    tmp_path: Path, left: str
+) -> None:
+    """Given a script that has written its own outcome, when it is read, then the job fails; the tracker goes on."""
+    settings = Settings(_env_file=None, share_path=tmp_path, max_result_bytes=1024)  # type: ignore[call-arg]
+    job = _running("7f3c2a9e-0000-4000-8000-000000000001")
+    folder = JobFolder(tmp_path, job.uuid)
+    folder.path.mkdir()
+    folder.marker(1).write_text(left)
+    outcome = Attempts(Course(), settings).left_outcome(job, 1)
+    assert outcome is not None
+    assert (outcome["ok"], outcome["failure"]) == (False, "internal")
+    assert "cannot be used" in outcome["error"]

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixyz_ray.failure import FailureClass
-from pixyz_ray.policy import DEFAULT, POLICY_KEYS, as_plain, from_plain, policy_of
+from pixyz_ray.policy import DEFAULT, MAX_KEEP_S, POLICY_KEYS, as_plain, from_plain, policy_of
+from pixyz_ray.settings import Settings
+from pixyz_ray.submission import effective_config
 from pixyz_worker.exception import InvalidBackendParameter
+from pixyz_worker.loader import ScriptInfo
 
 GOOD: list[tuple[str, Any, Any]] = [
     ("priority", 0, 0),
@@ -184,3 +187,25 @@ def test_given_any_values_when_asked_for_then_a_policy_or_a_sentence(asked: dict
     else:
         json.dumps(as_plain(policy))
         hash(policy)
+
+
+NUMBERS = [2**63, 10**30, 10**4000, -1, -(2**63), True, 1e300, float("inf"), float("nan"), "1e999", "", [], {}]
+"""What no setting of a job takes as a number."""
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=lambda value: str(value)[:12])
+@pytest.mark.parametrize("key", ["priority", "retries", "memory_limit", "keep", "pools", "time_limit"])
+def test_given_a_number_beyond_all_bounds_when_asked_for_then_a_sentence_names_the_key(key: str, value: Any) -> None:
+    """Given 2**63, a negative number, a bool and others, when asked for, then each is refused in a sentence."""
+    if (key == "keep" and value is True) or (key == "pools" and value in ([], {})):
+        return
+    asked = {key: {"catia": value} if key == "pools" else value}
+    info = ScriptInfo(entrypoints=("main",), schedules={}, doc=None)
+    with pytest.raises(InvalidBackendParameter, match=key):
+        effective_config(asked, info, Settings(_env_file=None))  # type: ignore[call-arg]
+
+
+def test_given_a_record_of_a_version_without_bounds_when_read_then_it_is_readable() -> None:
+    """Given values above the bounds in a record, when read, then they count as the bounds."""
+    policy = from_plain({"keep": 1e300, "memory_limit": 2**80, "priority": 3})
+    assert (policy.keep, policy.memory_limit, policy.priority) == (MAX_KEEP_S, 2**63 - 1, 3)

@@ -36,6 +36,7 @@ QUEUE = {
     "name": "cpu",
     "purpose": "computing",
     "waiting": 1,
+    "dispatched": 0,
     "running": 0,
     "concurrency": None,
     "places": 4,

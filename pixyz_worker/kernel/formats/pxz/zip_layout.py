@@ -9,8 +9,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from pixyz_worker import zip_reading
 from pixyz_worker.kernel.formats.gltf import document as gltf
 from pixyz_worker.kernel.formats.pxz.record import Record
+from pixyz_worker.kernel.limits import Limits
 from pixyz_worker.kernel.scene import Scene
 from pixyz_worker.kernel.sdk import PRODUCER
 
@@ -29,7 +31,7 @@ class ForeignFile(ValueError):
 def read(path: Path) -> Scene:
     """Read such a file; ForeignFile when somebody else has made it, ValueError when it is damaged."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zip_reading.opened(path, Limits.from_environment()) as archive:
             manifest = _manifest(_entry(archive, MANIFEST, MAX_MANIFEST_BYTES))
             size = manifest.number("scene_bytes", 0)
             glb = _entry(archive, manifest.text("scene"), int(min(size, MAX_SCENE_BYTES)))
@@ -64,11 +66,7 @@ def _entry(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
         raise ValueError(f"{name} in it is larger than the {limit} bytes that are allowed or announced")
     if info.file_size > max(_RATIO_MATTERS_BYTES, MAX_RATIO * info.compress_size):
         raise ValueError(f"{name} in it unpacks to more than {MAX_RATIO} times its size: refused as a zip bomb")
-    with archive.open(info) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"{name} in it is larger than announced")
-    return data
+    return zip_reading.entry_bytes(archive, info)
 
 
 def _begins_as_ours(path: Path) -> bool:

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from typing import IO
 
+from pixyz_worker import zip_reading
 from pixyz_worker.kernel.limits import Limits
 
 _CHUNK = 1 << 20
@@ -21,13 +22,10 @@ def check(path: Path) -> None:
     """
     limits = Limits.from_environment()
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zip_reading.opened(path, limits) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, EOFError) as error:
         raise ValueError(f"it is no zip archive, or a damaged one: {error}") from error
-    if limits.max_archive_entries and len(entries) > limits.max_archive_entries:
-        most = limits.max_archive_entries
-        raise ValueError(f"it has {len(entries)} entries, more than the {most} that are allowed (MAX_ARCHIVE_ENTRIES)")
     left = allowed = limits.unpacked_bytes(path.stat().st_size)
     with path.open("rb") as file:
         for entry in entries:

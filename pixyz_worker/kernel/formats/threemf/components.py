@@ -8,7 +8,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from pixyz_worker import zip_reading
 from pixyz_worker.kernel.formats.shared.roots import check_unfolding
+from pixyz_worker.kernel.limits import Limits
 
 _Key = tuple[str, str]
 """A file of the package and the number of an object in it."""
@@ -24,13 +26,13 @@ def check(path: Path) -> None:
     below: dict[_Key, list[_Key]] = {}
     tops: list[_Key] = []
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zip_reading.opened(path, Limits.from_environment()) as archive:
             names = {_plain(name) for name in archive.namelist()}
             if "/_rels/.rels" not in names or not any(name.endswith(".model") for name in names):
                 raise ValueError("it is a zip archive without a 3D model of this format")
-            for name in archive.namelist():
-                if name.lower().endswith(".model"):
-                    _look(_plain(name), archive.read(name), below, tops)
+            for entry in archive.infolist():
+                if entry.filename.lower().endswith(".model"):
+                    _look(_plain(entry.filename), zip_reading.entry_bytes(archive, entry), below, tops)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise ValueError(f"it is a damaged zip archive: {error}") from error
     check_unfolding(tops, lambda key: below.get(key, []))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from pixyz_worker import zip_reading
 from pixyz_worker.kernel import isolation
 from pixyz_worker.kernel.limits import Limits
 from pixyz_worker.kernel.options import ReadOptions
@@ -50,13 +51,10 @@ def check(path: Path) -> None:
     if not head.startswith(_ZIP):
         return
     try:
-        with zipfile.ZipFile(path) as package:
+        with zip_reading.opened(path, Limits.from_environment()) as package:
             entries = package.infolist()
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError("the package is damaged or cut off") from error
-    most = Limits.from_environment().max_archive_entries
-    if most and len(entries) > most:
-        raise ValueError(f"the package has {len(entries)} entries, more than the {most} allowed (MAX_ARCHIVE_ENTRIES)")
     size = path.stat().st_size
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
