@@ -7,28 +7,36 @@ reads results.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, exists, func, make_url, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import TERMINAL, Job, JobState
-from pixyz_ray.records import decode_job
-from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, StoreUnusable, open_database
+from pixyz_ray.storage import is_uuid
+from pixyz_ray.store_errors import StoreUnusable, UnknownJob, UnreadableRecord, unreadable
+from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, open_database
 from pixyz_ray.store_writer import Writer
+from pixyz_ray.stored import NOT_READABLE, is_waits, stored_graph, stored_job
 
 __all__ = ["EndedJobs", "JobStore", "StoreUnusable"]
 
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 _MANY = 500
 """Ids in one query; databases bound the number of a statement's parameters."""
-_BY_UUID = select(JOBS.c.record, JOBS.c.result).where(JOBS.c.uuid == bindparam("key"))
+_JOB = (JOBS.c.uuid, JOBS.c.record, JOBS.c.result)
+_BY_UUID = select(*_JOB).where(JOBS.c.uuid == bindparam("key"))
 _SEQ_OF = select(JOBS.c.seq).where(JOBS.c.uuid == bindparam("key"))
 _LISTED = select(
     JOBS.c.seq,
@@ -44,9 +52,12 @@ _LISTED = select(
 _STATE_NAMES = ("uuid", "name", "status", "progress", "error")
 _LISTED_NAMES = (*_STATE_NAMES, "label", "process", "script")
 _STATE_SQL = "SELECT uuid, alias, state, progress, error FROM jobs WHERE uuid = ?"
+_ENDED_STATES = frozenset(map(str, TERMINAL))
 _LIVE_STATES = [str(state) for state in JobState if state not in TERMINAL]
-_LIVE = select(JOBS.c.record, JOBS.c.result).where(JOBS.c.state.in_(_LIVE_STATES), JOBS.c.waits.is_(None))
+_STATES = frozenset(map(str, JobState))
+_LIVE = select(*_JOB).where(JOBS.c.state.in_(_LIVE_STATES), JOBS.c.waits.is_(None))
 _WAITING = select(JOBS.c.seq, JOBS.c.uuid, JOBS.c.requested, JOBS.c.waits).where(WAITING).order_by(JOBS.c.seq)
+_GRAPH = select(GRAPHS.c.uuid, GRAPHS.c.parent, GRAPHS.c.root, GRAPHS.c.record).order_by(GRAPHS.c.seq)
 _PORTION = 5000
 
 
@@ -80,6 +91,8 @@ class JobStore:
 
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
+        self.unreadable: dict[str, UnreadableRecord] = {}
+        """Jobs and graphs whose records were found to be unreadable, by id, and why; they are left as they are."""
         try:
             self._engine = open_database(url)
             # Connections for good: the tracker is the only writer and a checkout costs as much as a query.
@@ -129,20 +142,35 @@ class JobStore:
             raise StoreUnusable(f"The job store cannot be brought to the disk: {error}") from error
 
     def get(self, uuid: str) -> Job | None:
-        """Return one job, or None."""
+        """Return one job, or None.
+
+        Raises:
+            UnreadableRecord: its record cannot be read.
+        """
         rows = self._read(_BY_UUID, {"key": uuid})
-        return _job(rows[0]) if rows else None
+        return self._noted(stored_job, rows[0]) if rows else None
 
     def live(self) -> list[Job]:
-        """Return the jobs that have not ended and do not wait to be given to Ray, oldest first."""
-        return [_job(row) for row in self._read(_LIVE.order_by(JOBS.c.seq))]
+        """Return the jobs that have not ended and do not wait to be given to Ray, oldest first; none unreadable."""
+        self._note_unknown_states()
+        return self._readable(stored_job, self._read(_LIVE.order_by(JOBS.c.seq)))
 
     def waiting(self) -> Iterator[tuple[str, float, str]]:
         """Yield (id, when it was requested, `Job.waits`) of the jobs that wait to be given to Ray, oldest first."""
         after = -1
         while rows := self._read(_WAITING.where(JOBS.c.seq > after).limit(_PORTION)):
-            yield from ((row.uuid, row.requested, row.waits) for row in rows)
+            yield from ((row.uuid, row.requested, waits) for row in rows if (waits := self._waits(row)) is not None)
             after = rows[-1].seq
+
+    def _waits(self, row: Row[Any]) -> str | None:
+        """Return what a job waits with: its column, else what its record says; None where neither can be read."""
+        if is_waits(row.waits):
+            return str(row.waits)
+        try:
+            job = self.get(row.uuid)
+        except UnreadableRecord:
+            return None
+        return None if job is None else job.waits
 
     def expired(self, now: float, delay_s: float, limit: int) -> list[str]:
         """Return jobs that may be removed: ended long enough ago, with all that they started, and not kept for longer.
@@ -158,9 +186,12 @@ class JobStore:
         return found
 
     def nodes_under(self, root: str) -> list[str]:
-        """Return the nodes of all graphs that a job started, itself or through what it started."""
-        rows = self._read(select(GRAPHS.c.record).where(GRAPHS.c.root == root))
-        return [node["id"] for row in rows for node in json.loads(row.record)["nodes"]]
+        """Return the nodes of all graphs that a job started, itself or through what it started.
+
+        Raises:
+            UnreadableRecord: which nodes one of the graphs has cannot be read.
+        """
+        return [id for row in self._read(_GRAPH.where(GRAPHS.c.root == root)) for id in self._noted(_node_ids, row)]
 
     def has_live_graphs(self, root: str) -> bool:
         """Tell whether something lives that a job started, itself or through what it started."""
@@ -182,12 +213,12 @@ class JobStore:
             raise StoreUnusable(f"The job store did not take a change: {error}") from error
 
     def get_many(self, uuids: Sequence[str]) -> dict[str, Job]:
-        """Return those jobs that are there, by id."""
+        """Return those jobs that are there and readable, by id."""
         found: dict[str, Job] = {}
         for start in range(0, len(uuids), _MANY):
             some = JOBS.c.uuid.in_(uuids[start : start + _MANY])
-            rows = self._read(select(JOBS.c.record, JOBS.c.result).where(some))
-            found.update((job.uuid, job) for job in map(_job, rows))
+            rows = self._read(select(*_JOB).where(some))
+            found.update((job.uuid, job) for job in self._readable(stored_job, rows))
         return found
 
     def known(self, uuids: Sequence[str]) -> list[str]:
@@ -199,25 +230,62 @@ class JobStore:
         return found
 
     def graph(self, uuid: str) -> Graph:
-        """Return one graph."""
-        return self._read_graphs(GRAPHS.c.uuid == uuid)[0]
+        """Return one graph.
+
+        Raises:
+            UnknownJob: there is none of that id.
+            UnreadableRecord: its record cannot be read.
+        """
+        rows = self._read(_GRAPH.where(GRAPHS.c.uuid == uuid))
+        if not rows:
+            raise UnknownJob(f"There is no graph {uuid}.")
+        return self._noted(stored_graph, rows[0])
 
     def live_graphs(self) -> list[Graph]:
-        """Return the graphs that have not ended, oldest first."""
+        """Return the graphs that have not ended, oldest first; none unreadable."""
         return self._read_graphs(GRAPHS.c.ended.is_(False))
 
     def graphs_of(self, parent: str) -> list[Graph]:
-        """Return the graphs that a job's script started, oldest first."""
+        """Return the graphs that a job's script started, oldest first; none unreadable."""
         return self._read_graphs(GRAPHS.c.parent == parent)
 
     def graphs_under(self, root: str) -> list[Graph]:
-        """Return the graphs that a job started, itself or through what it started, oldest first."""
+        """Return the graphs that a job started, itself or through what it started, oldest first; none unreadable."""
         return self._read_graphs(GRAPHS.c.root == root)
 
     def _read_graphs(self, which: ColumnElement[bool]) -> list[Graph]:
-        query = select(GRAPHS.c.uuid, GRAPHS.c.parent, GRAPHS.c.root, GRAPHS.c.record)
-        rows = self._read(query.where(which).order_by(GRAPHS.c.seq))
-        return [Graph(row.uuid, row.parent, row.root, json.loads(row.record)) for row in rows]
+        return self._readable(stored_graph, self._read(_GRAPH.where(which)))
+
+    # --- Records that cannot be read ---------------------------------------------------------------------------------
+
+    def _note_unknown_states(self) -> None:
+        """Note the jobs in states that this version does not have: the query for live jobs does not find them."""
+        if unknown := self.counts().keys() - _STATES:
+            for row in self._read(select(JOBS.c.uuid, JOBS.c.state).where(JOBS.c.state.in_(unknown))):
+                self._note(row.uuid, _unknown_state(row.uuid, row.state))
+
+    def _readable(self, decode: Callable[[Any], T], rows: Iterable[Any]) -> list[T]:
+        """Return what rows hold, without those that cannot be read."""
+        found = []
+        for row in rows:
+            with suppress(UnreadableRecord):
+                found.append(self._noted(decode, row))
+        return found
+
+    def _noted(self, decode: Callable[[Any], T], row: Any) -> T:
+        """Return what a row holds; log one that cannot be read, once."""
+        try:
+            return decode(row)
+        except UnreadableRecord as error:
+            self._note(row.uuid, error)
+            raise
+
+    def _note(self, uuid: str, error: UnreadableRecord) -> None:
+        if uuid not in self.unreadable:
+            self.unreadable[uuid] = error
+            _log.error("%s", error)
+
+    # --- The list of jobs --------------------------------------------------------------------------------------------
 
     def page(self, *, state: JobState | None, limit: int, after: str | None) -> list[dict[str, Any]]:
         """Return items of the list of jobs, newest first.
@@ -251,6 +319,12 @@ class JobStore:
             query = query.where(JOBS.c.seq < before)
         rows = self._read(query)
         items: list[dict[str, Any]] = [dict(zip(_LISTED_NAMES, row[1:], strict=True)) for row in rows]
+        for item in items:
+            if item["status"] not in _STATES:
+                error = str(_unknown_state(item["uuid"], item["status"]))
+                item |= {"status": str(JobState.FAILURE), "error": error}
+            elif item["uuid"] in self.unreadable:
+                item["error"] = str(self.unreadable[item["uuid"]])
         return items, rows[-1].seq if rows else None
 
     def place_of(self, uuid: str) -> int | None:
@@ -304,7 +378,7 @@ class EndedJobs:
             row = self._connection.execute(_STATE_SQL, (uuid,)).fetchone()
         except sqlite3.Error:
             return None
-        if row is None or not JobState(row[2]).terminal:
+        if row is None or row[2] not in _ENDED_STATES:
             return None
         return dict(zip(_STATE_NAMES, row, strict=True))
 
@@ -315,5 +389,16 @@ class EndedJobs:
             self._connection = None
 
 
-def _job(row: Row[Any]) -> Job:
-    return decode_job(json.loads(row.record), None if row.result is None else json.loads(row.result))
+def _unknown_state(uuid: str, state: str) -> UnreadableRecord:
+    return unreadable("job", uuid, f"its state {state!r} is not known to this version")
+
+
+def _node_ids(row: Any) -> list[str]:
+    """Return the ids of a graph's nodes; less is read of it than to run it, so that older ones can be removed too."""
+    try:
+        ids = [node["id"] for node in json.loads(row.record)["nodes"]]
+        if not all(is_uuid(id) for id in ids):
+            raise ValueError("a node's id is no UUID")
+    except NOT_READABLE as error:
+        raise unreadable("graph", row.uuid, error) from error
+    return ids

@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pixyz_ray.jobs import TERMINAL
 from pixyz_ray.records import alias_of
-from pixyz_worker.exception import InternalError
+from pixyz_ray.store_errors import StoreUnusable
 
 SCHEMA_VERSION = 4
 _DATED = 3
@@ -100,10 +100,6 @@ _ADDED = {
 """Columns that version 2 did not have; waits, stopped and expires came with version 3, the others with version 4."""
 
 
-class StoreUnusable(InternalError):
-    """The database cannot be opened or does not answer."""
-
-
 def open_database(url: str) -> Engine:
     """Return a database whose tables are those of this version.
 
@@ -159,7 +155,7 @@ def _date_ended_jobs(connection: Connection) -> None:
     after = -1
     while rows := connection.execute(ended.where(JOBS.c.seq > after).order_by(JOBS.c.seq).limit(_PORTION)).all():
         after = rows[-1].seq
-        records = [(row, json.loads(row.record)) for row in rows]
+        records = [(row, record) for row in rows if (record := _record(row)) is not None]
         dated = [
             {"row": row.seq, "at": record.get("stopped") or row.requested}
             for row, record in records
@@ -181,7 +177,7 @@ def _name_jobs(connection: Connection) -> None:
     query = select(JOBS.c.seq, JOBS.c.record).order_by(JOBS.c.seq).limit(_PORTION)
     while rows := connection.execute(query.where(JOBS.c.seq > after)).all():
         after = rows[-1].seq
-        records = [(row.seq, json.loads(row.record)) for row in rows]
+        records = [(row.seq, record) for row in rows if (record := _record(row)) is not None]
         values = [
             {
                 "row": seq,
@@ -190,8 +186,19 @@ def _name_jobs(connection: Connection) -> None:
                 "to_script": record["script"],
             }
             for seq, record in records
+            if {"name", "process", "script"} <= record.keys()
         ]
-        connection.execute(change, values)
+        if values:
+            connection.execute(change, values)
+
+
+def _record(row: Any) -> dict[str, Any] | None:
+    """Return a row's record; None when it cannot be read, which must not keep the others from being migrated."""
+    try:
+        record = json.loads(row.record)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _make_engine(url: str) -> Engine:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from pixyz_ray.cluster.errors import UnknownJob
+from pixyz_ray.cluster.errors import UnknownJob, UnreadableRecord
 from pixyz_ray.jobs import Job
 from pixyz_ray.logs import job_logger
 from pixyz_ray.retention import Removal, find_leftovers
@@ -112,10 +112,14 @@ class Cleaner:
             InternalError: something of its files is still there, and so is its record.
         """
         async with self._one_at_a_time:
-            job = self._store.get(uuid)
-            if job is None:
-                raise UnknownJob(f"There is no job {uuid}.")
-            self._check_removable(job)
+            try:
+                job = self._store.get(uuid)
+                if job is None:
+                    raise UnknownJob(f"There is no job {uuid}.")
+                self._check_removable(job)
+            except UnreadableRecord:
+                # Nothing can be said against it, and nothing else can be done with it.
+                self._check_graphs(uuid)
             if trouble := (await self._remove([uuid])).get(uuid):
                 raise InternalError(f"Job {uuid} cannot be removed: {trouble}")
 
@@ -141,8 +145,11 @@ class Cleaner:
             raise InvalidBackendParameter(f"Job {job.uuid} is a part of job {job.home}. Remove that one.")
         if job.pinned:
             raise InvalidBackendParameter(f"Job {job.uuid} is pinned. Unpin it first.")
-        if self._store.has_live_graphs(job.uuid):
-            raise InvalidBackendParameter(f"What job {job.uuid} started has not ended. Cancel it, or wait for its end.")
+        self._check_graphs(job.uuid)
+
+    def _check_graphs(self, uuid: str) -> None:
+        if self._store.has_live_graphs(uuid):
+            raise InvalidBackendParameter(f"What job {uuid} started has not ended. Cancel it, or wait for its end.")
 
     async def _remove(self, roots: Sequence[str]) -> dict[str, str]:
         """Remove jobs; return those that are still there, and why."""
@@ -151,7 +158,11 @@ class Cleaner:
         try:
             nodes: dict[str, list[str]] = {}
             for root in roots:
-                nodes[root] = await asyncio.to_thread(self._store.nodes_under, root)
+                try:
+                    nodes[root] = await asyncio.to_thread(self._store.nodes_under, root)
+                except UnreadableRecord as error:
+                    # Which folders are those of its nodes is not known: better to keep all than to leave some behind.
+                    troubles.update(self._tell({root: str(error)}))
                 if sum(map(len, nodes.values())) > _MAX_FOLDERS or root == roots[-1]:
                     troubles.update(await self._remove_some(nodes))
                     nodes = {}
@@ -160,6 +171,8 @@ class Cleaner:
         return troubles
 
     async def _remove_some(self, nodes: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        if not nodes:
+            return {}
         answers = await self._remover.remove([(root, (root, *below)) for root, below in nodes.items()])
         troubles = self._tell({root: answers.get(root, "nothing was said of it") for root in nodes})
         for root, below in nodes.items():
