@@ -107,13 +107,14 @@ def open_database(url: str) -> Engine:
         StoreUnusable: it cannot be opened, or a newer version of the platform wrote it.
     """
     try:
-        engine = _make_engine(url)
+        engine = make_engine(url)
         # What was cut short is done again: each step looks at what is there already.
         _add_columns(engine)
         METADATA.create_all(engine)
         for index in _INDEXES:
             index.create(engine, checkfirst=True)
-        _bring_up_to_date(engine)
+        with engine.begin() as connection:
+            migrate(connection)
     except SQLAlchemyError as error:
         raise StoreUnusable(f"The job store {make_url(url)!r} cannot be opened: {error}") from error
     return engine
@@ -131,21 +132,25 @@ def _add_columns(engine: Engine) -> None:
                     connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
 
 
-def _bring_up_to_date(engine: Engine) -> None:
-    with engine.begin() as connection:
-        found = connection.execute(select(func.max(VERSIONS.c.version))).scalar()
-        if found is None:
-            connection.execute(insert(VERSIONS), {"version": SCHEMA_VERSION})
-        elif found > SCHEMA_VERSION:
-            raise StoreUnusable(
-                f"The job store {engine.url!r} was written by a newer version of the platform "
-                f"(schema {found}, this one knows {SCHEMA_VERSION}). Upgrade, or use another store."
-            )
-        elif found < SCHEMA_VERSION:
-            if found < _DATED:
-                _date_ended_jobs(connection)
-            _name_jobs(connection)
-            connection.execute(update(VERSIONS).values(version=SCHEMA_VERSION))
+def migrate(connection: Connection) -> None:
+    """Bring the rows of a store of an older version up to date, in the caller's transaction.
+
+    Raises:
+        StoreUnusable: a newer version of the platform wrote it.
+    """
+    found = connection.execute(select(func.max(VERSIONS.c.version))).scalar()
+    if found is None:
+        connection.execute(insert(VERSIONS), {"version": SCHEMA_VERSION})
+    elif found > SCHEMA_VERSION:
+        raise StoreUnusable(
+            f"The job store {connection.engine.url!r} was written by a newer version of the platform "
+            f"(schema {found}, this one knows {SCHEMA_VERSION}). Upgrade, or use another store."
+        )
+    elif found < SCHEMA_VERSION:
+        if found < _DATED:
+            _date_ended_jobs(connection)
+        _name_jobs(connection)
+        connection.execute(update(VERSIONS).values(version=SCHEMA_VERSION))
 
 
 def _date_ended_jobs(connection: Connection) -> None:
@@ -201,7 +206,8 @@ def _record(row: Any) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _make_engine(url: str) -> Engine:
+def make_engine(url: str) -> Engine:
+    """Return the database of a URL, whatever is in it. A SQLite file's folder is made when it is missing."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
