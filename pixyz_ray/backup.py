@@ -25,8 +25,8 @@ from sqlalchemy import Connection, Engine, Table, delete, func, insert, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pixyz_ray.storage import is_uuid
+from pixyz_ray.store import StoreUnusable
 from pixyz_ray.store_check import store_file
-from pixyz_ray.store_errors import StoreUnusable
 from pixyz_ray.store_schema import GRAPHS, JOBS, SCHEMA_VERSION, VERSIONS, make_engine, migrate, open_database
 from pixyz_ray.version import VERSION
 from pixyz_worker.exception import PixyzException

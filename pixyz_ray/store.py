@@ -17,18 +17,19 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, exists, func, make_url, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, bindparam, exists, func, make_url, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import TERMINAL, Job, JobState
+from pixyz_ray.record_errors import UnknownJob, UnreadableRecord, unreadable
 from pixyz_ray.storage import is_uuid
-from pixyz_ray.store_errors import StoreUnusable, UnknownJob, UnreadableRecord, unreadable
-from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, open_database
+from pixyz_ray.store_reserve import Reserve, is_full
+from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, StoreUnusable, open_database
 from pixyz_ray.store_writer import Writer
 from pixyz_ray.stored import NOT_READABLE, is_waits, stored_graph, stored_job
 
-__all__ = ["EndedJobs", "JobStore", "StoreUnusable"]
+__all__ = ["EndedJobs", "JobStore", "StoreFull", "StoreUnusable"]
 
 T = TypeVar("T")
 
@@ -79,6 +80,10 @@ _DUE_BY_ITSELF = _due(
 )
 
 
+class StoreFull(StoreUnusable):
+    """The disk of the job store has no room left."""
+
+
 class JobStore:
     """Job records in a database.
 
@@ -93,8 +98,10 @@ class JobStore:
         self._url = make_url(url)
         self.unreadable: dict[str, UnreadableRecord] = {}
         """Jobs and graphs whose records were found to be unreadable, by id, and why; they are left as they are."""
+        file = self._url.database if self._url.get_backend_name() == "sqlite" else None
+        self._reserve = Reserve(Path(file)) if file and file != ":memory:" else None
         try:
-            self._engine = open_database(url)
+            self._engine = self._open(url)
             # Connections for good: the tracker is the only writer and a checkout costs as much as a query.
             self._connection: Connection = self._engine.connect()
             # A connection serves one thread at a time; graphs are prepared beside the event loop.
@@ -106,6 +113,18 @@ class JobStore:
                     self._connection.exec_driver_sql(f"PRAGMA busy_timeout={IMPATIENT_MS}")
         except SQLAlchemyError as error:
             raise StoreUnusable(f"The job store {self._url!r} cannot be opened: {error}") from error
+        if self._reserve is not None:
+            self._reserve.keep()
+
+    def _open(self, url: str) -> Engine:
+        """Open the database; where its disk is full, with the room that was kept for that."""
+        try:
+            return open_database(url)
+        except StoreUnusable as error:
+            cause = error.__cause__
+            if cause is None or not self._make_room(cause):
+                raise
+        return open_database(url)
 
     def close(self) -> None:
         """Close the database."""
@@ -121,10 +140,68 @@ class JobStore:
         Raises:
             StoreUnusable: nothing of it was written.
         """
+        jobs, graphs, ended_graphs = list(jobs), list(graphs), list(ended_graphs)
+        self._change(lambda: self._writer.write(jobs, graphs, ended_graphs))
+
+    def _change(self, work: Callable[[], T]) -> T:
+        """Change the store; where its disk is full, in the room that was kept for that.
+
+        Raises:
+            StoreUnusable: nothing was changed.
+        """
         try:
-            self._writer.write(jobs, graphs, ended_graphs)
+            return work()
         except self._writer.errors as error:
-            raise StoreUnusable(f"The job store did not take a change: {error}") from error
+            if not self._make_room(error):
+                raise self._refused(error) from error
+        try:
+            return work()
+        except self._writer.errors as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> StoreUnusable:
+        if is_full(error):
+            return StoreFull(f"The disk of the job store is full: {error}")
+        return StoreUnusable(f"The job store did not take a change: {error}")
+
+    # --- A full disk -------------------------------------------------------------------------------------------------
+
+    def _make_room(self, error: BaseException) -> bool:
+        """Give the kept room free if that is what an error calls for; return whether there was any."""
+        if self._reserve is None or not is_full(error) or not self._reserve.release():
+            return False
+        _log.error("the disk of the job store is full: no job is accepted until there is room again")
+        return True
+
+    def check_room(self) -> None:
+        """See that new jobs can be taken: what room is left on a full disk is for those that are there already.
+
+        Raises:
+            StoreFull: they cannot.
+        """
+        if problem := self.room_problem():
+            raise StoreFull(problem)
+
+    def room_problem(self) -> str | None:
+        """Return what is wrong with the room on the store's disk, and what to do, or None."""
+        reserve = self._reserve
+        if reserve is None or reserve.is_kept:
+            return None
+        if reserve.is_due():
+            self._trim_log()
+            if reserve.keep():
+                _log.warning("the disk of the job store has room again: jobs are accepted")
+                return None
+        return (
+            f"The disk of the job store is full: {reserve.free_bytes()} bytes are left. Free some, or remove jobs; "
+            "then it goes on by itself."
+        )
+
+    def _trim_log(self) -> None:
+        """Give back the room that SQLite's log takes up and does not need any more."""
+        with suppress(SQLAlchemyError, StoreUnusable), self._reading:
+            self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._connection.rollback()
 
     def sync(self) -> None:
         """Return when all that was written is on the disk itself, so that no power cut can take it back either.
@@ -207,10 +284,7 @@ class JobStore:
         Raises:
             StoreUnusable: nothing was removed.
         """
-        try:
-            return dict(Counter(self._writer.forget(uuids, root)))
-        except self._writer.errors as error:
-            raise StoreUnusable(f"The job store did not take a change: {error}") from error
+        return dict(Counter(self._change(lambda: self._writer.forget(uuids, root))))
 
     def get_many(self, uuids: Sequence[str]) -> dict[str, Job]:
         """Return those jobs that are there and readable, by id."""

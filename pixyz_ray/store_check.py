@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy import Connection, Table, inspect, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from pixyz_ray.record_errors import UnreadableRecord
 from pixyz_ray.retention import has_jobs
 from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings
-from pixyz_ray.store_errors import StoreUnusable, UnreadableRecord
+from pixyz_ray.store import StoreUnusable
 from pixyz_ray.store_schema import GRAPHS, JOBS, make_engine
 from pixyz_ray.stored import stored_graph, stored_job
 

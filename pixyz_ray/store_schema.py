@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pixyz_ray.jobs import TERMINAL
 from pixyz_ray.records import alias_of
-from pixyz_ray.store_errors import StoreUnusable
+from pixyz_worker.exception import InternalError
 
 SCHEMA_VERSION = 4
 _DATED = 3
@@ -98,6 +98,10 @@ _ADDED = {
     "graphs": {"stopped": "DOUBLE PRECISION"},
 }
 """Columns that version 2 did not have; waits, stopped and expires came with version 3, the others with version 4."""
+
+
+class StoreUnusable(InternalError):
+    """The database cannot be opened or does not answer."""
 
 
 def open_database(url: str) -> Engine:

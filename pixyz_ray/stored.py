@@ -8,8 +8,8 @@ from typing import Any
 
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job
+from pixyz_ray.record_errors import unreadable
 from pixyz_ray.records import RECORD_KEYS, decode_job
-from pixyz_ray.store_errors import unreadable
 from pixyz_worker.exception import PixyzException
 from pixyz_worker.wire import VERSION
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pixyz_ray.admission import QueueFull
-from pixyz_ray.store_errors import StoreFull, StoreUnusable, UnknownJob, UnreadableRecord
+from pixyz_ray.record_errors import UnknownJob, UnreadableRecord
+from pixyz_ray.store import StoreFull, StoreUnusable
 from pixyz_worker import exception as sdk
 from pixyz_worker.exception import InternalError, PixyzException
 

@@ -13,7 +13,7 @@ from pixyz_ray.cluster.graph.run import GraphRun
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job, JobState
-from pixyz_ray.store_errors import StoreUnusable
+from pixyz_ray.store import StoreUnusable
 from pixyz_ray.stored import NOT_READABLE
 
 _log = logging.getLogger(__name__)

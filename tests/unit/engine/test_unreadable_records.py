@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from pixyz_ray.cluster.errors import decode_error, encode_error
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.record_errors import UnknownJob, UnreadableRecord
 from pixyz_ray.store import EndedJobs, JobStore
-from pixyz_ray.store_errors import UnknownJob, UnreadableRecord
 from pixyz_worker.wire import VERSION
 
 

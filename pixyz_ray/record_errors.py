@@ -1,16 +1,8 @@
-"""Errors of the job store: it cannot be used, its disk is full, a job is unknown, one record cannot be read."""
+"""Errors of one record of the job store: there is none of that id, or it cannot be read."""
 
 from __future__ import annotations
 
-from pixyz_worker.exception import InternalError, PixyzException
-
-
-class StoreUnusable(InternalError):
-    """The database cannot be opened or does not answer."""
-
-
-class StoreFull(StoreUnusable):
-    """The disk of the job store has no room left."""
+from pixyz_worker.exception import PixyzException
 
 
 class UnknownJob(PixyzException):
