@@ -78,9 +78,8 @@ def take_backup(url: str, target: Path, *, force: bool = False, report: Report =
         report: told of the progress.
 
     Raises:
-        BackupUnusable: there is such a file, or no store.
+        BackupUnusable: there is such a file, or no store, or the file cannot be written.
         StoreUnusable: the store does not answer.
-        OSError: the file cannot be written.
     """
     if target.exists() and not force:
         raise BackupUnusable(f"{target} is there already. Choose another name, or replace it with --force.")
@@ -99,8 +98,11 @@ def take_backup(url: str, target: Path, *, force: bool = False, report: Report =
                 os.fsync(file.fileno())
         draft.replace(target)
         _sync_folder(target.parent)
+    except OSError as error:
+        raise BackupUnusable(f"{target} cannot be written: {error.strerror or error}.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
     return backup
 
 
@@ -253,7 +255,12 @@ def _whole(value: Any) -> int:
 
 
 def restore_backup(
-    url: str, source: Path, *, force: bool = False, report: Report = lambda done, total: None
+    url: str,
+    source: Path,
+    *,
+    force: bool = False,
+    checked: Report = lambda done, total: None,
+    report: Report = lambda done, total: None,
 ) -> tuple[Backup, int]:
     """Make a store what it was when a backup was taken, in one transaction; return the backup, and the jobs replaced.
 
@@ -263,13 +270,14 @@ def restore_backup(
         url: SQLAlchemy URL of the store, which may be of another kind than the one that was backed up.
         source: the backup.
         force: whether the jobs of a store that is not empty are replaced.
-        report: told of the progress.
+        checked: told how many bytes of the file are checked.
+        report: told how many rows are restored.
 
     Raises:
         BackupUnusable: the backup cannot be used, or the store is not empty.
         StoreUnusable: the store does not answer; nothing of it has changed.
     """
-    backup = read_backup(source)
+    backup = read_backup(source, checked)
     # A store of a newer version is refused here, before anything of it is replaced.
     open_database(url).dispose()
     with _connected(url) as engine, engine.begin() as connection:

@@ -28,7 +28,7 @@ def backup_command(file: Path, force: bool) -> None:
     from pixyz_ray.backup import take_backup
     from pixyz_ray.settings import load_settings
 
-    with _progress("rows") as report:
+    with _progress("rows written") as report:
         backup = take_backup(load_settings().job_store_url, file, force=force, report=report)
     click.echo(f"{backup.jobs} jobs are in {file} ({file.stat().st_size} bytes). The share is not: copy it too.")
 
@@ -52,8 +52,8 @@ def restore_command(file: Path, force: bool) -> None:
 
     settings = load_settings()
     with platform_down(private_folder(home())):
-        with _progress("rows") as report:
-            backup, replaced = restore_backup(settings.job_store_url, file, force=force, report=report)
+        with _progress("bytes checked") as checked, _progress("rows restored") as report:
+            backup, replaced = restore_backup(settings.job_store_url, file, force=force, checked=checked, report=report)
         taken = datetime.fromtimestamp(backup.taken).astimezone().isoformat(" ", "seconds")
         click.echo(f"{backup.jobs} jobs are restored, as they were at {taken}.")
         if replaced:

@@ -235,12 +235,24 @@ def test_given_no_store_or_a_file_in_the_way_when_backed_up_then_that_is_said(
         take_backup(url, taken)
     with pytest.raises(BackupUnusable, match="no job store"):
         take_backup(url_of(tmp_path / "none.db"), tmp_path / "new.gz")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(BackupUnusable, match=r"nowhere/new\.gz cannot be written: No such file"):
         take_backup(url, tmp_path / "nowhere" / "new.gz")
     assert taken.read_bytes() == before
     assert not (tmp_path / "none.db").exists()
     assert take_backup(url, taken, force=True).jobs == 3
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_given_more_rows_than_a_portion_when_backed_up_and_restored_then_the_progress_is_told(tmp_path: Path) -> None:
+    """Given 1,200 jobs, when they go to a file and back, then what is done grows up to all there is."""
+    url, other = url_of(tmp_path / "many.db"), url_of(tmp_path / "other.db")
+    with closing(JobStore(url)) as store:
+        store.write([make_job() for _ in range(1200)])
+    told: list[tuple[int, int]] = []
+    take_backup(url, tmp_path / "many.gz", report=lambda *how_far: told.append(how_far))
+    assert told == [(500, 1200), (1000, 1200), (1200, 1200)]
+    restore_backup(other, tmp_path / "many.gz", report=lambda *how_far: told.append(how_far))
+    assert told[3:] == told[:3]
 
 
 def test_given_sqlite_and_postgresql_when_a_backup_goes_to_and_fro_then_it_stays_the_same(
