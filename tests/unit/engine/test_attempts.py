@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+import pytest
+
 from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.tasks import NotMade, _answer
 from pixyz_ray.failure import FailureClass
 from pixyz_ray.jobs import Attempt, Job, JobState
+from pixyz_ray.run_spec import RunSpec
 from pixyz_ray.settings import Settings
 
 
@@ -84,3 +89,24 @@ def test_given_a_job_that_is_being_stopped_when_its_worker_says_that_it_has_ende
         return course.settled
 
     assert asyncio.run(given()) == []
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_given_an_outcome_that_the_share_did_not_take_when_ray_answers_then_it_is_in_the_answer(ok: bool) -> None:
+    """Given a full share and a worker that cannot reach the tracker, when Ray answers, then nothing is lost."""
+    text = json.dumps({"ok": ok, "result": "r", "error": "e"})
+    spec = RunSpec(uuid="first", attempt=1, share="/nowhere", script="a.py", digest="", entrypoint="main", params={})
+    outcomes: list[Mapping[str, Any]] = []
+
+    class Noting(Course):
+        def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
+            outcomes.append(outcome)
+
+    async def given() -> None:
+        course = Noting()
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result(_answer(spec, "value" if ok else NotMade(), text))
+        await Attempts(course, Settings())._ray_answered(course.live["first"], 1, answer)
+
+    asyncio.run(given())
+    assert outcomes == [json.loads(text)]
