@@ -7,9 +7,7 @@ reads results.
 from __future__ import annotations
 
 import json
-import logging
 import os
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +18,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, bindparam, exists, func, make_url, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from pixyz_ray.ended_jobs import EndedJobs
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import TERMINAL, Job, JobState
 from pixyz_ray.record_errors import UnknownJob, UnreadableRecord, unreadable
@@ -27,16 +26,15 @@ from pixyz_ray.storage import is_uuid
 from pixyz_ray.store_reserve import Reserve, is_full
 from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, StoreUnusable, open_database
 from pixyz_ray.store_writer import Writer
-from pixyz_ray.stored import NOT_READABLE, is_waits, stored_graph, stored_job
+from pixyz_ray.stored import NOT_READABLE, UNKNOWN_STATE, RecordReader, is_waits, stored_graph, stored_job
 
 __all__ = ["EndedJobs", "JobStore", "StoreFull", "StoreUnusable"]
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
 _MANY = 500
 """Ids in one query; databases bound the number of a statement's parameters."""
-_JOB = (JOBS.c.uuid, JOBS.c.record, JOBS.c.result)
+_JOB = (JOBS.c.uuid, JOBS.c.state, JOBS.c.record, JOBS.c.result)
 _BY_UUID = select(*_JOB).where(JOBS.c.uuid == bindparam("key"))
 _SEQ_OF = select(JOBS.c.seq).where(JOBS.c.uuid == bindparam("key"))
 _LISTED = select(
@@ -50,10 +48,7 @@ _LISTED = select(
     JOBS.c.process,
     JOBS.c.script,
 ).order_by(JOBS.c.seq.desc())
-_STATE_NAMES = ("uuid", "name", "status", "progress", "error")
-_LISTED_NAMES = (*_STATE_NAMES, "label", "process", "script")
-_STATE_SQL = "SELECT uuid, alias, state, progress, error FROM jobs WHERE uuid = ?"
-_ENDED_STATES = frozenset(map(str, TERMINAL))
+_LISTED_NAMES = ("uuid", "name", "status", "progress", "error", "label", "process", "script")
 _LIVE_STATES = [str(state) for state in JobState if state not in TERMINAL]
 _STATES = frozenset(map(str, JobState))
 _LIVE = select(*_JOB).where(JOBS.c.state.in_(_LIVE_STATES), JOBS.c.waits.is_(None))
@@ -96,10 +91,11 @@ class JobStore:
 
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
-        self.unreadable: dict[str, UnreadableRecord] = {}
+        self._records = RecordReader()
+        self.unreadable = self._records.unreadable
         """Jobs and graphs whose records were found to be unreadable, by id, and why; they are left as they are."""
         file = self._url.database if self._url.get_backend_name() == "sqlite" else None
-        self._reserve = Reserve(Path(file)) if file and file != ":memory:" else None
+        self._reserve = Reserve(Path(file) if file and file != ":memory:" else None)
         try:
             self._engine = self._open(url)
             # Connections for good: the tracker is the only writer and a checkout costs as much as a query.
@@ -113,8 +109,7 @@ class JobStore:
                     self._connection.exec_driver_sql(f"PRAGMA busy_timeout={IMPATIENT_MS}")
         except SQLAlchemyError as error:
             raise StoreUnusable(f"The job store {self._url!r} cannot be opened: {error}") from error
-        if self._reserve is not None:
-            self._reserve.keep()
+        self._reserve.keep()
 
     def _open(self, url: str) -> Engine:
         """Open the database; where its disk is full, with the room that was kept for that."""
@@ -122,7 +117,7 @@ class JobStore:
             return open_database(url)
         except StoreUnusable as error:
             cause = error.__cause__
-            if cause is None or not self._make_room(cause):
+            if cause is None or not self._reserve.make_room(cause):
                 raise
         return open_database(url)
 
@@ -152,7 +147,7 @@ class JobStore:
         try:
             return work()
         except self._writer.errors as error:
-            if not self._make_room(error):
+            if not self._reserve.make_room(error):
                 raise self._refused(error) from error
         try:
             return work()
@@ -166,13 +161,6 @@ class JobStore:
 
     # --- A full disk -------------------------------------------------------------------------------------------------
 
-    def _make_room(self, error: BaseException) -> bool:
-        """Give the kept room free if that is what an error calls for; return whether there was any."""
-        if self._reserve is None or not is_full(error) or not self._reserve.release():
-            return False
-        _log.error("the disk of the job store is full: no job is accepted until there is room again")
-        return True
-
     def check_room(self) -> None:
         """See that new jobs can be taken: what room is left on a full disk is for those that are there already.
 
@@ -184,18 +172,7 @@ class JobStore:
 
     def room_problem(self) -> str | None:
         """Return what is wrong with the room on the store's disk, and what to do, or None."""
-        reserve = self._reserve
-        if reserve is None or reserve.is_kept:
-            return None
-        if reserve.is_due():
-            self._trim_log()
-            if reserve.keep():
-                _log.warning("the disk of the job store has room again: jobs are accepted")
-                return None
-        return (
-            f"The disk of the job store is full: {reserve.free_bytes()} bytes are left. Free some, or remove jobs; "
-            "then it goes on by itself."
-        )
+        return self._reserve.problem(self._trim_log)
 
     def _trim_log(self) -> None:
         """Give back the room that SQLite's log takes up and does not need any more."""
@@ -225,12 +202,14 @@ class JobStore:
             UnreadableRecord: its record cannot be read.
         """
         rows = self._read(_BY_UUID, {"key": uuid})
-        return self._noted(stored_job, rows[0]) if rows else None
+        return self._records.read(stored_job, rows[0]) if rows else None
 
     def live(self) -> list[Job]:
         """Return the jobs that have not ended and do not wait to be given to Ray, oldest first; none unreadable."""
-        self._note_unknown_states()
-        return self._readable(stored_job, self._read(_LIVE.order_by(JOBS.c.seq)))
+        if unknown := self.counts().keys() - _STATES:
+            # The query for those that have not ended does not find these.
+            self._records.read_all(stored_job, self._read(select(*_JOB).where(JOBS.c.state.in_(unknown))))
+        return self._records.read_all(stored_job, self._read(_LIVE.order_by(JOBS.c.seq)))
 
     def waiting(self) -> Iterator[tuple[str, float, str]]:
         """Yield (id, when it was requested, `Job.waits`) of the jobs that wait to be given to Ray, oldest first."""
@@ -268,7 +247,9 @@ class JobStore:
         Raises:
             UnreadableRecord: which nodes one of the graphs has cannot be read.
         """
-        return [id for row in self._read(_GRAPH.where(GRAPHS.c.root == root)) for id in self._noted(_node_ids, row)]
+        return [
+            id for row in self._read(_GRAPH.where(GRAPHS.c.root == root)) for id in self._records.read(_node_ids, row)
+        ]
 
     def has_live_graphs(self, root: str) -> bool:
         """Tell whether something lives that a job started, itself or through what it started."""
@@ -292,7 +273,7 @@ class JobStore:
         for start in range(0, len(uuids), _MANY):
             some = JOBS.c.uuid.in_(uuids[start : start + _MANY])
             rows = self._read(select(*_JOB).where(some))
-            found.update((job.uuid, job) for job in self._readable(stored_job, rows))
+            found.update((job.uuid, job) for job in self._records.read_all(stored_job, rows))
         return found
 
     def known(self, uuids: Sequence[str]) -> list[str]:
@@ -313,7 +294,7 @@ class JobStore:
         rows = self._read(_GRAPH.where(GRAPHS.c.uuid == uuid))
         if not rows:
             raise UnknownJob(f"There is no graph {uuid}.")
-        return self._noted(stored_graph, rows[0])
+        return self._records.read(stored_graph, rows[0])
 
     def live_graphs(self) -> list[Graph]:
         """Return the graphs that have not ended, oldest first; none unreadable."""
@@ -328,36 +309,7 @@ class JobStore:
         return self._read_graphs(GRAPHS.c.root == root)
 
     def _read_graphs(self, which: ColumnElement[bool]) -> list[Graph]:
-        return self._readable(stored_graph, self._read(_GRAPH.where(which)))
-
-    # --- Records that cannot be read ---------------------------------------------------------------------------------
-
-    def _note_unknown_states(self) -> None:
-        """Note the jobs in states that this version does not have: the query for live jobs does not find them."""
-        if unknown := self.counts().keys() - _STATES:
-            for row in self._read(select(JOBS.c.uuid, JOBS.c.state).where(JOBS.c.state.in_(unknown))):
-                self._note(row.uuid, _unknown_state(row.uuid, row.state))
-
-    def _readable(self, decode: Callable[[Any], T], rows: Iterable[Any]) -> list[T]:
-        """Return what rows hold, without those that cannot be read."""
-        found = []
-        for row in rows:
-            with suppress(UnreadableRecord):
-                found.append(self._noted(decode, row))
-        return found
-
-    def _noted(self, decode: Callable[[Any], T], row: Any) -> T:
-        """Return what a row holds; log one that cannot be read, once."""
-        try:
-            return decode(row)
-        except UnreadableRecord as error:
-            self._note(row.uuid, error)
-            raise
-
-    def _note(self, uuid: str, error: UnreadableRecord) -> None:
-        if uuid not in self.unreadable:
-            self.unreadable[uuid] = error
-            _log.error("%s", error)
+        return self._records.read_all(stored_graph, self._read(_GRAPH.where(which)))
 
     # --- The list of jobs --------------------------------------------------------------------------------------------
 
@@ -395,8 +347,8 @@ class JobStore:
         items: list[dict[str, Any]] = [dict(zip(_LISTED_NAMES, row[1:], strict=True)) for row in rows]
         for item in items:
             if item["status"] not in _STATES:
-                error = str(_unknown_state(item["uuid"], item["status"]))
-                item |= {"status": str(JobState.FAILURE), "error": error}
+                error = unreadable("job", item["uuid"], UNKNOWN_STATE.format(item["status"]))
+                item |= {"status": str(JobState.FAILURE), "error": str(error)}
             elif item["uuid"] in self.unreadable:
                 item["error"] = str(self.unreadable[item["uuid"]])
         return items, rows[-1].seq if rows else None
@@ -424,47 +376,6 @@ class JobStore:
         if self._url.get_backend_name() != "sqlite" or not self._url.database:
             return None
         return os.open(f"{self._url.database}-wal", os.O_RDWR)
-
-
-class EndedJobs:
-    """Reads the jobs that have ended beside the tracker, in the process that wants to know.
-
-    They never change again, and a look into SQLite's file takes a tenth of the time of asking the tracker. It is only
-    that: where the store is not a file of this machine, or the job has not ended, there is nothing to see.
-
-    Args:
-        url: SQLAlchemy URL of the store.
-    """
-
-    def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        self._path = Path(parsed.database).absolute() if parsed.database else None
-        self._usable = parsed.get_backend_name() == "sqlite" and self._path is not None
-        self._connection: sqlite3.Connection | None = None
-
-    def state(self, uuid: str) -> dict[str, Any] | None:
-        """Return the JobState of a job that has ended; None where that cannot be told."""
-        if not self._usable:
-            return None
-        try:
-            if self._connection is None:
-                self._connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro" if self._path else "", uri=True)
-            row = self._connection.execute(_STATE_SQL, (uuid,)).fetchone()
-        except sqlite3.Error:
-            return None
-        if row is None or row[2] not in _ENDED_STATES:
-            return None
-        return dict(zip(_STATE_NAMES, row, strict=True))
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-def _unknown_state(uuid: str, state: str) -> UnreadableRecord:
-    return unreadable("job", uuid, f"its state {state!r} is not known to this version")
 
 
 def _node_ids(row: Any) -> list[str]:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from pixyz_ray.graphs import Graph
-from pixyz_ray.jobs import Job
-from pixyz_ray.record_errors import unreadable
+from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.record_errors import UnreadableRecord, unreadable
 from pixyz_ray.records import RECORD_KEYS, decode_job
 from pixyz_worker.exception import PixyzException
 from pixyz_worker.wire import VERSION
 
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 NOT_READABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, PixyzException)
 """What decoding a malformed record may raise."""
+UNKNOWN_STATE = "its state {!r} is not known to this version"
+_STATES = frozenset(map(str, JobState))
 _KINDS = frozenset({"task", "part", "group", "graph"})
 _TEXT = str
 _MAYBE_TEXT = (str, type(None))
@@ -31,12 +38,14 @@ _GRAPH_PARTS: Mapping[str, Any] = {"calls": list, "nodes": list, "end": str, "pa
 
 
 def stored_job(row: Any) -> Job:
-    """Return the job of a row with `uuid`, `record` and `result`.
+    """Return the job of a row with `uuid`, `state`, `record` and `result`.
 
     Raises:
         UnreadableRecord: it is not JSON, lacks something, or was written by a newer version.
     """
     try:
+        if row.state not in _STATES:
+            raise ValueError(UNKNOWN_STATE.format(row.state))
         record = json.loads(row.record)
         job = decode_job(record, None if row.result is None else json.loads(row.result))
         _check(job, record, row.uuid)
@@ -93,3 +102,37 @@ def is_waits(text: str) -> bool:
         and all(isinstance(one, _NUMBER) for one in numbers)
         and isinstance(not_before, _MAYBE_NUMBER)
     )
+
+
+class RecordReader:
+    """Decodes rows, and keeps in mind which of them cannot be read."""
+
+    def __init__(self) -> None:
+        self.unreadable: dict[str, UnreadableRecord] = {}
+        """Jobs and graphs whose records cannot be read, by id, and why."""
+
+    def read(self, decode: Callable[[Any], T], row: Any) -> T:
+        """Return what a row holds; log one that cannot be read, once.
+
+        Raises:
+            UnreadableRecord: it cannot be read.
+        """
+        try:
+            return decode(row)
+        except UnreadableRecord as error:
+            self.note(row.uuid, error)
+            raise
+
+    def read_all(self, decode: Callable[[Any], T], rows: Iterable[Any]) -> list[T]:
+        """Return what rows hold, without those that cannot be read."""
+        found = []
+        for row in rows:
+            with suppress(UnreadableRecord):
+                found.append(self.read(decode, row))
+        return found
+
+    def note(self, uuid: str, error: UnreadableRecord) -> None:
+        """Take note of a record that cannot be read."""
+        if uuid not in self.unreadable:
+            self.unreadable[uuid] = error
+            _log.error("%s", error)

@@ -99,6 +99,10 @@ def test_given_a_full_disk_when_jobs_are_changed_and_removed_then_the_kept_room_
         assert (store_disk / "alone.db-reserve").stat().st_size == RESERVE_BYTES
         assert store.get(jobs[0].uuid).pinned  # type: ignore[union-attr]
         assert store.counts()["REVOKED"] == 400
+    with filled(store_disk), closing(JobStore(f"sqlite:///{store_disk / 'alone.db'}")) as store:
+        # Opening it again makes its log and index anew.
+        store.write([replace(store.get(jobs[0].uuid) or jobs[0], pinned=False)])
+        assert store.counts()["REVOKED"] == 400
     for file in store_disk.glob("alone.db*"):
         file.unlink()
 

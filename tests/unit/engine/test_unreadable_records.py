@@ -114,6 +114,8 @@ def test_given_an_unknown_state_in_its_column_when_jobs_are_listed_then_it_is_a_
     spoil(file, bad.uuid, state="PAUSED")
     assert store.live() == [good]
     assert bad.uuid in store.unreadable
+    with pytest.raises(UnreadableRecord, match="PAUSED"):
+        store.get(bad.uuid)
     item = next(item for item in store.page(state=None, limit=10, after=None) if item["uuid"] == bad.uuid)
     assert item["status"] == "FAILURE"
     assert "'PAUSED'" in item["error"]
