@@ -5,6 +5,7 @@ A file for each node would be the dearest part of a short one.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -17,15 +18,19 @@ _HOST = socket.gethostname()
 
 
 def leave_outcome(home: JobFolder, uuid: str, attempt: int, outcome: str) -> None:
-    """Leave a node's outcome, given as JSON; half a line, after a crash, counts as nothing.
+    """Leave a node's outcome, given as JSON; half a line, after a crash or on a full disk, counts as nothing.
 
     Args:
         home: folder of the job above the graph.
         uuid: the node.
         attempt: number of its run.
         outcome: JSON text without a line break.
+
+    Raises:
+        OSError: it cannot be written, or not all of it.
     """
-    line = f'{{"uuid": "{uuid}", "attempt": {attempt}, "outcome": {outcome}}}\n'.encode("ascii")
+    # Half a line may stand before it: that must not take this one along.
+    line = f'\n{{"uuid": "{uuid}", "attempt": {attempt}, "outcome": {outcome}}}\n'.encode("ascii")
     folder = f"{home.name}/outcomes"
     name = f"{folder}/{_HOST}-{os.getpid()}.jsonl"
     try:
@@ -35,7 +40,8 @@ def leave_outcome(home: JobFolder, uuid: str, attempt: int, outcome: str) -> Non
             os.mkdir(folder)  # noqa: PTH102 - beside the call above
         file = os.open(name, _APPEND, 0o644)
     try:
-        os.write(file, line)
+        if os.write(file, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
     finally:
         os.close(file)
 

@@ -11,6 +11,8 @@ from pixyz_ray.jobs import Attempt, Job, JobState, StepRecord
 
 _BY_HAND = {"result", "steps", "attempts", "policy"}
 _RECORD_FIELDS = tuple(field.name for field in fields(Job) if field.name not in _BY_HAND)
+RECORD_KEYS = frozenset(_RECORD_FIELDS) | (_BY_HAND - {"result"})
+"""Names of what a record of this version may have."""
 _ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
 
 

@@ -135,12 +135,14 @@ def finish_removal(share: Path, uuid: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leftovers:
-    """What lies on the share and may be nobody's."""
+    """What lies on the share beside the folders of jobs, or may belong to no job of the store."""
 
     cut_short: list[str]
     """Jobs of which a removal that was cut short has left something."""
-    folders: list[str]
-    """Jobs whose folders have been as they are for some time."""
+    uploads: list[str]
+    """Folders of uploads that never became a job, in which nothing was written for some time."""
+    jobs: list[str]
+    """All other folders of jobs."""
 
 
 def find_leftovers(share: Path, before: float) -> Leftovers:
@@ -148,28 +150,59 @@ def find_leftovers(share: Path, before: float) -> Leftovers:
 
     Args:
         share: SHARE_PATH.
-        before: only folders in which nothing was made or removed since, in seconds since the epoch.
+        before: only uploads in which nothing was written since, in seconds since the epoch.
 
     Raises:
         OSError: it cannot be read.
     """
-    found = Leftovers(cut_short=[], folders=[])
+    found = Leftovers(cut_short=[], uploads=[], jobs=[])
     with os.scandir(share) as entries:
         for entry in entries:
             if is_uuid(entry.name):
-                with suppress(FileNotFoundError):
-                    status = entry.stat(follow_symlinks=False)
-                    # On a share that was copied files keep their times, but not the one at which they got there.
-                    if max(status.st_mtime, status.st_ctime) < before and _is_ours(JobFolder(share, entry.name)):
-                        found.folders.append(entry.name)
+                with suppress(OSError):
+                    folder = JobFolder(share, entry.name)
+                    if not entry.is_dir(follow_symlinks=False) or not _is_ours(folder):
+                        continue
+                    if not _was_upload(folder):
+                        found.jobs.append(entry.name)
+                    elif _last_change(folder) < before:
+                        found.uploads.append(entry.name)
             elif entry.name.startswith(REMOVING) and is_uuid(entry.name.removeprefix(REMOVING)):
                 found.cut_short.append(entry.name.removeprefix(REMOVING))
     return found
 
 
+def has_jobs(share: Path) -> bool:
+    """Return whether the share has the folder of a job that was accepted, by whichever store."""
+    try:
+        with os.scandir(share) as entries:
+            named = (entry for entry in entries if is_uuid(entry.name) and entry.is_dir(follow_symlinks=False))
+            folders = (JobFolder(share, entry.name) for entry in named)
+            return any(_is_ours(folder) and not _was_upload(folder) for folder in folders)
+    except OSError:
+        return False
+
+
 def _is_ours(folder: JobFolder) -> bool:
     """Return whether a folder was made by this platform: another scheduler may name the folders of its jobs alike."""
     return folder.log.exists() or folder.lock.exists()
+
+
+def _was_upload(folder: JobFolder) -> bool:
+    """Return whether a folder was made for an upload and nothing else was ever put into it.
+
+    Accepting a job adds its script before anything else happens. Only such a folder may be removed without its record:
+    any other may be a job of another store, or one that is newer than a store that was restored from a backup.
+    """
+    names = set(os.listdir(folder.name))  # noqa: PTH208 - names are all that is wanted
+    return folder.lock.name in names and names <= {folder.lock.name, folder.inputs.name}
+
+
+def _last_change(folder: JobFolder) -> float:
+    """Return when something was last written into the folder of an upload, in seconds since the epoch."""
+    inside = [folder.inputs, *folder.inputs.iterdir()] if folder.inputs.is_dir() else []
+    # On a share that was copied files keep their times, but not the one at which they got there.
+    return max(max(one.st_mtime, one.st_ctime) for one in (path.lstat() for path in (folder.path, *inside)))
 
 
 def _empty(top: int) -> None:

@@ -8,27 +8,34 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, exists, func, make_url, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, bindparam, exists, func, make_url, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from pixyz_ray.ended_jobs import EndedJobs
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import TERMINAL, Job, JobState
-from pixyz_ray.records import decode_job
+from pixyz_ray.record_errors import UnknownJob, UnreadableRecord, unreadable
+from pixyz_ray.storage import is_uuid
+from pixyz_ray.store_reserve import Reserve, is_full
 from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, StoreUnusable, open_database
 from pixyz_ray.store_writer import Writer
+from pixyz_ray.stored import NOT_READABLE, UNKNOWN_STATE, RecordReader, is_waits, stored_graph, stored_job
 
-__all__ = ["EndedJobs", "JobStore", "StoreUnusable"]
+__all__ = ["EndedJobs", "JobStore", "StoreFull", "StoreUnusable"]
+
+T = TypeVar("T")
 
 _MANY = 500
 """Ids in one query; databases bound the number of a statement's parameters."""
-_BY_UUID = select(JOBS.c.record, JOBS.c.result).where(JOBS.c.uuid == bindparam("key"))
+_JOB = (JOBS.c.uuid, JOBS.c.state, JOBS.c.record, JOBS.c.result)
+_BY_UUID = select(*_JOB).where(JOBS.c.uuid == bindparam("key"))
 _SEQ_OF = select(JOBS.c.seq).where(JOBS.c.uuid == bindparam("key"))
 _LISTED = select(
     JOBS.c.seq,
@@ -41,12 +48,12 @@ _LISTED = select(
     JOBS.c.process,
     JOBS.c.script,
 ).order_by(JOBS.c.seq.desc())
-_STATE_NAMES = ("uuid", "name", "status", "progress", "error")
-_LISTED_NAMES = (*_STATE_NAMES, "label", "process", "script")
-_STATE_SQL = "SELECT uuid, alias, state, progress, error FROM jobs WHERE uuid = ?"
+_LISTED_NAMES = ("uuid", "name", "status", "progress", "error", "label", "process", "script")
 _LIVE_STATES = [str(state) for state in JobState if state not in TERMINAL]
-_LIVE = select(JOBS.c.record, JOBS.c.result).where(JOBS.c.state.in_(_LIVE_STATES), JOBS.c.waits.is_(None))
+_STATES = frozenset(map(str, JobState))
+_LIVE = select(*_JOB).where(JOBS.c.state.in_(_LIVE_STATES), JOBS.c.waits.is_(None))
 _WAITING = select(JOBS.c.seq, JOBS.c.uuid, JOBS.c.requested, JOBS.c.waits).where(WAITING).order_by(JOBS.c.seq)
+_GRAPH = select(GRAPHS.c.uuid, GRAPHS.c.parent, GRAPHS.c.root, GRAPHS.c.record).order_by(GRAPHS.c.seq)
 _PORTION = 5000
 
 
@@ -68,6 +75,10 @@ _DUE_BY_ITSELF = _due(
 )
 
 
+class StoreFull(StoreUnusable):
+    """The disk of the job store has no room left."""
+
+
 class JobStore:
     """Job records in a database.
 
@@ -80,8 +91,13 @@ class JobStore:
 
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
+        self._records = RecordReader()
+        self.unreadable = self._records.unreadable
+        """Jobs and graphs whose records were found to be unreadable, by id, and why; they are left as they are."""
+        file = self._url.database if self._url.get_backend_name() == "sqlite" else None
+        self._reserve = Reserve(Path(file) if file and file != ":memory:" else None)
         try:
-            self._engine = open_database(url)
+            self._engine = self._open(url)
             # Connections for good: the tracker is the only writer and a checkout costs as much as a query.
             self._connection: Connection = self._engine.connect()
             # A connection serves one thread at a time; graphs are prepared beside the event loop.
@@ -93,6 +109,17 @@ class JobStore:
                     self._connection.exec_driver_sql(f"PRAGMA busy_timeout={IMPATIENT_MS}")
         except SQLAlchemyError as error:
             raise StoreUnusable(f"The job store {self._url!r} cannot be opened: {error}") from error
+        self._reserve.keep()
+
+    def _open(self, url: str) -> Engine:
+        """Open the database; where its disk is full, with the room that was kept for that."""
+        try:
+            return open_database(url)
+        except StoreUnusable as error:
+            cause = error.__cause__
+            if cause is None or not self._reserve.make_room(cause):
+                raise
+        return open_database(url)
 
     def close(self) -> None:
         """Close the database."""
@@ -108,10 +135,50 @@ class JobStore:
         Raises:
             StoreUnusable: nothing of it was written.
         """
+        jobs, graphs, ended_graphs = list(jobs), list(graphs), list(ended_graphs)
+        self._change(lambda: self._writer.write(jobs, graphs, ended_graphs))
+
+    def _change(self, work: Callable[[], T]) -> T:
+        """Change the store; where its disk is full, in the room that was kept for that.
+
+        Raises:
+            StoreUnusable: nothing was changed.
+        """
         try:
-            self._writer.write(jobs, graphs, ended_graphs)
+            return work()
         except self._writer.errors as error:
-            raise StoreUnusable(f"The job store did not take a change: {error}") from error
+            if not self._reserve.make_room(error):
+                raise self._refused(error) from error
+        try:
+            return work()
+        except self._writer.errors as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> StoreUnusable:
+        if is_full(error):
+            return StoreFull(f"The disk of the job store is full: {error}")
+        return StoreUnusable(f"The job store did not take a change: {error}")
+
+    # --- A full disk -------------------------------------------------------------------------------------------------
+
+    def check_room(self) -> None:
+        """See that new jobs can be taken: what room is left on a full disk is for those that are there already.
+
+        Raises:
+            StoreFull: they cannot.
+        """
+        if problem := self.room_problem():
+            raise StoreFull(problem)
+
+    def room_problem(self) -> str | None:
+        """Return what is wrong with the room on the store's disk, and what to do, or None."""
+        return self._reserve.problem(self._trim_log)
+
+    def _trim_log(self) -> None:
+        """Give back the room that SQLite's log takes up and does not need any more."""
+        with suppress(SQLAlchemyError, StoreUnusable), self._reading:
+            self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._connection.rollback()
 
     def sync(self) -> None:
         """Return when all that was written is on the disk itself, so that no power cut can take it back either.
@@ -129,20 +196,37 @@ class JobStore:
             raise StoreUnusable(f"The job store cannot be brought to the disk: {error}") from error
 
     def get(self, uuid: str) -> Job | None:
-        """Return one job, or None."""
+        """Return one job, or None.
+
+        Raises:
+            UnreadableRecord: its record cannot be read.
+        """
         rows = self._read(_BY_UUID, {"key": uuid})
-        return _job(rows[0]) if rows else None
+        return self._records.read(stored_job, rows[0]) if rows else None
 
     def live(self) -> list[Job]:
-        """Return the jobs that have not ended and do not wait to be given to Ray, oldest first."""
-        return [_job(row) for row in self._read(_LIVE.order_by(JOBS.c.seq))]
+        """Return the jobs that have not ended and do not wait to be given to Ray, oldest first; none unreadable."""
+        if unknown := self.counts().keys() - _STATES:
+            # The query for those that have not ended does not find these.
+            self._records.read_all(stored_job, self._read(select(*_JOB).where(JOBS.c.state.in_(unknown))))
+        return self._records.read_all(stored_job, self._read(_LIVE.order_by(JOBS.c.seq)))
 
     def waiting(self) -> Iterator[tuple[str, float, str]]:
         """Yield (id, when it was requested, `Job.waits`) of the jobs that wait to be given to Ray, oldest first."""
         after = -1
         while rows := self._read(_WAITING.where(JOBS.c.seq > after).limit(_PORTION)):
-            yield from ((row.uuid, row.requested, row.waits) for row in rows)
+            yield from ((row.uuid, row.requested, waits) for row in rows if (waits := self._waits(row)) is not None)
             after = rows[-1].seq
+
+    def _waits(self, row: Row[Any]) -> str | None:
+        """Return what a job waits with: its column, else what its record says; None where neither can be read."""
+        if is_waits(row.waits):
+            return str(row.waits)
+        try:
+            job = self.get(row.uuid)
+        except UnreadableRecord:
+            return None
+        return None if job is None else job.waits
 
     def expired(self, now: float, delay_s: float, limit: int) -> list[str]:
         """Return jobs that may be removed: ended long enough ago, with all that they started, and not kept for longer.
@@ -158,9 +242,14 @@ class JobStore:
         return found
 
     def nodes_under(self, root: str) -> list[str]:
-        """Return the nodes of all graphs that a job started, itself or through what it started."""
-        rows = self._read(select(GRAPHS.c.record).where(GRAPHS.c.root == root))
-        return [node["id"] for row in rows for node in json.loads(row.record)["nodes"]]
+        """Return the nodes of all graphs that a job started, itself or through what it started.
+
+        Raises:
+            UnreadableRecord: which nodes one of the graphs has cannot be read.
+        """
+        return [
+            id for row in self._read(_GRAPH.where(GRAPHS.c.root == root)) for id in self._records.read(_node_ids, row)
+        ]
 
     def has_live_graphs(self, root: str) -> bool:
         """Tell whether something lives that a job started, itself or through what it started."""
@@ -176,18 +265,15 @@ class JobStore:
         Raises:
             StoreUnusable: nothing was removed.
         """
-        try:
-            return dict(Counter(self._writer.forget(uuids, root)))
-        except self._writer.errors as error:
-            raise StoreUnusable(f"The job store did not take a change: {error}") from error
+        return dict(Counter(self._change(lambda: self._writer.forget(uuids, root))))
 
     def get_many(self, uuids: Sequence[str]) -> dict[str, Job]:
-        """Return those jobs that are there, by id."""
+        """Return those jobs that are there and readable, by id."""
         found: dict[str, Job] = {}
         for start in range(0, len(uuids), _MANY):
             some = JOBS.c.uuid.in_(uuids[start : start + _MANY])
-            rows = self._read(select(JOBS.c.record, JOBS.c.result).where(some))
-            found.update((job.uuid, job) for job in map(_job, rows))
+            rows = self._read(select(*_JOB).where(some))
+            found.update((job.uuid, job) for job in self._records.read_all(stored_job, rows))
         return found
 
     def known(self, uuids: Sequence[str]) -> list[str]:
@@ -199,25 +285,33 @@ class JobStore:
         return found
 
     def graph(self, uuid: str) -> Graph:
-        """Return one graph."""
-        return self._read_graphs(GRAPHS.c.uuid == uuid)[0]
+        """Return one graph.
+
+        Raises:
+            UnknownJob: there is none of that id.
+            UnreadableRecord: its record cannot be read.
+        """
+        rows = self._read(_GRAPH.where(GRAPHS.c.uuid == uuid))
+        if not rows:
+            raise UnknownJob(f"There is no graph {uuid}.")
+        return self._records.read(stored_graph, rows[0])
 
     def live_graphs(self) -> list[Graph]:
-        """Return the graphs that have not ended, oldest first."""
+        """Return the graphs that have not ended, oldest first; none unreadable."""
         return self._read_graphs(GRAPHS.c.ended.is_(False))
 
     def graphs_of(self, parent: str) -> list[Graph]:
-        """Return the graphs that a job's script started, oldest first."""
+        """Return the graphs that a job's script started, oldest first; none unreadable."""
         return self._read_graphs(GRAPHS.c.parent == parent)
 
     def graphs_under(self, root: str) -> list[Graph]:
-        """Return the graphs that a job started, itself or through what it started, oldest first."""
+        """Return the graphs that a job started, itself or through what it started, oldest first; none unreadable."""
         return self._read_graphs(GRAPHS.c.root == root)
 
     def _read_graphs(self, which: ColumnElement[bool]) -> list[Graph]:
-        query = select(GRAPHS.c.uuid, GRAPHS.c.parent, GRAPHS.c.root, GRAPHS.c.record)
-        rows = self._read(query.where(which).order_by(GRAPHS.c.seq))
-        return [Graph(row.uuid, row.parent, row.root, json.loads(row.record)) for row in rows]
+        return self._records.read_all(stored_graph, self._read(_GRAPH.where(which)))
+
+    # --- The list of jobs --------------------------------------------------------------------------------------------
 
     def page(self, *, state: JobState | None, limit: int, after: str | None) -> list[dict[str, Any]]:
         """Return items of the list of jobs, newest first.
@@ -251,6 +345,12 @@ class JobStore:
             query = query.where(JOBS.c.seq < before)
         rows = self._read(query)
         items: list[dict[str, Any]] = [dict(zip(_LISTED_NAMES, row[1:], strict=True)) for row in rows]
+        for item in items:
+            if item["status"] not in _STATES:
+                error = unreadable("job", item["uuid"], UNKNOWN_STATE.format(item["status"]))
+                item |= {"status": str(JobState.FAILURE), "error": str(error)}
+            elif item["uuid"] in self.unreadable:
+                item["error"] = str(self.unreadable[item["uuid"]])
         return items, rows[-1].seq if rows else None
 
     def place_of(self, uuid: str) -> int | None:
@@ -278,42 +378,12 @@ class JobStore:
         return os.open(f"{self._url.database}-wal", os.O_RDWR)
 
 
-class EndedJobs:
-    """Reads the jobs that have ended beside the tracker, in the process that wants to know.
-
-    They never change again, and a look into SQLite's file takes a tenth of the time of asking the tracker. It is only
-    that: where the store is not a file of this machine, or the job has not ended, there is nothing to see.
-
-    Args:
-        url: SQLAlchemy URL of the store.
-    """
-
-    def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        self._path = Path(parsed.database).absolute() if parsed.database else None
-        self._usable = parsed.get_backend_name() == "sqlite" and self._path is not None
-        self._connection: sqlite3.Connection | None = None
-
-    def state(self, uuid: str) -> dict[str, Any] | None:
-        """Return the JobState of a job that has ended; None where that cannot be told."""
-        if not self._usable:
-            return None
-        try:
-            if self._connection is None:
-                self._connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro" if self._path else "", uri=True)
-            row = self._connection.execute(_STATE_SQL, (uuid,)).fetchone()
-        except sqlite3.Error:
-            return None
-        if row is None or not JobState(row[2]).terminal:
-            return None
-        return dict(zip(_STATE_NAMES, row, strict=True))
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-def _job(row: Row[Any]) -> Job:
-    return decode_job(json.loads(row.record), None if row.result is None else json.loads(row.result))
+def _node_ids(row: Any) -> list[str]:
+    """Return the ids of a graph's nodes; less is read of it than to run it, so that older ones can be removed too."""
+    try:
+        ids = [node["id"] for node in json.loads(row.record)["nodes"]]
+        if not all(is_uuid(id) for id in ids):
+            raise ValueError("a node's id is no UUID")
+    except NOT_READABLE as error:
+        raise unreadable("graph", row.uuid, error) from error
+    return ids

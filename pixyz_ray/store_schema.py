@@ -112,13 +112,14 @@ def open_database(url: str) -> Engine:
         StoreUnusable: it cannot be opened, or a newer version of the platform wrote it.
     """
     try:
-        engine = _make_engine(url)
+        engine = make_engine(url)
         # What was cut short is done again: each step looks at what is there already.
         _add_columns(engine)
         METADATA.create_all(engine)
         for index in _INDEXES:
             index.create(engine, checkfirst=True)
-        _bring_up_to_date(engine)
+        with engine.begin() as connection:
+            migrate(connection)
     except SQLAlchemyError as error:
         raise StoreUnusable(f"The job store {make_url(url)!r} cannot be opened: {error}") from error
     return engine
@@ -136,21 +137,25 @@ def _add_columns(engine: Engine) -> None:
                     connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
 
 
-def _bring_up_to_date(engine: Engine) -> None:
-    with engine.begin() as connection:
-        found = connection.execute(select(func.max(VERSIONS.c.version))).scalar()
-        if found is None:
-            connection.execute(insert(VERSIONS), {"version": SCHEMA_VERSION})
-        elif found > SCHEMA_VERSION:
-            raise StoreUnusable(
-                f"The job store {engine.url!r} was written by a newer version of the platform "
-                f"(schema {found}, this one knows {SCHEMA_VERSION}). Upgrade, or use another store."
-            )
-        elif found < SCHEMA_VERSION:
-            if found < _DATED:
-                _date_ended_jobs(connection)
-            _name_jobs(connection)
-            connection.execute(update(VERSIONS).values(version=SCHEMA_VERSION))
+def migrate(connection: Connection) -> None:
+    """Bring the rows of a store of an older version up to date, in the caller's transaction.
+
+    Raises:
+        StoreUnusable: a newer version of the platform wrote it.
+    """
+    found = connection.execute(select(func.max(VERSIONS.c.version))).scalar()
+    if found is None:
+        connection.execute(insert(VERSIONS), {"version": SCHEMA_VERSION})
+    elif found > SCHEMA_VERSION:
+        raise StoreUnusable(
+            f"The job store {connection.engine.url!r} was written by a newer version of the platform "
+            f"(schema {found}, this one knows {SCHEMA_VERSION}). Upgrade, or use another store."
+        )
+    elif found < SCHEMA_VERSION:
+        if found < _DATED:
+            _date_ended_jobs(connection)
+        _name_jobs(connection)
+        connection.execute(update(VERSIONS).values(version=SCHEMA_VERSION))
 
 
 def _date_ended_jobs(connection: Connection) -> None:
@@ -160,7 +165,7 @@ def _date_ended_jobs(connection: Connection) -> None:
     after = -1
     while rows := connection.execute(ended.where(JOBS.c.seq > after).order_by(JOBS.c.seq).limit(_PORTION)).all():
         after = rows[-1].seq
-        records = [(row, json.loads(row.record)) for row in rows]
+        records = [(row, record) for row in rows if (record := _record(row)) is not None]
         dated = [
             {"row": row.seq, "at": record.get("stopped") or row.requested}
             for row, record in records
@@ -182,7 +187,7 @@ def _name_jobs(connection: Connection) -> None:
     query = select(JOBS.c.seq, JOBS.c.record).order_by(JOBS.c.seq).limit(_PORTION)
     while rows := connection.execute(query.where(JOBS.c.seq > after)).all():
         after = rows[-1].seq
-        records = [(row.seq, json.loads(row.record)) for row in rows]
+        records = [(row.seq, record) for row in rows if (record := _record(row)) is not None]
         values = [
             {
                 "row": seq,
@@ -191,11 +196,23 @@ def _name_jobs(connection: Connection) -> None:
                 "to_script": record["script"],
             }
             for seq, record in records
+            if {"name", "process", "script"} <= record.keys()
         ]
-        connection.execute(change, values)
+        if values:
+            connection.execute(change, values)
 
 
-def _make_engine(url: str) -> Engine:
+def _record(row: Any) -> dict[str, Any] | None:
+    """Return a row's record; None when it cannot be read, which must not keep the others from being migrated."""
+    try:
+        record = json.loads(row.record)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def make_engine(url: str) -> Engine:
+    """Return the database of a URL, whatever is in it. A SQLite file's folder is made when it is missing."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)

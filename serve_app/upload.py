@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -190,7 +191,9 @@ class JobForm:
 
     def _close(self) -> None:
         if self._part.file is not None:
-            self._part.file.close()
+            # What is still in its buffer need not be written: a part that is whole was closed before.
+            with suppress(OSError):
+                self._part.file.close()
 
 
 def _text(part: _Part) -> str:

@@ -21,6 +21,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "up": "platform",
         "down": "platform",
         "doctor": "doctor",
+        "backup": "backup",
+        "restore": "backup",
         "version": "ask",
         "exec": "run",
         "process": "run",

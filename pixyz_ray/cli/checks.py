@@ -76,6 +76,8 @@ LIBRARIES: Sequence[tuple[str, str, str]] = (
 _SUPPORTED = ((3, 11), (3, 14))
 _IMPORT_S = 120
 _LEAST_FREE_GB = 2.0
+_STORE_S = 10.0
+_MOST_SHOWN = 5
 _INSTALL = "pip install --upgrade pixyz-ray"
 
 
@@ -106,7 +108,7 @@ def run_checks(url: str | None = None, token: str | None = None) -> list[Check]:
     slow: list[Callable[[], Check]] = [_ray, *(partial(_library, *row) for row in LIBRARIES), _gpu]
     with ThreadPoolExecutor(max_workers=max(2, (os.cpu_count() or 2) // 2)) as pool:
         waiting = [pool.submit(check) for check in slow]
-        quick = [check() for check in (_python, _packages, _home, _disk, _sqlite, _pixyz_sdk)]
+        quick = [check() for check in (_python, _packages, _home, _disk, _sqlite, _store, _pixyz_sdk)]
         service = _platform(url, token)
         ray, *libraries, gpu = (future.result() for future in waiting)
     python, packages, *rest = quick
@@ -193,14 +195,60 @@ def _home() -> Check:
 
 
 def _disk() -> Check:
-    folder = _nearest(home.home())
-    free = shutil.disk_usage(folder).free / 1e9
-    good = free >= _LEAST_FREE_GB
+    places = {home.home(): "PIXYZ_HOME", **_disks_of_settings()}
+    free = {folder: shutil.disk_usage(_nearest(folder)).free / 1e9 for folder in places}
+    scarce = [folder for folder, left in free.items() if left < _LEAST_FREE_GB]
+    fullest = min(free, key=lambda folder: free[folder])
+    remedy = f"Free some space, or set {', '.join(places[one] for one in scarce)} to a larger disk." if scarce else ""
     return Check(
         name="Disk",
-        verdict=Verdict.GOOD if good else Verdict.NOTE,
-        found=f"{free:.1f} GB free at {folder}",
-        remedy="" if good else "Free some space, or set PIXYZ_HOME (and SHARE_PATH) to a larger disk.",
+        verdict=Verdict.NOTE if scarce else Verdict.GOOD,
+        found=f"{free[fullest]:.1f} GB free at {fullest}",
+        remedy=remedy,
+    )
+
+
+def _disks_of_settings() -> dict[Path, str]:
+    """Return the folders outside the home that fill up: those of the share and of the job store."""
+    from pixyz_ray.settings import load_settings
+    from pixyz_ray.store_check import store_file
+    from pixyz_worker.exception import PixyzException
+
+    try:
+        settings = load_settings()
+    except PixyzException:
+        return {}
+    places = {settings.share_path: "SHARE_PATH"}
+    if (file := store_file(settings.job_store_url)) is not None:
+        places[file.absolute().parent] = "JOB_STORE_URL"
+    return places
+
+
+def _store() -> Check:
+    """Say whether the job store can be read, and name the records that cannot."""
+    from pixyz_ray.settings import load_settings
+    from pixyz_ray.store_check import check_store, store_notes
+    from pixyz_worker.exception import PixyzException
+
+    note = partial(Check, name="Job store", verdict=Verdict.NOTE)
+    try:
+        settings = load_settings()
+    except PixyzException:
+        return note(found="unknown while a setting cannot be used", remedy="Correct it: see Settings below.")
+    try:
+        report = check_store(settings.job_store_url, _STORE_S)
+        notes = store_notes(settings)
+    except PixyzException as error:
+        return note(found=str(error), remedy="See JOB_STORE_URL, and whether the database runs.")
+    if notes:
+        return note(found=notes[0].found, remedy=notes[0].remedy)
+    read = f"{report.jobs} jobs" if report.complete else f"the newest {report.jobs} jobs were read in {_STORE_S:g} s"
+    if not report.unreadable:
+        return Check(name="Job store", verdict=Verdict.GOOD, found=f"{read}, all records can be read")
+    shown = list(report.unreadable.values())[:_MOST_SHOWN]
+    return note(
+        found=f"{read}, {len(report.unreadable)} records cannot be read: {' '.join(shown)}",
+        remedy="Upgrade, if a newer version wrote them. `pixyz remove -j ID` removes one, `pixyz restore` goes back.",
     )
 
 

@@ -7,6 +7,7 @@ launch -> started -> the worker's word ------------------------------> settled
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Coroutine, Mapping
@@ -208,9 +209,15 @@ class Attempts:
     async def _ray_answered(self, live: LiveJob, attempt: int, reference: Any) -> None:
         """Take Ray's answer, whatever it is, where the worker's own word has not come."""
         try:
-            await reference
-            # The worker's word got lost, but it is on disk: it was written down before Ray was answered.
-            outcome = await asyncio.to_thread(self.left_outcome, live.record, attempt)
+            answer = await reference
+            # The worker's word got lost, but it is on disk: it was written down before Ray was answered. Where the
+            # share did not take it, it is the answer.
+            unwritten = answer if isinstance(answer, str) else getattr(answer, "unwritten", None)
+            if unwritten is not None:
+                messages.check_size(len(unwritten), self._settings.max_result_bytes)
+                outcome = dict(messages.outcome(json.loads(unwritten)))
+            else:
+                outcome = await asyncio.to_thread(self.left_outcome, live.record, attempt)
             if outcome is None:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:

@@ -1,7 +1,8 @@
 """Cleaner: removes jobs that ended long ago, files first, record last.
 
 Until its record has gone a job is found again, and all of it is done again: a crash in between leaves nothing over that
-nobody knows of. What is on the share and no job's, such as an upload that never became one, is removed at the start.
+nobody knows of. Uploads that never became a job are removed at the start; a folder that once was a job's never is
+without its record.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from pixyz_ray.cluster.errors import UnknownJob
+from pixyz_ray.cluster.errors import UnknownJob, UnreadableRecord
 from pixyz_ray.jobs import Job
 from pixyz_ray.logs import job_logger
 from pixyz_ray.retention import Removal, find_leftovers
@@ -112,27 +113,45 @@ class Cleaner:
             InternalError: something of its files is still there, and so is its record.
         """
         async with self._one_at_a_time:
-            job = self._store.get(uuid)
-            if job is None:
-                raise UnknownJob(f"There is no job {uuid}.")
-            self._check_removable(job)
+            try:
+                job = self._store.get(uuid)
+                if job is None:
+                    raise UnknownJob(f"There is no job {uuid}.")
+                self._check_removable(job)
+            except UnreadableRecord:
+                # Nothing can be said against it, and nothing else can be done with it.
+                self._check_graphs(uuid)
             if trouble := (await self._remove([uuid])).get(uuid):
                 raise InternalError(f"Job {uuid} cannot be removed: {trouble}")
 
     async def sweep(self) -> None:
-        """Finish what was cut short, and remove folders that are nobody's."""
-        # The longer of the two: whoever begins with another store on the same share loses nothing that he would keep.
+        """Finish removals that were cut short, and remove uploads that never became a job.
+
+        Folders of jobs that the store does not know are kept: they belong to another store, or are newer than a store
+        that was restored, or the store is a new one.
+        """
         before = time.time() - max(_DAY_S, self._settings.cleanup_delay)
         left = await asyncio.to_thread(find_leftovers, self._settings.share_path, before)
         async with self._one_at_a_time:
             for some in _portions(left.cut_short, _AT_A_TIME):
                 self._tell(await self._remover.remove([(uuid, ()) for uuid in some]))
-            for some in _portions(left.folders, _AT_A_TIME):
-                known = set(self._store.known(some))
-                strays = [uuid for uuid in some if uuid not in known and not self._is_needed(uuid)]
+            for some in _portions(left.uploads, _AT_A_TIME):
+                strays = await self._unknown(some)
                 if strays:
                     self._tell(await self._remover.remove([(uuid, (uuid,)) for uuid in strays]))
-                    _log.info("%d folders that belong to no job were removed", len(strays))
+                    _log.info("%d folders of uploads that never became a job were removed", len(strays))
+        unknown = [uuid for some in _portions(left.jobs, _AT_A_TIME) for uuid in await self._unknown(some)]
+        if unknown:
+            _log.warning(
+                "%d folders on the share belong to no job of this store and are kept, such as %s",
+                len(unknown),
+                unknown[0],
+            )
+
+    async def _unknown(self, uuids: Sequence[str]) -> list[str]:
+        """Return those that are no job's of this store."""
+        known = set(await asyncio.to_thread(self._store.known, uuids))
+        return [uuid for uuid in uuids if uuid not in known and not self._is_needed(uuid)]
 
     def _check_removable(self, job: Job) -> None:
         if not job.state.terminal or self._is_needed(job.uuid):
@@ -141,8 +160,11 @@ class Cleaner:
             raise InvalidBackendParameter(f"Job {job.uuid} is a part of job {job.home}. Remove that one.")
         if job.pinned:
             raise InvalidBackendParameter(f"Job {job.uuid} is pinned. Unpin it first.")
-        if self._store.has_live_graphs(job.uuid):
-            raise InvalidBackendParameter(f"What job {job.uuid} started has not ended. Cancel it, or wait for its end.")
+        self._check_graphs(job.uuid)
+
+    def _check_graphs(self, uuid: str) -> None:
+        if self._store.has_live_graphs(uuid):
+            raise InvalidBackendParameter(f"What job {uuid} started has not ended. Cancel it, or wait for its end.")
 
     async def _remove(self, roots: Sequence[str]) -> dict[str, str]:
         """Remove jobs; return those that are still there, and why."""
@@ -151,7 +173,11 @@ class Cleaner:
         try:
             nodes: dict[str, list[str]] = {}
             for root in roots:
-                nodes[root] = await asyncio.to_thread(self._store.nodes_under, root)
+                try:
+                    nodes[root] = await asyncio.to_thread(self._store.nodes_under, root)
+                except UnreadableRecord as error:
+                    # Which folders are those of its nodes is not known: better to keep all than to leave some behind.
+                    troubles.update(self._tell({root: str(error)}))
                 if sum(map(len, nodes.values())) > _MAX_FOLDERS or root == roots[-1]:
                     troubles.update(await self._remove_some(nodes))
                     nodes = {}
@@ -160,6 +186,8 @@ class Cleaner:
         return troubles
 
     async def _remove_some(self, nodes: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        if not nodes:
+            return {}
         answers = await self._remover.remove([(root, (root, *below)) for root, below in nodes.items()])
         troubles = self._tell({root: answers.get(root, "nothing was said of it") for root in nodes})
         for root, below in nodes.items():

@@ -30,6 +30,7 @@ from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, is_uuid
 from pixyz_ray.store import EndedJobs, StoreUnusable
 from pixyz_ray.submission import Request, make_graph_job, make_job, with_input
+from pixyz_worker.exception import PixyzException
 
 T = TypeVar("T")
 
@@ -83,9 +84,12 @@ class Engine:
             folder.remove()
             raise
         except OSError as error:
-            await asked
-            await self.cancel(folder.uuid)
-            raise EngineNotReady(f"The job's files cannot be written: {error.strerror or error}.") from error
+            # Whether the tracker has it or not: without its script it cannot run, and nothing of it is to stay.
+            with suppress(PixyzException):
+                await asked
+                await self.cancel(folder.uuid)
+            folder.remove()
+            raise _not_written(error) from error
         return answer
 
     async def submit_graph(self, folder: JobFolder, request: Request) -> dict[str, Any]:
@@ -106,6 +110,9 @@ class Engine:
             )
         except EngineNotReady:
             raise
+        except OSError as error:
+            folder.remove()
+            raise _not_written(error) from error
         except BaseException:
             folder.remove()
             raise
@@ -305,6 +312,10 @@ class Engine:
                 return Endpoint(*await tracker.endpoint.remote())
         except (ValueError, TimeoutError, ray.exceptions.RayError) as error:
             raise ConnectionLost(f"the tracker is not there: {error}") from error
+
+
+def _not_written(error: OSError) -> EngineNotReady:
+    return EngineNotReady(f"The job's files cannot be written: {error.strerror or error}.")
 
 
 def _check_id(uuid: str) -> None:

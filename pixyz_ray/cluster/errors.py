@@ -5,9 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from pixyz_ray.admission import QueueFull
-from pixyz_ray.store import StoreUnusable
+from pixyz_ray.record_errors import UnknownJob, UnreadableRecord
+from pixyz_ray.store import StoreFull, StoreUnusable
 from pixyz_worker import exception as sdk
 from pixyz_worker.exception import InternalError, PixyzException
+
+__all__ = [
+    "ConnectionLost",
+    "EngineNotReady",
+    "StoreFull",
+    "StoreUnusable",
+    "UnknownJob",
+    "UnreadableRecord",
+    "decode_error",
+    "encode_error",
+]
 
 
 class EngineNotReady(InternalError):
@@ -18,11 +30,9 @@ class ConnectionLost(EngineNotReady):
     """The other end of a channel went away."""
 
 
-class UnknownJob(PixyzException):
-    """There is no job with that id."""
-
-
-_OURS: dict[str, type[PixyzException]] = {kind.__name__: kind for kind in (EngineNotReady, StoreUnusable, UnknownJob)}
+_OURS: dict[str, type[PixyzException]] = {
+    kind.__name__: kind for kind in (EngineNotReady, StoreFull, StoreUnusable, UnknownJob, UnreadableRecord)
+}
 
 
 def encode_error(error: Exception) -> dict[str, Any]:

@@ -137,5 +137,8 @@ class JobList:
         stored = self._jobs.store.get_many([row["uuid"] for row in rows if row["uuid"] not in self._jobs.live])
         for row in rows:
             uuid = row["uuid"]
-            row["waiting"] = self._overview.waiting(stored[uuid] if uuid in stored else self._jobs.find(uuid))
+            row["waiting"] = None
+            # A job that was removed meanwhile, or whose record cannot be read, must not cost the others their list.
+            with suppress(UnknownJob):
+                row["waiting"] = self._overview.waiting(stored[uuid] if uuid in stored else self._jobs.find(uuid))
         return rows

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job
 from pixyz_ray.logs import job_logger
-from pixyz_ray.store import JobStore
+from pixyz_ray.store import JobStore, StoreFull
 
 _log = logging.getLogger(__name__)
 _LAZY_DELAY_S = 0.05
@@ -49,6 +49,7 @@ class Journal:
         Raises:
             StoreUnusable: it is not, and nothing of it will be.
         """
+        self._store.check_room()
         if job is not None:
             self._changed[job.uuid] = job
         if graph is not None:
@@ -108,12 +109,15 @@ class Journal:
             self._ended_graphs = ended + self._ended_graphs
             self._flush_later()
         _settle(waiting, error)
-        for job, follow in then:
+        # On a full disk one that is large must not keep the others from being written: each is tried by itself.
+        apart_s = 2 * _MIN_INTERVAL_S if isinstance(error, StoreFull) else 0.0
+        for number, (job, follow) in enumerate(then):
             if error is None:
                 _carry_out(job, follow)
             else:
                 job_logger(_log, job.uuid).warning("%s Trying again.", error)
-                asyncio.get_running_loop().call_later(_RETRY_DELAY_S, self.change, job, follow)
+                delay_s = _RETRY_DELAY_S + number * apart_s
+                asyncio.get_running_loop().call_later(delay_s, self.change, job, follow)
 
     async def _committed(self) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

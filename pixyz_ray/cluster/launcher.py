@@ -13,13 +13,14 @@ import ray
 
 from pixyz_ray.cluster import tasks
 from pixyz_ray.cluster.channel import Endpoint
+from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.wear import NEVER
 from pixyz_ray.jobs import Job
 from pixyz_ray.queues import Queue, ray_options
 from pixyz_ray.retention import Removal, remove_jobs
 from pixyz_ray.settings import Settings
-from pixyz_ray.storage import JobFolder
+from pixyz_ray.storage import FULL, JobFolder
 
 _KILL_PATIENCE_S = 10.0
 _FRESH = {"env_vars": {"PIXYZ_ISOLATION": "fresh"}}
@@ -107,7 +108,12 @@ class Launcher:
     async def pack(self, uuid: str) -> None:
         """Return when a job's outputs are packed."""
         options = self._options(self._settings.queue_table["zip"])
-        await self._pack.options(**options).remote(str(self._settings.share_path), uuid)
+        try:
+            await self._pack.options(**options).remote(str(self._settings.share_path), uuid)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, OSError) and error.cause.errno in FULL:
+                raise EngineNotReady("There is no room on the share to pack the outputs. Free some.") from error
+            raise
 
     async def remove(self, removals: Sequence[Removal]) -> Mapping[str, str | None]:
         """Remove the files of jobs, on the clean queue; return for each None, or why something is still there."""

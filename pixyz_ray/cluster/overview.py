@@ -104,7 +104,7 @@ class Overview:
         """Return how the store and the share are: `ok`, or what is wrong in a sentence."""
         try:
             self._jobs.store.known(["-"])
-            store = "ok"
+            store = self._jobs.store.room_problem() or "ok"
         except StoreUnusable as error:
             store = str(error)
         return {"store": store, "share": await asyncio.to_thread(self._share)}

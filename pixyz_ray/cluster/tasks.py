@@ -30,7 +30,14 @@ _REPORTED_ONE_BY_ONE = 9000
 
 
 class NotMade:
-    """Stands for what a task that did not end well returns: whoever was to begin with it does not."""
+    """Stands for what a task that did not end well returns: whoever was to begin with it does not.
+
+    Args:
+        unwritten: the outcome as JSON, where the share did not take it.
+    """
+
+    def __init__(self, unwritten: str | None = None) -> None:
+        self.unwritten = unwritten
 
 
 def run_script(order: str, *values: Any) -> Any:
@@ -58,15 +65,21 @@ def run_script(order: str, *values: Any) -> Any:
             return _answer(run_spec, NotMade())
     backend = RayBackend(run_spec.uuid, run_spec.attempt, run_spec.home or run_spec.uuid, attempt.share)
     outcome, value = run(run_spec, attempt.report, backend, attempt.tell)
-    attempt.write_down()
+    unwritten = attempt.write_down()
     if wear.is_too_much():
         retire()
-    return _answer(run_spec, value if outcome.ok and not outcome.awaits else NotMade())
+    return _answer(run_spec, value if outcome.ok and not outcome.awaits else NotMade(), unwritten)
 
 
-def _answer(spec: RunSpec, value: Any) -> Any:
-    """Return what Ray is answered: that the task is over, and beside it the value if somebody wants that."""
-    over = value if isinstance(value, NotMade) else None
+def _answer(spec: RunSpec, value: Any, unwritten: str | None = None) -> Any:
+    """Return what Ray is answered: that the task is over, and beside it the value if somebody wants that.
+
+    Args:
+        spec: what was run.
+        value: what the next node gets.
+        unwritten: the outcome as JSON, where the share did not take it.
+    """
+    over = NotMade(unwritten) if isinstance(value, NotMade) else unwritten
     return (over, value) if spec.hands_on else over
 
 
@@ -110,12 +123,16 @@ class _Attempt:
         line.flush()
         return outcome
 
-    def write_down(self) -> None:
-        """Leave the outcome on the share."""
-        if self._home is None:
-            self._folder.write_outcome(self._number, self._text)
-        else:
-            leave_outcome(self._home, self._uuid, self._number, self._text)
+    def write_down(self) -> str | None:
+        """Leave the outcome on the share; return it where the share is full or away, so that Ray can bring it."""
+        try:
+            if self._home is None:
+                self._folder.write_outcome(self._number, self._text)
+            else:
+                leave_outcome(self._home, self._uuid, self._number, self._text)
+        except OSError:
+            return self._text
+        return None
 
 
 def _fed(shape: Sequence[Any], values: Sequence[Any], share: Path) -> Any:

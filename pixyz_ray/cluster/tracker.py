@@ -16,7 +16,7 @@ from typing import Any
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.cleaner import Cleaner
-from pixyz_ray.cluster.errors import UnknownJob
+from pixyz_ray.cluster.errors import UnknownJob, UnreadableRecord
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.recovery import Recovery
 from pixyz_ray.cluster.job_list import JobList
@@ -250,7 +250,10 @@ class Tracker:
         return await self._overview.health()
 
     async def _remove(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
-        state = self._jobs.find(uuid).as_state()
+        try:
+            state = self._jobs.find(uuid).as_state()
+        except UnreadableRecord as error:
+            state = {"uuid": uuid, "name": None, "status": str(JobState.FAILURE), "progress": 0, "error": str(error)}
         await self._cleaner.remove_now(uuid)
         return state
 

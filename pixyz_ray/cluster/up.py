@@ -24,6 +24,7 @@ from pixyz_ray.reaper import end_marked, is_supervisor
 from pixyz_ray.run_record import read_record, remove_record
 from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings, load_settings, read_settings
+from pixyz_ray.store_check import store_notes
 from pixyz_worker.exception import InternalError, PixyzTimeout
 
 _START_PATIENCE_S = 120.0
@@ -64,10 +65,11 @@ def up(
     if running is not None and is_supervisor(running.pid):
         raise AlreadyRunning(f"The platform is up already at {running.url}. Stop it with  pixyz down")
     _check_port(settings)
-    for note in (*secure_home(home()), *reading.sources.notes):
+    notes = [*reading.sources.notes, *store_notes(settings)]
+    for note in (*secure_home(home()), *notes):
         print(note, file=sys.stderr, flush=True)
     if detach:
-        _start_detached(overrides, options, reading.sources.notes)
+        _start_detached(overrides, options, notes)
     else:
         supervise(settings, options)
 

@@ -75,7 +75,11 @@ class Awaiting:
     def _show_past(self, live: LiveJob) -> None:
         """Show the tasks of a graph that had ended before the job began to wait for it."""
         assert live.record.awaits is not None
-        graph = self._jobs.store.graph(live.record.awaits)
+        try:
+            graph = self._jobs.store.graph(live.record.awaits)
+        except UnknownJob:
+            # Its steps cannot be shown; what came out of it still can.
+            return
         # From the store: the end that was waited for is there, and with it all that came before it.
         known = self._jobs.store.get_many([*graph.nodes])
         _show_steps(live, graph, {id: known[id].state for id in graph.nodes if id in known})

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
+from pixyz_ray.cluster.errors import UnknownJob
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.nodes import NodeJobs
 from pixyz_ray.cluster.graph.run import GraphRun
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.store import StoreUnusable
+from pixyz_ray.stored import NOT_READABLE
 
+_log = logging.getLogger(__name__)
 _BAD = frozenset({JobState.FAILURE, JobState.REVOKED})
 
 
@@ -29,30 +35,55 @@ class Recovery:
     def recover(self) -> None:
         """Take up every graph that has not ended."""
         for graph in self._left_open():
-            parent = self._jobs.find(graph.parent_id)
-            run = GraphRun(graph, NodeJobs(graph, parent, self._jobs.settings, again=True))
-            self._graphs.runs.add(run)
-            if len(parent.attempts) > 1:
-                # What that run of its script has taken up is forgotten: it may have been this one.
-                self._graphs.intake.taken_up_by(parent).add(graph.uuid)
-            known = self._jobs.store.get_many([*run.nodes])
-            _recall(run, known.values())
-            self._jobs.count(None, JobState.PENDING, len(run.nodes) - len(known))
-            if run.over:
-                self._graphs.end(run)
-            elif run.jobs.problem is not None:
-                self._give_up(run, run.jobs.problem)
-            elif parent.state is JobState.REVOKED:
-                self._jobs.begin(self._graphs.cancel(run.open_nodes()))
-            else:
-                self._go_on(run, known)
+            try:
+                parent = self._jobs.find(graph.parent_id)
+                run = GraphRun(graph, NodeJobs(graph, parent, self._jobs.settings, again=True))
+            except StoreUnusable:
+                raise
+            except NOT_READABLE as error:
+                _log.error("graph %s of job %s cannot go on: %s", graph.uuid, graph.parent_id, error)
+                continue
+            self._take_up(run, parent)
+        self._end_strays()
+
+    def _take_up(self, run: GraphRun, parent: Job) -> None:
+        self._graphs.runs.add(run)
+        if len(parent.attempts) > 1:
+            # What that run of its script has taken up is forgotten: it may have been this one.
+            self._graphs.intake.taken_up_by(parent).add(run.graph.uuid)
+        known = self._jobs.store.get_many([*run.nodes])
+        _recall(run, known.values())
+        self._jobs.count(None, JobState.PENDING, len(run.nodes) - len(known))
+        if run.over:
+            self._graphs.end(run)
+        elif run.jobs.problem is not None:
+            self._give_up(run, run.jobs.problem)
+        elif parent.state is JobState.REVOKED:
+            self._jobs.begin(self._graphs.cancel(run.open_nodes()))
+        else:
+            self._go_on(run, known)
 
     def _left_open(self) -> list[Graph]:
         """Return the graphs that have not ended, those included whose end was written before that of a node."""
         found = self._jobs.store.live_graphs()
         known = {graph.uuid for graph in found}
         others = {live.record.graph for live in self._jobs.live.values()} - known
-        return found + [self._jobs.store.graph(uuid) for uuid in others if uuid is not None]
+        for uuid in others:
+            if uuid is not None:
+                # One that cannot be read, or is not there, is the trouble of its nodes alone.
+                with suppress(UnknownJob):
+                    found.append(self._jobs.store.graph(uuid))
+        return found
+
+    def _end_strays(self) -> None:
+        """End the nodes that had begun of graphs that cannot go on: nobody else would."""
+        for live in list(self._jobs.live.values()):
+            graph = live.record.graph
+            if graph is None or live.settling or self._graphs.runs.of(live.record.uuid) is not None:
+                continue
+            reason = self._jobs.store.unreadable.get(graph, "the record of the job that started it cannot be read.")
+            error = f"The platform was restarted, and the graph of this task cannot go on: {reason}"
+            self._jobs.settle(live, live.job.become(JobState.FAILURE, error=error))
 
     def _give_up(self, run: GraphRun, problem: str) -> None:
         """End a graph that cannot be run any more."""

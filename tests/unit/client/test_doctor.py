@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +19,8 @@ from pixyz_ray.cli import checks
 from pixyz_ray.cli.app import cli
 from pixyz_ray.cli.checks import Verdict
 from pixyz_ray.cli.platform import LINUX_ONLY
+from pixyz_ray.jobs import Job
+from pixyz_ray.store import JobStore
 
 
 def test_every_problem_comes_with_advice(peer: Any, server_kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,3 +153,26 @@ def test_somebody_elses_platform_on_the_usual_port_is_no_problem(
     assert (check.verdict, f"port {port} on 127.0.0.1 is free" in check.found) == (Verdict.NOTE, True)
     monkeypatch.setenv("API_PORT", peer.url.rpartition(":")[2])
     assert "refuses the token" in checks._platform(None, None).found
+
+
+def test_the_job_store_is_read_and_what_cannot_be_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given no store, none beside a full share, or a broken record, when the doctor looks, then it says so."""
+    share = tmp_path / "share"
+    file = tmp_path / "jobs.db"
+    monkeypatch.setenv("SHARE_PATH", str(share))
+    monkeypatch.setenv("JOB_STORE_URL", f"sqlite:///{file}")
+    assert checks._store().verdict is Verdict.GOOD
+    assert not file.exists()
+    job = Job(uuid=str(uuid4()), name="job", process="custom", script="job.py")
+    (share / job.uuid).mkdir(parents=True)
+    (share / job.uuid / "job.log").touch()
+    empty = checks._store()
+    assert (empty.verdict, "None is removed" in empty.found) == (Verdict.NOTE, True)
+    with closing(JobStore(f"sqlite:///{file}")) as store:
+        store.write([job])
+    assert (checks._store().verdict, checks._store().found) == (Verdict.GOOD, "1 jobs, all records can be read")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE jobs SET record = '{'")
+    broken = checks._store()
+    assert (broken.verdict, job.uuid in broken.found) == (Verdict.NOTE, True)
+    assert "pixyz remove -j ID" in broken.remedy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 
 from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.tasks import NotMade, _answer
 from pixyz_ray.failure import FailureClass
 from pixyz_ray.jobs import Attempt, Job, JobState
+from pixyz_ray.run_spec import RunSpec
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
 
@@ -108,3 +111,24 @@ def test_given_an_outcome_on_the_share_that_no_worker_writes_when_read_then_the_
     assert outcome is not None
     assert (outcome["ok"], outcome["failure"]) == (False, "internal")
     assert "cannot be used" in outcome["error"]
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_given_an_outcome_that_the_share_did_not_take_when_ray_answers_then_it_is_in_the_answer(ok: bool) -> None:
+    """Given a full share and a worker that cannot reach the tracker, when Ray answers, then nothing is lost."""
+    text = json.dumps({"ok": ok, "result": "r", "error": "e"})
+    spec = RunSpec(uuid="first", attempt=1, share="/nowhere", script="a.py", digest="", entrypoint="main", params={})
+    outcomes: list[Mapping[str, Any]] = []
+
+    class Noting(Course):
+        def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
+            outcomes.append(outcome)
+
+    async def given() -> None:
+        course = Noting()
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result(_answer(spec, "value" if ok else NotMade(), text))
+        await Attempts(course, Settings())._ray_answered(course.live["first"], 1, answer)
+
+    asyncio.run(given())
+    assert outcomes == [json.loads(text)]

@@ -39,6 +39,15 @@ def make_folder(share: Path, uuid: str) -> Path:
     return folder
 
 
+def make_upload(share: Path, uuid: str) -> Path:
+    """Return the folder of an upload that was cut short."""
+    folder = share / uuid
+    (folder / "inputs").mkdir(parents=True)
+    (folder / ".lock").touch()
+    (folder / "inputs" / "model.step").write_bytes(b"ISO-10303-21;")
+    return folder
+
+
 @pytest.fixture
 def share(tmp_path: Path) -> Iterator[Path]:
     """A share with a folder in it that is no job's and must not be touched."""
@@ -258,7 +267,7 @@ def test_given_leftovers_when_started_then_they_go_and_the_jobs_stay(
     """What a clean-up left half, and old folders of no job; not a young folder, which may become a job's."""
     job, needed = platform.add(0), str(uuid4())
     stray, half = str(uuid4()), str(uuid4())
-    make_folder(platform.share, stray)
+    make_upload(platform.share, stray)
     make_folder(platform.share, needed)
     platform.needed.add(needed)
     (platform.share / f"{REMOVING}{half}" / "outputs").mkdir(parents=True)
@@ -268,6 +277,22 @@ def test_given_leftovers_when_started_then_they_go_and_the_jobs_stay(
     monkeypatch.setattr(time, "time", lambda: now + 2 * DAY)
     asyncio.run(platform.cleaner.sweep())
     assert {path.name for path in platform.share.iterdir()} == {"canary", job, needed}
+
+
+def test_given_folders_of_jobs_that_the_store_does_not_know_when_swept_then_they_stay(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given a store that is new, restored, or not alone on its share, when it sweeps, then no job's folder goes."""
+    uuids = [str(uuid4()) for _ in range(3)]
+    for uuid in uuids:
+        make_folder(platform.share, uuid)
+        (platform.share / uuid / ".lock").touch()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1000 * DAY)
+    with caplog.at_level("WARNING"):
+        asyncio.run(platform.cleaner.sweep())
+    assert {path.name for path in platform.share.iterdir()} == {"canary", *uuids}
+    assert "3 folders on the share belong to no job of this store" in caplog.text
 
 
 def test_given_a_share_that_is_away_when_cleaned_then_no_record_is_lost(platform: Platform, tmp_path: Path) -> None:

@@ -25,8 +25,10 @@ def short() -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def place(short: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(short: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder stands in for /tmp, and TMPDIR names it."""
+    # pytest makes its own folder when it is first asked for, and that must not be in this one.
+    tmp_path_factory.getbasetemp()
     monkeypatch.setattr(module, "_SHORT", short)
     monkeypatch.setattr(tempfile, "tempdir", str(short))
     return short

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.policy import Policy
-from pixyz_ray.retention import REMOVING, expiry, find_leftovers, finish_removal, remove_folder, remove_jobs
+from pixyz_ray.retention import REMOVING, expiry, find_leftovers, finish_removal, has_jobs, remove_folder, remove_jobs
 from pixyz_worker.exception import (
     PixyzSecurityViolation,
     SharePathNotFoundError,
@@ -208,17 +208,25 @@ def test_given_no_share_when_removed_then_that_is_said_and_is_not_taken_for_done
     assert "is not there" in str(remove_jobs(str(tmp_path / "away"), [(uuid, [uuid])])[uuid])
 
 
-def test_given_a_share_when_looked_at_then_only_what_may_be_nobodys_is_found(share: Path) -> None:
-    """Not what has just been made, and nothing whose name is no job's."""
-    folder, half = str(uuid4()), str(uuid4())
-    make_folder(share, folder)
-    os.utime(share / folder, (0, 0))
+def test_given_a_share_when_looked_at_then_only_what_never_was_a_job_is_found(share: Path) -> None:
+    """Not what has just been written, nothing that a job has put there, and nothing whose name is no job's."""
+    upload, job, half = str(uuid4()), str(uuid4()), str(uuid4())
+    make_folder(share, job)
+    (share / upload / "inputs").mkdir(parents=True)
+    for name in ("inputs/model.step", ".lock"):
+        (share / upload / name).touch()
+    for folder in (upload, job):
+        os.utime(share / folder, (0, 0))
     (share / f"{REMOVING}{half}").mkdir()
     (share / f"{REMOVING}x").mkdir()
-    # The job of another scheduler on the same share.
+    # The job of another scheduler on the same share, and a link in place of a folder.
     (share / str(uuid4()) / "outputs").mkdir(parents=True)
+    (share / str(uuid4())).symlink_to(share / upload)
     now = find_leftovers(share, time.time() - DAY)
-    assert (now.cut_short, now.folders) == ([half], [])
+    assert (now.cut_short, now.uploads) == ([half], [])
     later = find_leftovers(share, time.time() + DAY)
-    assert (later.cut_short, later.folders) == ([half], [folder])
+    assert (later.cut_short, later.uploads, job in later.jobs) == ([half], [upload], True)
+    assert has_jobs(share)
+    remove_folder(share, job)
+    assert not has_jobs(share)
     (share / f"{REMOVING}x").rmdir()

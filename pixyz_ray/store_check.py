@@ -1,0 +1,130 @@
+"""What an operator should know of the job store before the platform starts; nothing is changed here.
+
+`pixyz up` says that an empty store stands beside a share with jobs; `pixyz doctor` names records that cannot be read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, inspect, make_url, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from pixyz_ray.record_errors import UnreadableRecord
+from pixyz_ray.retention import has_jobs
+from pixyz_ray.setting_sources import Note
+from pixyz_ray.settings import Settings
+from pixyz_ray.store import StoreUnusable
+from pixyz_ray.store_schema import GRAPHS, JOBS, make_engine
+from pixyz_ray.stored import stored_graph, stored_job
+
+_PORTION = 500
+
+
+@dataclass(kw_only=True, slots=True)
+class StoreReport:
+    """What was found in a store."""
+
+    jobs: int = 0
+    """Records of jobs that were read."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Jobs and graphs whose records cannot be read, by id, and why."""
+    complete: bool = True
+    """Whether all records were read in the time that there was."""
+
+
+def store_file(url: str) -> Path | None:
+    """Return the file of a SQLite store; None for another database, or one in memory."""
+    parsed = make_url(url)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def check_store(url: str, patience_s: float) -> StoreReport:
+    """Read the records of a store, newest first.
+
+    Args:
+        url: SQLAlchemy URL of the store.
+        patience_s: seconds after which the rest is left unread.
+
+    Raises:
+        StoreUnusable: it does not answer.
+    """
+    report = StoreReport()
+    deadline = time.monotonic() + patience_s
+    with _reading(url) as connection:
+        for table, decode in ((JOBS, stored_job), (GRAPHS, stored_graph)):
+            if connection is not None and _has(connection, table):
+                _check_table(connection, table, decode, report, deadline)
+    return report
+
+
+def _check_table(
+    connection: Connection, table: Table, decode: Callable[[Any], object], report: StoreReport, deadline: float
+) -> None:
+    query = select(table).order_by(table.c.seq.desc()).limit(_PORTION)
+    rows = connection.execute(query).all()
+    while rows:
+        for row in rows:
+            report.jobs += table is JOBS
+            try:
+                decode(row)
+            except UnreadableRecord as error:
+                report.unreadable[row.uuid] = str(error)
+        if time.monotonic() > deadline:
+            report.complete = False
+            return
+        rows = connection.execute(query.where(table.c.seq < rows[-1].seq)).all()
+
+
+def store_notes(settings: Settings) -> list[Note]:
+    """Return what to tell the operator before a start; nothing where the store does not answer."""
+    try:
+        with _reading(settings.job_store_url) as connection:
+            empty = (
+                connection is None
+                or not _has(connection, JOBS)
+                or connection.execute(select(JOBS.c.seq).limit(1)).first() is None
+            )
+    except StoreUnusable:
+        # The tracker will say so, and better.
+        return []
+    if not (empty and has_jobs(settings.share_path)):
+        return []
+    return [
+        Note(
+            found=f"The job store is empty, but SHARE_PATH {settings.share_path} has folders of jobs. None is removed.",
+            remedy="If the store was lost, restore it before new jobs come: pixyz down; pixyz restore FILE. "
+            "Else remove the folders, or set another SHARE_PATH.",
+        )
+    ]
+
+
+def _has(connection: Connection, table: Table) -> bool:
+    """Return whether a table is there, with all columns of this version: an older store is migrated at the start."""
+    there = inspect(connection)
+    if not there.has_table(table.name):
+        return False
+    return {column["name"] for column in there.get_columns(table.name)} >= set(table.c.keys())
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[Connection | None]:
+    """Give a connection to read from; None where the file of the store is not there."""
+    file = store_file(url)
+    if file is not None and not file.is_file():
+        yield None
+        return
+    try:
+        engine = make_engine(url)
+        try:
+            with engine.connect() as connection:
+                yield connection
+        finally:
+            engine.dispose()
+    except SQLAlchemyError as error:
+        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be read: {error}") from error
