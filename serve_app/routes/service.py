@@ -13,8 +13,9 @@ from pixyz_ray.version import VERSION
 from serve_app import schemas
 from serve_app.answers import JsonAnswer
 from serve_app.auth import TokenCheck
-from serve_app.errors import BadRequest, NotOffered
+from serve_app.errors import NotOffered
 from serve_app.metrics import render_metrics
+from serve_app.request_body import json_body
 
 _log = logging.getLogger(__name__)
 _MAX_CALLBACK_BYTES = 1 << 20
@@ -60,15 +61,7 @@ def service_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
     @router.post("/dev/callback", dependencies=[Depends(check_debug), Depends(check_token)])
     async def callback(request: Request) -> Response:
         """Log a JSON body: a helper to test webhooks, with DEBUG and a token."""
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MAX_CALLBACK_BYTES:
-                raise BadRequest(f"The body is larger than {_MAX_CALLBACK_BYTES} bytes.")
-        try:
-            value = json.loads(bytes(body))
-        except ValueError as error:
-            raise BadRequest(f"The body is not JSON: {error}") from None
+        value = await json_body(request, _MAX_CALLBACK_BYTES)
         _log.info("callback: %s", json.dumps(value))
         return JsonAnswer({"status": "ok"})
 
