@@ -14,6 +14,7 @@ from pixyz_ray.version import VERSION
 from serve_app.auth import token_check
 from serve_app.cors import add_cors
 from serve_app.errors import add_error_handlers
+from serve_app.guarded_server import guard_server
 from serve_app.routes.backend import backend_router
 from serve_app.routes.jobs import jobs_router
 from serve_app.routes.processes import processes_router
@@ -56,6 +57,7 @@ def deployment(settings: Settings, local_token_sha256: str) -> Any:
     def builder() -> FastAPI:
         # Serve calls this in the replica's process, before it opens any port.
         keep_grpc_on_node_address()
+        guard_server(settings)
         configure_logging(settings.log_level, settings.log_format)
         return build_app(Engine(settings), local_token_sha256)
 
