@@ -87,7 +87,7 @@ def _networks(value: Any) -> Any:
 
 
 def _hosts(value: Any) -> Any:
-    hosts = tuple(one.lower().rstrip(".") for one in _names(value))
+    hosts = tuple(one.lower().removesuffix(".") if one != "*." else one for one in _names(value))
     for one in hosts:
         if one != "*" and not _HOST_PATTERN.fullmatch(one):
             raise ValueError(

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_POLICY = b"content-security-policy"
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    (_POLICY, b"default-src 'none'; frame-ancestors 'none'; sandbox"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
 )
-"""Of an answer that brings no policy itself."""
-_WITHOUT_POLICY = SECURITY_HEADERS[:-1]
+"""Each is for answers that do not bring it themselves."""
 
 
 class SecurityHeaders:
@@ -30,8 +28,8 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
-                has_policy = any(name == _POLICY for name, _ in headers)
-                message["headers"] = [*headers, *(_WITHOUT_POLICY if has_policy else SECURITY_HEADERS)]
+                names = {name for name, _ in headers}
+                message["headers"] = [*headers, *(item for item in SECURITY_HEADERS if item[0] not in names)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
