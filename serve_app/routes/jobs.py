@@ -63,7 +63,7 @@ _RESUMABLE = {
     ]
 }
 _OCTETS = "application/octet-stream"
-_FILE = {
+_FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {_OCTETS: BINARY}},
     206: {"description": "The part that was asked for.", "content": {_OCTETS: BINARY, "multipart/byteranges": {}}},
     **error_responses(416),
@@ -72,7 +72,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {}}},
     204: {"description": "The job has ended, and all its events have been seen."},
 }
-_ARCHIVE = {
+_ARCHIVE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/zip": BINARY}},
     206: {
         "description": "The part that was asked for.",
