@@ -53,6 +53,12 @@ def test_headers_of_no_http(platform: TestPlatform) -> None:
     assert b'"code":400' in body
 
 
+def test_large_header(platform: TestPlatform) -> None:
+    """Given a header without end, when it arrives, then it is refused: Serve's server has our limits."""
+    answer = _raw(platform, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 70_000)
+    assert answer.startswith(b"HTTP/1.1 431")
+
+
 def test_outputs(rest: RestClient) -> None:
     """Given outputs that a browser would run, when fetched, then they are downloads that may run nothing."""
     page = "<script>alert(1)</script>"

@@ -127,12 +127,13 @@ def ask(standing: Standing) -> Ask:
         app.include_router(router)
     add_error_handlers(app, debug=False)
 
-    def ask(path: str, method: str = "GET", token: str | None = TOKEN) -> httpx.Response:
+    def ask(path: str, method: str = "GET", token: str | None = TOKEN, content: bytes = b"") -> httpx.Response:
         async def sent() -> httpx.Response:
             transport = httpx.ASGITransport(app=app)
             async with httpx.AsyncClient(transport=transport, base_url="http://platform") as client:
-                return await client.request(method, path, headers={"x-api-key": token} if token else {})
+                return await client.request(method, path, headers=headers, content=content)
 
+        headers = {"x-api-key": token} if token else {}
         return asyncio.run(sent())
 
     return ask
@@ -184,6 +185,25 @@ def test_given_a_platform_in_trouble_when_asked_whether_it_lives_then_it_does(as
     answer = ask("/health/live", token=None)
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "version": VERSION, "live": True})
     assert standing.asked == []
+
+
+@pytest.mark.parametrize(
+    ("debug", "token", "content", "code"),
+    [
+        (False, TOKEN, b"{}", 404),
+        (True, None, b"{}", 401),
+        (True, "guess", b"{}", 401),
+        (True, TOKEN, b'{"a": [1]}', 200),
+        (True, TOKEN, b"{", 400),
+        (True, TOKEN, b"\xff", 400),
+        (True, TOKEN, b"[" * 100_000 + b"]" * 100_000, 400),
+        (True, TOKEN, b" " * (1 << 20) + b"1", 413),
+    ],
+)
+def test_webhook(ask: Ask, standing: Standing, debug: bool, token: str | None, content: bytes, code: int) -> None:
+    """Given a body, when sent to /dev/callback, then only DEBUG, a token and JSON of a sensible size let it in."""
+    standing.settings.__dict__["debug"] = debug
+    assert ask("/dev/callback", "POST", token=token, content=content).status_code == code
 
 
 def test_given_figures_when_scraped_then_they_are_prometheus_text(ask: Ask) -> None:
