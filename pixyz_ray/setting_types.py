@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -88,6 +89,29 @@ def _leaves_owner_all(value: int | None) -> int | None:
     return value
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+"""Some addresses."""
+
+
+def _networks(value: Any) -> Any:
+    try:
+        return tuple(ipaddress.ip_network(one, strict=False) for one in _names(value))
+    except ValueError as error:
+        raise ValueError(f"has {error}: write addresses or networks such as 10.0.0.5 or 10.0.0.0/8") from None
+
+
+def _hosts(value: Any) -> Any:
+    hosts = tuple(one.lower().removesuffix(".") if one != "*." else one for one in _names(value))
+    for one in hosts:
+        if one != "*" and not _HOST_PATTERN.fullmatch(one):
+            raise ValueError(
+                f"has {one!r}: write names of hosts without scheme and port, such as pixyz.example.org, "
+                "*.example.org, or * for any"
+            )
+    return hosts
+
+
+_HOST_PATTERN = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*|[0-9a-f:.]+")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+")
 _BYTES = BeforeValidator(partial(_size, bare=1, unit="bytes"))
 _KILOBYTES = BeforeValidator(partial(_size, bare=KILOBYTE, unit="KB"))
@@ -106,6 +130,10 @@ Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
 """Origins of web pages, such as https://app.example.com; as text, between commas, or a JSON list."""
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 """Names; as text, between commas or spaces."""
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
+"""Addresses and networks; as text, between commas or spaces."""
+HostPatterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)]
+"""Names of hosts, `*.example.org` for those below a domain, `*` for any; as text, between commas or spaces."""
 JSON_OBJECT = (NoDecode, BeforeValidator(_json_object))
 """Metadata of a setting whose text is a JSON object: `Annotated[Mapping[str, int], *JSON_OBJECT]`."""
 

@@ -26,7 +26,9 @@ from pixyz_ray.setting_reading import Reading, notes_on
 from pixyz_ray.setting_sources import COMMAND_LINE, Given, collect
 from pixyz_ray.setting_types import (
     JSON_OBJECT,
+    HostPatterns,
     Names,
+    Networks,
     OldSize,
     OptionalSeconds,
     Origins,
@@ -200,6 +202,29 @@ class Settings(BaseSettings):
         description="New. Origins whose web pages may call the service, such as `https://app.example.com`: "
         "comma-separated or a JSON list; `*` is any.",
     )
+    allowed_hosts: HostPatterns = Field(
+        (),
+        description="New. Names by which callers without a token may reach the service, beside addresses, `localhost` "
+        "and this machine's own names: comma-separated; `*.example.org` is any name below it, `*` any at all.",
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="New. Addresses or networks of reverse proxies: their connections have no limit per address, and "
+        "what they say of the caller's address is believed.",
+    )
+    api_header_timeout: Seconds = Field(
+        15, gt=0, allow_inf_nan=False, description="New. Seconds that a request's header may take to arrive."
+    )
+    api_stall_timeout: Seconds = Field(
+        60,
+        gt=0,
+        allow_inf_nan=False,
+        description="New. Seconds without a byte after which an upload, or a download that nobody reads, is dropped.",
+    )
+    api_max_half_open: int = Field(
+        4096, ge=1, description="New. Connections that may be open without a complete header; the oldest gives way."
+    )
+    api_max_half_open_per_address: int = Field(256, ge=1, description="New. The same from one address.")
 
     @field_validator("god_password_sha256")
     @classmethod
@@ -376,6 +401,8 @@ _DEFAULTS_IN_WORDS = {
     "license_port": "none",
     "concurrent_tasks": "all CPUs",
     "cors_origins": "none",
+    "allowed_hosts": "none",
+    "trusted_proxies": "none",
     "pixyz_max_time_limit": "none",
 }
 

@@ -14,11 +14,15 @@ from pixyz_ray.settings import Settings
 from pixyz_ray.version import VERSION
 from serve_app.auth import token_check
 from serve_app.cors import add_cors
+from serve_app.description import ANY_ROUTE, describe
 from serve_app.errors import add_error_handlers
+from serve_app.guarded_server import guard_server
+from serve_app.hosts import HostCheck
 from serve_app.routes.backend import backend_router
 from serve_app.routes.jobs import jobs_router
 from serve_app.routes.processes import processes_router
 from serve_app.routes.queues import queues_router
+from serve_app.routes.reference import reference_router
 from serve_app.routes.service import service_router
 from serve_app.serve_fixes import keep_grpc_on_node_address, listen_on
 
@@ -36,6 +40,9 @@ def build_app(engine: Engine, local_token_sha256: str) -> FastAPI:
         title="Pixyz on Ray",
         version=VERSION,
         description="Run Python scripts for 3D and CAD data preparation: one file, one call.",
+        docs_url=None,
+        redoc_url=None,
+        responses=ANY_ROUTE,
     )
     check = token_check(engine.settings, local_token_sha256)
     for router in (
@@ -44,10 +51,19 @@ def build_app(engine: Engine, local_token_sha256: str) -> FastAPI:
         jobs_router(engine, check),
         backend_router(engine, check),
         queues_router(engine, check),
+        reference_router(),
     ):
         app.include_router(router)
+    describe(app)
     add_error_handlers(app, debug=engine.settings.debug)
-    add_cors(app, engine.settings.cors_origins)
+    settings = engine.settings
+    app.add_middleware(
+        HostCheck,
+        allowed_hosts=[settings.api_host.lower(), *settings.allowed_hosts],
+        is_known=lambda token: settings.submitter_of(token, local_token_sha256) is not None,
+    )
+    # Around the check of hosts: a browser's preflight request has no token.
+    add_cors(app, settings.cors_origins)
     return app
 
 
@@ -59,6 +75,7 @@ def deployment(settings: Settings, local_token_sha256: str) -> Any:
         keep_grpc_on_node_address()
         listen_on(settings.api_host)
         use_share_mask()
+        guard_server(settings)
         configure_logging(settings.log_level, settings.log_format)
         return build_app(Engine(settings), local_token_sha256)
 

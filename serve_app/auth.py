@@ -16,6 +16,9 @@ TokenCheck = Callable[..., Awaitable[None]]
 
 TOKEN_HEADER = "x-api-key"
 
+TokenSeen = Callable[[Request], Awaitable[bool]]
+"""Returns whether a request has a valid token, where it needs none."""
+
 _HEADER = APIKeyHeader(name=TOKEN_HEADER, auto_error=False, description="The token of this server.")
 
 
@@ -36,3 +39,16 @@ def token_check(settings: Settings, local_token_sha256: str) -> TokenCheck:
         request.state.submitter = submitter
 
     return check
+
+
+def token_seen(check_token: TokenCheck) -> TokenSeen:
+    """Return the dependency that returns whether a request has a valid token."""
+
+    async def seen(request: Request) -> bool:
+        try:
+            await check_token(request, request.headers.get(TOKEN_HEADER))
+        except Unauthorized:
+            return False
+        return True
+
+    return seen

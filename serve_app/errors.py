@@ -68,6 +68,10 @@ STATUS_OF: Mapping[type[Exception], int] = {
     EngineNotReady: 503,
     StoreUnusable: 503,
 }
+_IN_THE_LOG: Mapping[type[Exception], str] = {
+    StoreUnusable: "The job store cannot be used at the moment. Try again; the server's log says what is wrong.",
+}
+"""Errors whose own texts have SQL, hosts or paths in them -> what a caller gets instead."""
 _MOST_SHOWN_CHARS = 100
 _RETRY_AFTER_S = {425: "1", 429: "5", 503: "2"}
 
@@ -90,6 +94,11 @@ def error_response(status: int, details: str, retry_after_s: float | None = None
     return JsonAnswer(content, status_code=status, headers=headers)
 
 
+def _named(request: Request) -> str:
+    """Return a request as the log names it, with the id that its answer has as X-Request-ID."""
+    return f"{request.method} {request.url.path!r} (request {request.headers.get('x-request-id', '-')!r})"
+
+
 def _invalid(item: Mapping[str, Any]) -> str:
     """Return what is wrong with a value of a request, from the validation's own record of it."""
     if item["type"] not in ("enum", "literal_error"):
@@ -108,12 +117,15 @@ def add_error_handlers(app: FastAPI, *, debug: bool) -> None:
         debug: whether a fault of ours is answered with its traceback.
     """
 
-    async def on_ours(_request: Request, error: Exception) -> JsonAnswer:
+    async def on_ours(request: Request, error: Exception) -> JsonAnswer:
         for kind in type(error).__mro__:
+            if kind in _IN_THE_LOG:
+                _log.error("%s failed: %s", _named(request), error)
+                return error_response(STATUS_OF[kind], _IN_THE_LOG[kind])
             if kind in STATUS_OF:
                 retry_after_s = error.retry_after_s if isinstance(error, QueueFull) else None
                 return error_response(STATUS_OF[kind], str(error), retry_after_s)
-        return await on_fault(_request, error)
+        return await on_fault(request, error)
 
     async def on_http(_request: Request, error: Exception) -> JsonAnswer:
         assert isinstance(error, HTTPException)
@@ -124,7 +136,7 @@ def add_error_handlers(app: FastAPI, *, debug: bool) -> None:
         return error_response(400, "; ".join(map(_invalid, error.errors())))
 
     async def on_fault(request: Request, error: Exception) -> JsonAnswer:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        _log.error("%s failed", _named(request), exc_info=error)
         text = "".join(traceback.format_exception(error)) if debug else "The server failed; its log says why."
         return error_response(500, text)
 

@@ -27,8 +27,7 @@ PICTURES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {},
 
 _HEADERS = {
     # Names in it come from strangers. They are escaped; a browser is told to run and fetch nothing all the same.
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
-    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox",
 }
 _LARGE = 200
 """Nodes from which drawing takes longer than a hop to a thread."""

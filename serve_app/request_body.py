@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
+from pixyz_ray.json_fields import json_value
 from serve_app.errors import BadRequest, UploadTooLarge
 
 
@@ -33,6 +35,28 @@ async def request_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]
                 yield chunk
     except ClientDisconnect:
         raise BadRequest("The connection broke before the upload was complete.") from None
+
+
+async def json_body(request: Request, max_bytes: int) -> Any:
+    """Return the JSON value that is a request's body.
+
+    Args:
+        request: the request.
+        max_bytes: the most that the body may have.
+
+    Raises:
+        UploadTooLarge: it has more, or says so beforehand.
+        BadRequest: it is not UTF-8, or the client went away before the end.
+        InvalidBackendParameter: it is not JSON, or nested too deeply.
+    """
+    body = b"".join([chunk async for chunk in request_body(request, max_bytes)])
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
+    if not text.strip():
+        raise BadRequest("The body is empty: send JSON.")
+    return json_value(text, "body")
 
 
 def _too_large(max_bytes: int) -> UploadTooLarge:

@@ -284,7 +284,15 @@ class Health(BaseModel):
     version: str
     live: bool = Field(description="Whether the process answers.")
     ready: bool = Field(description="Whether jobs can be taken.")
-    checks: dict[str, str] = Field(description="tracker, store, share: `ok`, or a sentence that says what is wrong.")
+    checks: dict[str, str] = Field(
+        description="tracker, store, share: `ok`, or what is wrong, for a caller with a token."
+    )
+
+
+class Received(BaseModel):
+    """That a webhook has arrived."""
+
+    status: Literal["ok"]
 
 
 class ErrorDetail(BaseModel):

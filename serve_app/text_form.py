@@ -96,9 +96,13 @@ class TextForm:
         self._unknown.add(name)
         if len(value) > self._settings.max_field_bytes:
             raise self._too_large(name)
+        if "\0" in name:
+            raise BadRequest("The form has a field with a null byte in its name.")
         if name in _FILES and value:
             raise BadRequest(f"Field {name!r} cannot come in an urlencoded form: send a multipart/form-data form.")
-        if name in TEXT_FIELDS:
+        if name in TEXT_FIELDS and value:
+            if name in self._fields:
+                raise BadRequest(f"The form has field {name!r} twice: send it once.")
             try:
                 self._fields[name] = value.decode("utf-8")
             except UnicodeDecodeError as error:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 _TEXT_FIELDS = (*TEXT_FIELDS, "graph")
 _MAX_PARTS = 100
+_MAX_BOUNDARY_BYTES = 70
+"""What RFC 2046 allows."""
+_ENCODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})
+"""Values of a part's Content-Transfer-Encoding that leave its content unchanged."""
 _WRITE_BUFFER_BYTES = 1 << 20
 
 
@@ -77,12 +81,13 @@ class JobForm:
         self._scripts: dict[str, bytes] = {}
         self._input: str | None = None
         self._unknown = UnknownFields()
+        self._complete = False
 
     async def read(self, request: Request) -> Submission:
         """Read the whole request.
 
         Raises:
-            BadRequest: it is no form of this kind.
+            BadRequest: it is no form of this kind, or ends before its closing boundary.
             UploadTooLarge: it is larger than the server takes.
             EngineNotReady: the share has no room for it, or is not there.
         """
@@ -90,9 +95,11 @@ class JobForm:
         try:
             async for chunk in request_body(request, self._settings.max_upload_bytes):
                 parser.write(chunk)
-            parser.finalize()
+            # The parser itself does not say whether it has seen the closing boundary.
+            if not self._complete:
+                raise BadRequest("The form ends before its closing boundary: it was cut off. Send it again.")
         except MultipartParseError as error:
-            raise BadRequest(f"The form cannot be read: {error}") from None
+            raise BadRequest(f"The form cannot be read: {error}.") from None
         except OSError as error:
             raise EngineNotReady(f"The job's files cannot be written: {error.strerror or error}.") from error
         finally:
@@ -100,6 +107,8 @@ class JobForm:
         return self._submission()
 
     def _submission(self) -> Submission:
+        if len(self._scripts) > 1 and not self._fields.get("graph"):
+            raise BadRequest("The form has more than one script: send one, or a 'graph' that uses them.")
         name, content = next(iter(self._scripts.items()), (None, None))
         return Submission(
             process=self._fields.get("process") or "custom",
@@ -125,6 +134,7 @@ class JobForm:
             "on_headers_finished": self._headers_finished,
             "on_part_data": self._data,
             "on_part_end": self._end,
+            "on_end": self._finish,
         }
 
     def _begin(self) -> None:
@@ -135,13 +145,29 @@ class JobForm:
         self._headers = {}
 
     def _header_end(self) -> None:
-        name, value = self._header
-        self._headers[bytes(name).lower()] = bytes(value)
+        name, value = bytes(self._header[0]).lower(), bytes(self._header[1])
+        if name in self._headers:
+            raise BadRequest(f"Part {self._parts} of the form has the header {name.decode('latin-1')!r} twice.")
+        self._headers[name] = value
         self._header = bytearray(), bytearray()
 
     def _headers_finished(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        kind, options = parse_options_header(self._headers.get(b"content-disposition", b""))
         self._part.name = options.get(b"name", b"").decode("utf-8", "replace")
+        if kind != b"form-data" or not self._part.name:
+            raise BadRequest(
+                f"Part {self._parts} of the form has no name: it needs a header "
+                'Content-Disposition: form-data; name="FIELD".'
+            )
+        if "\0" in self._part.name:
+            raise BadRequest(f"The name of part {self._parts} of the form has a null byte in it.")
+        encoding = self._headers.get(b"content-transfer-encoding", b"").strip().lower()
+        if encoding not in _ENCODINGS:
+            # Taken as it is, the content would be another than the sender's.
+            raise BadRequest(
+                f"Part {self._part.name[:100]!r} comes with Content-Transfer-Encoding "
+                f"{encoding[:100].decode('latin-1')!r}: send its bytes unencoded."
+            )
         self._unknown.add(self._part.name)
         if b"filename" in options:
             self._part.file_name = options[b"filename"].decode("utf-8", "replace")
@@ -174,9 +200,17 @@ class JobForm:
         elif part.name == "file" and part.size:
             raise BadRequest("Field 'file' came as a text: send a file, with its name (with curl: -F file=@PATH).")
         elif part.name == "script" and (part.content or part.file_name):
-            self._scripts[plain_name(part.file_name or "", "script.py")] = bytes(part.content)
-        elif part.name in _TEXT_FIELDS:
+            name = plain_name(part.file_name or "", "script.py")
+            if name in self._scripts:
+                raise BadRequest(f"The form has two scripts named {name!r}.")
+            self._scripts[name] = bytes(part.content)
+        elif part.name in _TEXT_FIELDS and part.size:
+            if part.name in self._fields:
+                raise BadRequest(f"The form has field {part.name!r} twice: send it once.")
             self._fields[part.name] = _text(part)
+
+    def _finish(self) -> None:
+        self._complete = True
 
     def _open_input(self, name: str) -> BinaryIO:
         if self._input is not None:
@@ -210,4 +244,9 @@ def _boundary(request: Request) -> bytes:
             "Send a multipart/form-data form with the fields process, script, file, params, name, config; "
             "for a pre-built process without a file, application/x-www-form-urlencoded will do."
         )
-    return options[b"boundary"]
+    boundary = options[b"boundary"]
+    if len(boundary) > _MAX_BOUNDARY_BYTES:
+        raise BadRequest(
+            f"The form's boundary is {len(boundary)} bytes long; at most {_MAX_BOUNDARY_BYTES} are allowed."
+        )
+    return boundary

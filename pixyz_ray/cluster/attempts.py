@@ -209,6 +209,7 @@ class Attempts:
     async def _ray_answered(self, live: LiveJob, attempt: int, reference: Any) -> None:
         """Take Ray's answer, whatever it is, where the worker's own word has not come."""
         try:
+            outcome: dict[str, Any] | None
             answer = await reference
             # The worker's word got lost, but it is on disk: it was written down before Ray was answered. Where the
             # share did not take it, it is the answer.

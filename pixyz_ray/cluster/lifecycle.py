@@ -167,7 +167,11 @@ class Lifecycle:
         try:
             await self.journal.synced()
         except StoreUnusable as error:
-            raise EngineNotReady(str(error)) from error
+            job_logger(_log, job.uuid).error("may be lost: %s", error)
+            raise EngineNotReady(
+                "The job store does not answer, so that it is not certain that the job was accepted. List the jobs, or "
+                "send it again."
+            ) from error
         return answer
 
     def _check_room(self, job: Job) -> None:

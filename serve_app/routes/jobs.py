@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from pixyz_ray.cluster.engine import Engine
 from pixyz_ray.jobs import JobState
@@ -14,7 +15,8 @@ from serve_app import schemas
 from serve_app.answers import JsonAnswer
 from serve_app.attachment import attachment
 from serve_app.auth import TokenCheck
-from serve_app.errors import BadRequest, TooEarly
+from serve_app.description import BINARY, error_responses
+from serve_app.errors import BadRequest, TooEarly, error_response
 from serve_app.file_path import FILE_PATH
 from serve_app.pictures import PICTURES, GraphFormat, graph_picture
 from serve_app.quick_route import quick_route
@@ -60,14 +62,52 @@ _RESUMABLE = {
         }
     ]
 }
-_ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": schemas.Error} for code in (400, 401, 404)}
-_TOO_MUCH: dict[int | str, dict[str, Any]] = {code: {"model": schemas.Error} for code in (413, 429)}
 _OCTETS = "application/octet-stream"
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {_OCTETS: BINARY}},
+    206: {"description": "The part that was asked for.", "content": {_OCTETS: BINARY, "multipart/byteranges": {}}},
+    **error_responses(416),
+}
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}},
+    204: {"description": "The job has ended, and all its events have been seen."},
+}
+_ARCHIVE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/zip": BINARY}},
+    206: {
+        "description": "The part that was asked for.",
+        "content": {"application/zip": BINARY, "multipart/byteranges": {}},
+    },
+    **error_responses(416, 425),
+}
+_RANGED = {"parameters": [{"name": "Range", "in": "header", "schema": {"type": "string", "example": "bytes=0-99"}}]}
+
+
+_BAD_RANGES = {
+    400: "The header Range cannot be understood: send bytes=FIRST-LAST.",
+    416: "The file has no such range: Content-Range says how long it is.",
+}
 
 
 class _BigFileResponse(FileResponse):
     # One hop to a thread for each megabyte, not for each 64 KiB.
     chunk_size = 1 << 20
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file (called by the server); a bad range is refused in the form of all errors."""
+        refusals: list[Message] = []
+
+        async def send_unless_refused(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in _BAD_RANGES:
+                refusals.append(message)
+            elif not refusals:
+                await send(message)
+
+        await super().__call__(scope, receive, send_unless_refused)
+        for refusal in refusals:
+            answer = error_response(refusal["status"], _BAD_RANGES[refusal["status"]])
+            answer.raw_headers += [item for item in refusal["headers"] if item[0] == b"content-range"]
+            await answer(scope, receive, send)
 
 
 def jobs_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
@@ -76,7 +116,7 @@ def jobs_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
         prefix="/jobs",
         tags=["jobs"],
         dependencies=[Depends(check_token)],
-        responses=_ERRORS,
+        responses=error_responses(401, 404),
         route_class=quick_route(check_token),
     )
     for add_routes in (_add_submitting, _add_keeping, _add_asking, _add_following, _add_fetching):
@@ -85,7 +125,7 @@ def jobs_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
 
 
 def _add_submitting(router: APIRouter, engine: Engine) -> None:
-    @router.post("", response_model=schemas.JobState, openapi_extra=_FORM, responses=_TOO_MUCH)
+    @router.post("", response_model=schemas.JobState, openapi_extra=_FORM, responses=error_responses(413, 429))
     async def submit_job(request: Request) -> Response:
         """Run a script or a pre-built process. When this answers, the job is on disk."""
         folder = engine.new_folder()
@@ -165,15 +205,13 @@ def _add_asking(router: APIRouter, engine: Engine) -> None:
 
 
 def _add_following(router: APIRouter, engine: Engine) -> None:
-    @router.get(
-        "/{uuid}/events", openapi_extra=_RESUMABLE, responses={200: {"content": {"text/event-stream": {}}}, 204: {}}
-    )
+    @router.get("/{uuid}/events", openapi_extra=_RESUMABLE, responses=_EVENTS)
     async def get_events(request: Request, uuid: str) -> Response:
         """Follow a job: server-sent events `status`, `step` and `log`, taken up after Last-Event-ID."""
         events = await engine.events(uuid, request.headers.get("last-event-id"))
         return Response(status_code=204) if events.over else EventStream(events)
 
-    @router.get("/{uuid}/logs", responses={200: {"content": {"text/plain": {}}}})
+    @router.get("/{uuid}/logs", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def get_logs(
         uuid: str, follow: bool = False, offset: Annotated[int, Query(ge=0, le=1 << 62)] = 0
     ) -> Response:
@@ -189,7 +227,7 @@ def _add_fetching(router: APIRouter, engine: Engine) -> None:
         """List a job's outputs as relative paths."""
         return JsonAnswer({"outputs": await engine.outputs(uuid)})
 
-    @router.get("/{uuid}/outputs/archive", response_class=FileResponse, responses={425: {"model": schemas.Error}})
+    @router.get("/{uuid}/outputs/archive", response_class=FileResponse, openapi_extra=_RANGED, responses=_ARCHIVE)
     async def get_archive(uuid: str) -> Response:
         """Download a zip of all outputs; 425 while the job or the packing is not done."""
         archive = await engine.archive(uuid)
@@ -197,7 +235,9 @@ def _add_fetching(router: APIRouter, engine: Engine) -> None:
             raise TooEarly("The job or the packing of its outputs is not done. Ask again in a moment.")
         return _BigFileResponse(archive, media_type="application/zip", headers=attachment(f"{uuid}.zip"))
 
-    @router.get(f"/{{uuid}}/outputs/{{path:{FILE_PATH}}}", response_class=FileResponse)
+    @router.get(
+        f"/{{uuid}}/outputs/{{path:{FILE_PATH}}}", response_class=FileResponse, openapi_extra=_RANGED, responses=_FILE
+    )
     async def get_output(uuid: str, path: str) -> Response:
         """Download one output; Range works."""
         if not path:

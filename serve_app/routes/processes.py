@@ -19,7 +19,7 @@ def processes_router(engine: Engine) -> APIRouter:
         """List the pre-built processes."""
         return JsonAnswer({"processes": await engine.processes()})
 
-    @router.get("/{name}", response_model=schemas.ProcessDoc, responses={400: {"model": schemas.Error}})
+    @router.get("/{name}", response_model=schemas.ProcessDoc)
     async def get_process(name: str) -> Response:
         """Return the documentation of one process, and the parameters that it declares."""
         return JsonAnswer(await engine.process_help(name))

@@ -13,20 +13,26 @@ from pixyz_ray.cluster.liveness import Liveness
 from pixyz_ray.version import VERSION
 from serve_app import schemas
 from serve_app.answers import JsonAnswer
-from serve_app.auth import TokenCheck
-from serve_app.errors import BadRequest, NotOffered
+from serve_app.auth import TokenCheck, token_seen
+from serve_app.description import error_responses
+from serve_app.errors import NotOffered
 from serve_app.metrics import render_metrics
+from serve_app.request_body import json_body
 
 _log = logging.getLogger(__name__)
 _MAX_CALLBACK_BYTES = 1 << 20
 _GOOD = "ok"
 """What a check of the engine says when it finds nothing."""
+_ANY_JSON = {"requestBody": {"required": True, "content": {"application/json": {"schema": {}}}}}
+_HIDDEN = "Not working. Ask with a token for the details."
+"""What a caller without a token gets of anything else: the details have paths, hosts and SQL in them."""
 
 
 def service_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
     """Return the routes of the service, open to everybody; the one for webhooks, with DEBUG, to who has a token."""
     router = APIRouter(tags=["service"])
     liveness = Liveness()
+    has_token = token_seen(check_token)
 
     @router.get("/", response_class=PlainTextResponse)
     async def welcome() -> Response:
@@ -35,11 +41,13 @@ def service_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
 
     @router.get("/health", response_model=schemas.Health, responses={503: {"model": schemas.Health}})
     @router.get("/health/ready", response_model=schemas.Health, responses={503: {"model": schemas.Health}})
-    async def health() -> Response:
-        """Tell whether jobs can be taken: 200 when they can, 503 and why when not."""
+    async def health(request: Request) -> Response:
+        """Return whether jobs can be taken: 200 when they can, else 503; a caller with a token is told why."""
         checks = await engine.health()
         ready = all(found == _GOOD for found in checks.values())
         status = "ok" if ready else "degraded" if checks["tracker"] == _GOOD else "starting"
+        if not ready and not await has_token(request):
+            checks = {name: found if found == _GOOD else _HIDDEN for name, found in checks.items()}
         answer = {"status": status, "version": VERSION, "live": True, "ready": ready, "checks": checks}
         return JsonAnswer(answer, status_code=200 if ready else 503)
 
@@ -63,18 +71,16 @@ def service_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
             raise NotOffered("There is /dev/callback only with DEBUG=true.")
 
     # DEBUG first: without it the path is not there for anybody.
-    @router.post("/dev/callback", dependencies=[Depends(check_debug), Depends(check_token)])
+    @router.post(
+        "/dev/callback",
+        dependencies=[Depends(check_debug), Depends(check_token)],
+        response_model=schemas.Received,
+        openapi_extra=_ANY_JSON,
+        responses=error_responses(401, 404, 413),
+    )
     async def callback(request: Request) -> Response:
         """Log a JSON body: a helper to test webhooks, with DEBUG and a token."""
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MAX_CALLBACK_BYTES:
-                raise BadRequest(f"The body is larger than {_MAX_CALLBACK_BYTES} bytes.")
-        try:
-            value = json.loads(bytes(body))
-        except ValueError as error:
-            raise BadRequest(f"The body is not JSON: {error}") from None
+        value = await json_body(request, _MAX_CALLBACK_BYTES)
         _log.info("callback: %s", json.dumps(value))
         return JsonAnswer({"status": "ok"})
 

@@ -212,8 +212,11 @@ def outputs(rest: RestClient) -> str:
 
 
 def test_given_a_range_beyond_the_end_when_asked_then_416(rest: RestClient, outputs: str) -> None:
-    """As HTTP has it."""
-    assert rest.http.get(f"/jobs/{outputs}/outputs/a.txt", headers={"Range": "bytes=9-"}).status_code == 416
+    """As HTTP has it; one that is none is 400. Both have the form of all errors."""
+    answer = rest.http.get(f"/jobs/{outputs}/outputs/a.txt", headers={"Range": "bytes=9-"})
+    _expect(answer, 416, "range")
+    assert answer.headers["content-range"] == "bytes */1"
+    _expect(rest.http.get(f"/jobs/{outputs}/outputs/a.txt", headers={"Range": "bytes=x"}), 400, "range")
 
 
 def test_given_a_refused_upload_when_looked_for_then_nothing_of_it_is_kept(rest: RestClient) -> None:

@@ -29,6 +29,7 @@ from pixyz_worker.exception import PixyzSecurityViolation, SoftTimeLimitExceeded
 from pixyz_worker.script import LocalPixyzTask
 from serve_app.cors import add_cors
 from serve_app.errors import STATUS_OF, UploadTooLarge
+from serve_app.hosts import HostCheck
 from tests.migration_page import JOB, ROOT, covers, inline, table, titles
 
 SCRIPT = ROOT / "tests" / "migration_script.py"
@@ -149,6 +150,30 @@ def test_given_an_origin_when_it_is_not_set_then_no_header_lets_its_pages_in() -
 
     assert allowed(Settings()) is None
     assert allowed(Settings(cors_origins=origin)) == origin  # type: ignore[arg-type]
+
+
+@covers("Host names")
+def test_host_names() -> None:
+    """Given a name of the service in DNS, when asked for, then a token or ALLOWED_HOSTS is needed."""
+    setting, *paths = inline(cell("Host names", 2))
+    name = setting.removeprefix("ALLOWED_HOSTS=")
+
+    def status(path: str, allowed: str = "", token: str = "") -> int:
+        app = FastAPI()
+        app.get("/metrics")(dict)
+        hosts = Settings(allowed_hosts=allowed).allowed_hosts  # type: ignore[arg-type]
+        app.add_middleware(HostCheck, allowed_hosts=hosts, is_known=lambda given: given == "mine")
+
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://{name}") as http:
+                return await http.get(path, headers={"x-api-key": token})
+
+        return asyncio.run(ask()).status_code
+
+    for path in paths:
+        assert status(path) == 421
+        assert status(path, allowed=name) == status(path, token="mine") == 200
 
 
 @covers("Configuration file")

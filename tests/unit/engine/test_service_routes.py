@@ -19,6 +19,7 @@ from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.meters import Meters
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
+from pixyz_ray.store import StoreUnusable
 from pixyz_ray.version import VERSION
 from serve_app import schemas
 from serve_app.auth import token_check
@@ -57,6 +58,7 @@ class Standing:
         self.job = Job(uuid=UUID, name="bolt", process="custom", script="s.py", state=JobState.PENDING)
         self.asked: list[Any] = []
         self.retry_after_s = 5.0
+        self.failure: Exception | None = None
         self.portions: list[list[str] | None] = [[UUID]]
 
     async def health(self) -> Mapping[str, str]:
@@ -105,7 +107,9 @@ class Standing:
             yield [{**self.job.as_list_item(), "uuid": uuid} for uuid in portion]
 
     async def details(self, uuid: str) -> dict[str, Any]:
-        """Return all that is known of the job."""
+        """Return all that is known of the job, or fail as the test wants."""
+        if self.failure is not None:
+            raise self.failure
         return self.job.as_details()
 
 
@@ -124,12 +128,13 @@ def ask(standing: Standing) -> Ask:
         app.include_router(router)
     add_error_handlers(app, debug=False)
 
-    def ask(path: str, method: str = "GET", token: str | None = TOKEN) -> httpx.Response:
+    def ask(path: str, method: str = "GET", token: str | None = TOKEN, content: bytes = b"") -> httpx.Response:
         async def sent() -> httpx.Response:
             transport = httpx.ASGITransport(app=app)
             async with httpx.AsyncClient(transport=transport, base_url="http://platform") as client:
-                return await client.request(method, path, headers={"x-api-key": token} if token else {})
+                return await client.request(method, path, headers=headers, content=content)
 
+        headers = {"x-api-key": token} if token else {}
         return asyncio.run(sent())
 
     return ask
@@ -147,12 +152,32 @@ def ask(standing: Standing) -> Ask:
 def test_given_checks_when_health_is_asked_then_it_says_what_is_wrong(
     ask: Ask, standing: Standing, path: str, checks: dict[str, str], code: int, status: str
 ) -> None:
-    """Ready only when all is well; the sentences are there in any case."""
+    """Ready only when all is well; what is wrong is for callers with a token."""
     standing.checks = checks
-    answer = ask(path, token=None)
-    assert answer.status_code == code
-    expected = {"status": status, "version": VERSION, "live": True, "ready": code == 200, "checks": checks}
-    assert answer.json() == expected == schemas.Health(**answer.json()).model_dump()
+    for token in (TOKEN, None, "guess"):
+        answer = ask(path, token=token)
+        assert answer.status_code == code
+        expected = {"status": status, "version": VERSION, "live": True, "ready": code == 200, "checks": checks}
+        found = answer.json()
+        if token != TOKEN:
+            assert found["checks"].keys() == checks.keys()
+            assert {text == "ok" for text in found["checks"].values()} == {text == "ok" for text in checks.values()}
+            assert not set(found["checks"].values()) & (set(checks.values()) - {"ok"})
+            expected["checks"] = found["checks"]
+        assert found == expected == schemas.Health(**found).model_dump()
+
+
+@pytest.mark.parametrize("token", [TOKEN, None])
+def test_errors_without_details(
+    ask: Ask, standing: Standing, caplog: pytest.LogCaptureFixture, token: str | None
+) -> None:
+    """Given a store that fails, when asked, then SQL, hosts and paths are in the log, not in the answer."""
+    secret = "(psycopg.OperationalError) host db.internal [SQL: SELECT record FROM jobs] /var/lib/pixyz"
+    standing.failure = StoreUnusable(f"The job store does not answer: {secret}")
+    answer = ask(f"/jobs/{UUID}/details", token=token)
+    assert answer.status_code == (503 if token else 401)
+    assert not any(word in answer.text for word in ("psycopg", "db.internal", "SELECT", "/var/lib"))
+    assert bool(token) == (secret in caplog.text)
 
 
 def test_given_a_platform_in_trouble_when_asked_whether_it_lives_then_it_does(ask: Ask, standing: Standing) -> None:
@@ -179,6 +204,25 @@ def test_given_a_supervisor_that_has_died_when_asked_whether_it_lives_then_503(
     answer = asyncio.run(ask())
     assert answer.status_code == 503
     assert schemas.LostLife(**answer.json()).model_dump() == answer.json()
+
+
+@pytest.mark.parametrize(
+    ("debug", "token", "content", "code"),
+    [
+        (False, TOKEN, b"{}", 404),
+        (True, None, b"{}", 401),
+        (True, "guess", b"{}", 401),
+        (True, TOKEN, b'{"a": [1]}', 200),
+        (True, TOKEN, b"{", 400),
+        (True, TOKEN, b"\xff", 400),
+        (True, TOKEN, b"[" * 100_000 + b"]" * 100_000, 400),
+        (True, TOKEN, b" " * (1 << 20) + b"1", 413),
+    ],
+)
+def test_webhook(ask: Ask, standing: Standing, debug: bool, token: str | None, content: bytes, code: int) -> None:
+    """Given a body, when sent to /dev/callback, then only DEBUG, a token and JSON of a sensible size let it in."""
+    standing.settings.__dict__["debug"] = debug
+    assert ask("/dev/callback", "POST", token=token, content=content).status_code == code
 
 
 def test_given_figures_when_scraped_then_they_are_prometheus_text(ask: Ask) -> None:

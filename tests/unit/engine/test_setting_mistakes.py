@@ -21,6 +21,7 @@ from pixyz_worker.exception import InvalidBackendParameter
 
 ANY_TEXT = frozenset(
     {"LICENSE_HOST", "SHARE_PATH", "PROCESS_PATH", "PIXYZ_PYTHON_PATH", "API_HOST", "QUEUE_NAME", "CORS_ORIGINS"}
+    | {"ALLOWED_HOSTS"}
 )
 """Settings for which `2 parsecs` is a value."""
 
