@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -21,10 +23,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import TERMINAL, Job, JobState
 from pixyz_ray.records import decode_job
-from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, StoreUnusable, open_database
-from pixyz_ray.store_writer import Writer
+from pixyz_ray.store_errors import StoreRefused, StoreUnusable
+from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, limit_statements, open_database
+from pixyz_ray.store_writer import Writer, hang_up
 
-__all__ = ["EndedJobs", "JobStore", "StoreUnusable"]
+__all__ = ["EndedJobs", "JobStore", "StoreRefused", "StoreUnusable"]
 
 _MANY = 500
 """Ids in one query; databases bound the number of a statement's parameters."""
@@ -82,10 +85,12 @@ class JobStore:
         self._url = make_url(url)
         try:
             self._engine = open_database(url)
+            limit_statements(self._engine)
             # Connections for good: the tracker is the only writer and a checkout costs as much as a query.
-            self._connection: Connection = self._engine.connect()
+            self._connection: Connection | None = self._engine.connect()
             # A connection serves one thread at a time; graphs are prepared beside the event loop.
             self._reading = Lock()
+            self._reading_since: float | None = None
             self._writer = Writer(self._engine)
             self._log = self._open_log()
             if self._log is not None:
@@ -99,19 +104,66 @@ class JobStore:
         if self._log is not None:
             os.close(self._log)
         self._writer.close()
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
         self._engine.dispose()
 
     def write(self, jobs: Iterable[Job], graphs: Iterable[Graph] = (), ended_graphs: Iterable[str] = ()) -> None:
         """Add or change jobs, and graphs, in one transaction. When it returns, no death of a process can take it back.
 
         Raises:
-            StoreUnusable: nothing of it was written.
+            StoreRefused: one of the rows cannot be written; nothing of it was.
+            StoreUnusable: nothing of it was written; where the connection was lost, that is not certain.
         """
-        try:
+        with self._writing():
             self._writer.write(jobs, graphs, ended_graphs)
+
+    def take_back(self, jobs: Iterable[Job], graphs: Iterable[Graph] = ()) -> None:
+        """Make sure that new jobs and graphs are not there: their writing failed, and whether it really did is unknown.
+
+        Raises:
+            StoreUnusable: it is still not known.
+        """
+        with self._writing():
+            self._writer.take_back(jobs, graphs)
+
+    def ping(self) -> None:
+        """Write something that changes nothing.
+
+        Raises:
+            StoreUnusable: the store takes no changes now.
+        """
+        with self._writing():
+            self._writer.ping()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the database is a server, which may not answer, and not a file."""
+        return self._url.get_backend_name() != "sqlite"
+
+    def cut_off_writer(self) -> None:
+        """Make a write that another thread waits for fail, if the database is a server; the next one connects again."""
+        self._writer.cut_off()
+
+    def cut_off_reader(self) -> None:
+        """Make a read that another thread waits for fail, if the database is a server; the next one connects again."""
+        connection = self._connection
+        if self.is_remote and connection is not None:
+            with suppress(Exception):
+                hang_up(connection.connection.driver_connection)
+
+    def unanswered_s(self, *, writing: bool) -> float:
+        """Return for how many seconds a statement of the writer, or of the reader, has waited for the database."""
+        since = self._writer.busy_since if writing else self._reading_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except self._writer.errors as error:
-            raise StoreUnusable(f"The job store did not take a change: {error}") from error
+            kind = StoreRefused if self._writer.is_refusal(error) else StoreUnusable
+            raise kind(f"The job store did not take a change: {error}") from error
 
     def sync(self) -> None:
         """Return when all that was written is on the disk itself, so that no power cut can take it back either.
@@ -176,10 +228,8 @@ class JobStore:
         Raises:
             StoreUnusable: nothing was removed.
         """
-        try:
+        with self._writing():
             return dict(Counter(self._writer.forget(uuids, root)))
-        except self._writer.errors as error:
-            raise StoreUnusable(f"The job store did not take a change: {error}") from error
 
     def get_many(self, uuids: Sequence[str]) -> dict[str, Job]:
         """Return those jobs that are there, by id."""
@@ -264,12 +314,29 @@ class JobStore:
         return {str(state): int(count) for state, count in (tuple(row) for row in rows)}
 
     def _read(self, query: Select[Any], values: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
-        try:
-            # Autobegin opens a transaction for a read too: close it, or SQLite's log can never be trimmed.
-            with self._reading, self._connection.begin():
-                return self._connection.execute(query, values or {}).all()
-        except SQLAlchemyError as error:
-            raise StoreUnusable(f"The job store does not answer: {error}") from error
+        with self._reading:
+            self._reading_since = time.monotonic()
+            try:
+                if self._connection is None:
+                    self._connection = self._engine.connect()
+                # Autobegin opens a transaction for a read too: close it, or SQLite's log can never be trimmed.
+                with self._connection.begin():
+                    return self._connection.execute(query, values or {}).all()
+            except SQLAlchemyError as error:
+                self._replace_reader()
+                raise StoreUnusable(f"The job store does not answer: {error}") from error
+            finally:
+                self._reading_since = None
+
+    def _replace_reader(self) -> None:
+        """Give up a connection to a server on which a read has failed; the next read makes another."""
+        connection = self._connection
+        if self.is_remote and connection is not None:
+            self._connection = None
+            with suppress(SQLAlchemyError):
+                connection.invalidate()
+            with suppress(SQLAlchemyError):
+                connection.close()
 
     def _open_log(self) -> int | None:
         """Return a descriptor of SQLite's write-ahead log; None for a database that syncs each commit by itself."""

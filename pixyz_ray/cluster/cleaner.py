@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from pixyz_ray.clock import SteadyClock
 from pixyz_ray.cluster.errors import UnknownJob
+from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.jobs import Job
 from pixyz_ray.logs import job_logger
 from pixyz_ray.retention import Removal, find_leftovers
 from pixyz_ray.settings import Settings
-from pixyz_ray.store import JobStore
 from pixyz_worker.exception import InternalError, InvalidBackendParameter, PixyzException, SharePathNotFoundError
 
 _log = logging.getLogger(__name__)
@@ -41,22 +41,29 @@ class Cleaner:
 
     Args:
         settings: whether jobs are removed by themselves, and when.
-        store: their records.
+        journal: their records.
         remover: who removes their files.
         is_needed: whether a job must stay that the store takes for removable: what is not written yet counts too.
         forgotten: told which jobs are no more, and how many of them were in each state.
+        clock: tells how old jobs are.
     """
 
     def __init__(
         self,
         settings: Settings,
-        store: JobStore,
+        journal: Journal,
         remover: Remover,
         is_needed: Callable[[str], bool],
         forgotten: Callable[[Sequence[str], Mapping[str, int]], None],
+        *,
+        clock: SteadyClock | None = None,
     ) -> None:
+        self._clock = clock or SteadyClock()
+        self._told_of_jump = False
         self._settings = settings
-        self._store = store
+        self._journal = journal
+        self._read = journal.access.read
+        self._store = journal.access.store
         self._remover = remover
         self._is_needed = is_needed
         self._forgotten = forgotten
@@ -73,6 +80,18 @@ class Cleaner:
             await self._undisturbed(self.clean)
             await asyncio.sleep(min(60.0, max(1.0, self._settings.cleanup_delay / 10)))
 
+    def _now(self) -> float:
+        """Return the time by which jobs are old: a clock that was set forward makes none of them older."""
+        jump_s = self._clock.jump_s
+        if jump_s > 0 and not self._told_of_jump:
+            _log.warning(
+                "the machine's clock was set forward by %.0f s since the platform was started; the age of jobs is "
+                "reckoned as if it had not been. If the clock is right now, start the platform again.",
+                jump_s,
+            )
+        self._told_of_jump = jump_s > 0
+        return self._clock.earlier()
+
     def is_removing(self, uuid: str) -> bool:
         """Tell whether a job is just being removed: it cannot be pinned any more."""
         return uuid in self._removing
@@ -85,12 +104,12 @@ class Cleaner:
         """
         if not await asyncio.to_thread(self._settings.share_path.is_dir):
             raise SharePathNotFoundError(f"The share {self._settings.share_path} is not there.")
-        removed = 0
+        removed, now = 0, self._now()
         passed_over: set[str] = set()
         while len(passed_over) < _MAX_TROUBLE:
             async with self._one_at_a_time:
                 delay_s = self._settings.cleanup_delay
-                found = self._store.expired(time.time(), delay_s, _AT_A_TIME + len(passed_over))
+                found = await self._read(self._store.expired, now, delay_s, _AT_A_TIME + len(passed_over))
                 due = [uuid for uuid in found if uuid not in passed_over]
                 if not due:
                     break
@@ -112,36 +131,36 @@ class Cleaner:
             InternalError: something of its files is still there, and so is its record.
         """
         async with self._one_at_a_time:
-            job = self._store.get(uuid)
+            job = await self._read(self._store.get, uuid)
             if job is None:
                 raise UnknownJob(f"There is no job {uuid}.")
-            self._check_removable(job)
+            await self._check_removable(job)
             if trouble := (await self._remove([uuid])).get(uuid):
                 raise InternalError(f"Job {uuid} cannot be removed: {trouble}")
 
     async def sweep(self) -> None:
         """Finish what was cut short, and remove folders that are nobody's."""
         # The longer of the two: whoever begins with another store on the same share loses nothing that he would keep.
-        before = time.time() - max(_DAY_S, self._settings.cleanup_delay)
+        before = self._now() - max(_DAY_S, self._settings.cleanup_delay)
         left = await asyncio.to_thread(find_leftovers, self._settings.share_path, before)
         async with self._one_at_a_time:
             for some in _portions(left.cut_short, _AT_A_TIME):
                 self._tell(await self._remover.remove([(uuid, ()) for uuid in some]))
             for some in _portions(left.folders, _AT_A_TIME):
-                known = set(self._store.known(some))
+                known = set(await self._read(self._store.known, some))
                 strays = [uuid for uuid in some if uuid not in known and not self._is_needed(uuid)]
                 if strays:
                     self._tell(await self._remover.remove([(uuid, (uuid,)) for uuid in strays]))
                     _log.info("%d folders that belong to no job were removed", len(strays))
 
-    def _check_removable(self, job: Job) -> None:
+    async def _check_removable(self, job: Job) -> None:
         if not job.state.terminal or self._is_needed(job.uuid):
             raise InvalidBackendParameter(f"Job {job.uuid} has not ended. Cancel it, or wait for its end.")
         if job.home is not None:
             raise InvalidBackendParameter(f"Job {job.uuid} is a part of job {job.home}. Remove that one.")
         if job.pinned:
             raise InvalidBackendParameter(f"Job {job.uuid} is pinned. Unpin it first.")
-        if self._store.has_live_graphs(job.uuid):
+        if await self._read(self._store.has_live_graphs, job.uuid):
             raise InvalidBackendParameter(f"What job {job.uuid} started has not ended. Cancel it, or wait for its end.")
 
     async def _remove(self, roots: Sequence[str]) -> dict[str, str]:
@@ -151,7 +170,7 @@ class Cleaner:
         try:
             nodes: dict[str, list[str]] = {}
             for root in roots:
-                nodes[root] = await asyncio.to_thread(self._store.nodes_under, root)
+                nodes[root] = await self._read(self._store.nodes_under, root)
                 if sum(map(len, nodes.values())) > _MAX_FOLDERS or root == roots[-1]:
                     troubles.update(await self._remove_some(nodes))
                     nodes = {}
@@ -170,11 +189,8 @@ class Cleaner:
     async def _forget(self, root: str, nodes: Sequence[str]) -> None:
         states: Counter[str] = Counter()
         for some in _portions(nodes, _ROWS_AT_A_TIME):
-            states.update(self._store.forget(some))
-            # A graph may have a hundred thousand nodes, and the tracker has other things to do.
-            await asyncio.sleep(0)
-        states.update(self._store.forget([root], root))
-        await asyncio.sleep(0)
+            states.update(await self._journal.forget(some))
+        states.update(await self._journal.forget([root], root))
         self._in_trouble.discard(root)
         self._forgotten([root, *nodes], states)
 

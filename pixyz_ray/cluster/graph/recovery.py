@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pixyz_ray.cluster.graph.graphs import Graphs
+from pixyz_ray.cluster.graph.graphs import Graphs, shape_of
 from pixyz_ray.cluster.graph.nodes import NodeJobs
-from pixyz_ray.cluster.graph.run import GraphRun
+from pixyz_ray.cluster.graph.run import GraphRun, Value
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job, JobState
@@ -26,16 +26,17 @@ class Recovery:
         self._jobs = jobs
         self._graphs = graphs
 
-    def recover(self) -> None:
+    async def recover(self) -> None:
         """Take up every graph that has not ended."""
-        for graph in self._left_open():
-            parent = self._jobs.find(graph.parent_id)
+        read, store = self._jobs.access.insist, self._jobs.store
+        for graph in await self._left_open():
+            parent = await self._jobs.find(graph.parent_id, insist=True)
             run = GraphRun(graph, NodeJobs(graph, parent, self._jobs.settings, again=True))
             self._graphs.runs.add(run)
             if len(parent.attempts) > 1:
                 # What that run of its script has taken up is forgotten: it may have been this one.
                 self._graphs.intake.taken_up_by(parent).add(graph.uuid)
-            known = self._jobs.store.get_many([*run.nodes])
+            known = await read(store.get_many, [*run.nodes])
             _recall(run, known.values())
             self._jobs.count(None, JobState.PENDING, len(run.nodes) - len(known))
             if run.over:
@@ -47,19 +48,20 @@ class Recovery:
             else:
                 self._go_on(run, known)
 
-    def _left_open(self) -> list[Graph]:
+    async def _left_open(self) -> list[Graph]:
         """Return the graphs that have not ended, those included whose end was written before that of a node."""
-        found = self._jobs.store.live_graphs()
+        read, store = self._jobs.access.insist, self._jobs.store
+        found = await read(store.live_graphs)
         known = {graph.uuid for graph in found}
         others = {live.record.graph for live in self._jobs.live.values()} - known
-        return found + [self._jobs.store.graph(uuid) for uuid in others if uuid is not None]
+        return found + [await read(store.graph, uuid) for uuid in others if uuid is not None]
 
     def _give_up(self, run: GraphRun, problem: str) -> None:
         """End a graph that cannot be run any more."""
         error = f"The platform was restarted, and the graph cannot go on: {problem}"
         # From its end: none of them is to be the others' cause.
         for id in reversed(run.open_nodes()):
-            live = self._jobs.find_live(id)
+            live = self._jobs.live_node(id)
             if not live.settling:
                 self._jobs.settle(live, live.job.become(JobState.FAILURE, error=error))
 
@@ -106,6 +108,8 @@ def _recall(run: GraphRun, known: Iterable[Job]) -> None:
     """Tell a run which of its nodes have ended."""
     ended = [job for job in known if job.state.terminal]
     for job in sorted(ended, key=lambda job: job.stopped or 0.0):
-        run.end(job.uuid, job.state)
+        run.end(job.uuid, job.state, Value(shape=shape_of(job)) if job.state is JobState.SUCCESS else None)
+        if job.stopped is not None:
+            run.stopped[job.uuid] = job.stopped
         if (group := run.group_of.get(job.uuid)) and job.state is JobState.SUCCESS:
             run.left[group] -= 1
