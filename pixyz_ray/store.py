@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import TERMINAL, Job, JobState
 from pixyz_ray.records import decode_job
-from pixyz_ray.store_errors import StoreRefused, StoreUnusable
+from pixyz_ray.store_errors import StoreRefused, StoreUnusable, first_line
 from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, limit_statements, open_database
 from pixyz_ray.store_writer import Writer, hang_up
 
@@ -163,7 +163,7 @@ class JobStore:
             yield
         except self._writer.errors as error:
             kind = StoreRefused if self._writer.is_refusal(error) else StoreUnusable
-            raise kind(f"The job store did not take a change: {error}") from error
+            raise kind(f"The job store did not take a change: {first_line(error)}.") from error
 
     def sync(self) -> None:
         """Return when all that was written is on the disk itself, so that no power cut can take it back either.
@@ -324,7 +324,7 @@ class JobStore:
                     return self._connection.execute(query, values or {}).all()
             except SQLAlchemyError as error:
                 self._replace_reader()
-                raise StoreUnusable(f"The job store does not answer: {error}") from error
+                raise StoreUnusable(f"The job store does not answer: {first_line(error)}.") from error
             finally:
                 self._reading_since = None
 

@@ -35,6 +35,12 @@ def is_refusal(error: BaseException, dbapi: Any) -> bool:
     return isinstance(cause, (dbapi.DataError, dbapi.IntegrityError, *_NOT_ENCODED))
 
 
+def first_line(error: BaseException) -> str:
+    """Return what a driver says of an error, in one line, without the statement that SQLAlchemy adds."""
+    lines = str(getattr(error, "orig", None) or error).splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
 def storable(text: str | None) -> str | None:
     """Return a text as every database takes it: NUL and lone surrogates become U+FFFD, the replacement character."""
     return text if text is None else _UNSTORABLE.sub("\ufffd", text)
