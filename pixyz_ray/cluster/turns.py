@@ -143,7 +143,10 @@ class Turns:
             # What begins may end at once, and make room.
             while self._paused is None and (uuids := self._admission.admit()):
                 for uuid in uuids:
-                    self._begin_or_release(uuid)
+                    if self._paused is None:
+                        self._begin_or_release(uuid)
+                    else:
+                        self._admission.put_back(uuid)
         finally:
             self._pumping = False
 
