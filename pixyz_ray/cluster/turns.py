@@ -128,6 +128,11 @@ class Turns:
         """Give nobody a turn until `go_on`; those who ask why they wait are told the reason."""
         self._paused = reason
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether nobody is given a turn."""
+        return self._paused is not None
+
     def go_on(self) -> None:
         """Give turns again."""
         self._paused = None
@@ -136,17 +141,18 @@ class Turns:
 
     def pump(self) -> None:
         """Give their turn to all who may have it now."""
-        if self._pumping or self._paused is not None:
+        if self._pumping or self.is_paused:
             return
         self._pumping = True
         try:
             # What begins may end at once, and make room.
-            while self._paused is None and (uuids := self._admission.admit()):
+            while not self.is_paused and (uuids := self._admission.admit()):
                 for uuid in uuids:
-                    if self._paused is None:
-                        self._begin_or_release(uuid)
-                    else:
+                    # The one before may have found that the store is away.
+                    if self.is_paused:
                         self._admission.put_back(uuid)
+                    else:
+                        self._begin_or_release(uuid)
         finally:
             self._pumping = False
 

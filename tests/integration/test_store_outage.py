@@ -147,7 +147,7 @@ def test_frozen(server: Postgres, rest: RestClient, tmp_path: Path) -> None:
 
 
 def test_nasty_text(server: Postgres, rest: RestClient) -> None:
-    """Given a script whose error, value and name hold what PostgreSQL does not take, then its job ends and is told."""
+    """Given an error and a value that hold what PostgreSQL does not take, then its job ends and is told."""
     failed = rest.run(**form(error=NASTY), name="a \x01 name")
     assert failed["status"] == "FAILURE"
     assert "a NUL" in failed["error"]

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pixyz_ray.cluster.graph.awaiting import Awaiting
+from pixyz_ray.cluster.graph.feeds import feed_of, fetch_values, forget_values, shape_of
 from pixyz_ray.cluster.graph.intake import Intake
 from pixyz_ray.cluster.graph.lookup import GraphLookup
 from pixyz_ray.cluster.graph.run import GraphRun, Value
@@ -155,23 +156,22 @@ class Graphs:
             run.begun.add(uuid)
             self._jobs.begin(self._start_from_store(run, uuid))
         else:
-            self._start(run, uuid, self._feed(run, uuid))
+            self._start(run, uuid, feed_of(run, uuid))
         return True
 
     async def _start_from_store(self, run: GraphRun, id: str) -> None:
         """Start a node that gets results which only the store, or the share, still has."""
-        found = await self._jobs.access.insist(self._jobs.store.get_many, run.missing(id))
-        run.values.update((source, Value(shape=shape_of(job))) for source, job in found.items())
+        lost = await fetch_values(run, id, self._jobs.access)
         live = self._jobs.live_node(id)
         if id in run.states or live.settling or live.record.state.terminal:
             # Cancelled meanwhile.
             return
-        if lost := run.missing(id):
+        if lost:
             error = f"The result of task {lost[0]} is not in the job store any more."
             self._jobs.turns.release(id)
             self._jobs.settle(live, live.job.become(JobState.FAILURE, error=error))
             return
-        self._start(run, id, self._feed(run, id))
+        self._start(run, id, feed_of(run, id))
 
     def _leave_line(self, run: GraphRun, id: str) -> None:
         for queue, in_line in run.in_line.items():
@@ -228,31 +228,19 @@ class Graphs:
     def retake(self, run: GraphRun, id: str) -> None:
         """Let a node go on that had begun before a restart."""
         live = self._jobs.live[id]
-        live.feed, live.wants_value = self._feed(run, id), run.is_wanted(id)
+        live.feed, live.wants_value = feed_of(run, id), run.is_wanted(id)
         run.begun.add(id)
         if run.start_options(id):
             self._start_times.watch_expiry(run, id)
         if live.record.awaits is None:
             self._jobs.begin(self._jobs.take_up(live))
 
-    def _feed(self, run: GraphRun, id: str) -> Feed | None:
-        node = run.nodes[id]
-        if not node.fed or node.after is None or node.on_failure:
-            return None
-        references: list[Any] = []
-        return Feed(run.shape(node.after, references), references)
-
     def feed_again(self, live: LiveJob) -> None:
         """Have a node's params worked out again when it begins, without Ray's references, which may be lost."""
-        uuid = live.record.uuid
-        run = self.runs.of(uuid)
+        run = self.runs.of(live.record.uuid)
         assert run is not None
-        after = run.nodes[uuid].after
-        assert after is not None
-        for source in run.sources(after):
-            run.values.pop(source, None)
         live.feed = None
-        run.starved.add(uuid)
+        forget_values(run, live.record.uuid)
 
     # --- A node has ended --------------------------------------------------------------------------------------------
 
@@ -408,8 +396,3 @@ class Graphs:
     async def members(self, group: Job, insist: bool = False) -> list[Job]:
         """Return the jobs of a group's members; wait for the store however long it is away, if that is insisted on."""
         return await self.lookup.members(group, insist)
-
-
-def shape_of(job: Job) -> list[Any]:
-    """Return the shape of a value that the record, or the share, has."""
-    return ["kept", job.uuid] if job.opaque else ["value", job.value]

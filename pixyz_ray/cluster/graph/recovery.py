@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pixyz_ray.cluster.graph.graphs import Graphs, shape_of
+from pixyz_ray.cluster.graph.feeds import shape_of
+from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.nodes import NodeJobs
 from pixyz_ray.cluster.graph.run import GraphRun, Value
 from pixyz_ray.cluster.lifecycle import Lifecycle
