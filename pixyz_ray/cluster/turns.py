@@ -148,15 +148,15 @@ class Turns:
             # What begins may end at once, and make room.
             while not self.is_paused and (uuids := self._admission.admit()):
                 for uuid in uuids:
-                    # The one before may have found that the store is away.
-                    if self.is_paused:
-                        self._admission.put_back(uuid)
-                    else:
-                        self._begin_or_release(uuid)
+                    self._begin_or_release(uuid)
         finally:
             self._pumping = False
 
     def _begin_or_release(self, uuid: str) -> None:
+        if self.is_paused:
+            # The one before has found that the store is away.
+            self._admission.put_back(uuid)
+            return
         # What goes wrong with one must not keep its place, nor the others from beginning.
         try:
             self._begin(uuid)
