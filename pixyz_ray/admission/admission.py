@@ -122,7 +122,7 @@ class Admission:
         return True
 
     def put_back(self, key: str) -> bool:
-        """Let a job that was let out and could not begin wait again, where it was; tell whether it held anything."""
+        """Let a job that was let out and could not begin wait again, where it was; return whether it held anything."""
         holder = self._holders.get(key)
         if holder is None:
             return False

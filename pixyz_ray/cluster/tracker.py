@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.cleaner import Cleaner
@@ -29,7 +29,7 @@ from pixyz_ray.records import decode_job
 from pixyz_ray.settings import Settings
 from pixyz_ray.store import JobStore, StoreUnusable
 
-_FIRST = asyncio.FIRST_COMPLETED
+T = TypeVar("T")
 
 
 class Tracker:
@@ -50,7 +50,7 @@ class Tracker:
         self._overview = Overview(self._jobs, self._graphs)
         self._list = JobList(self._jobs, self._graphs, self._overview)
         self._packing: dict[str, asyncio.Future[None]] = {}
-        self._cancelling: set[asyncio.Future[None]] = set()
+        self._begun: set[asyncio.Future[Any]] = set()
 
     # --- Scripts' face -----------------------------------------------------------------------------------------------
 
@@ -244,7 +244,8 @@ class Tracker:
     async def _pin(self, _peer: Peer, _number: int, uuid: str, pinned: bool) -> dict[str, Any]:
         if self._cleaner.is_removing(uuid):
             raise UnknownJob(f"There is no job {uuid} any more: it is just being removed.")
-        return await self._jobs.pin(uuid, pinned)
+        said = "pinned" if pinned else "unpinned"
+        return await self._unless_away(self._jobs.pin(uuid, pinned), f"Job {uuid} is {said} when it is back.")
 
     async def _watch(self, peer: Peer, number: int, uuid: str) -> None:
         (await self._jobs.find_live(uuid)).watch(peer, number)
@@ -265,16 +266,24 @@ class Tracker:
     async def _cancel(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
         self._jobs.access.check()
         await self._jobs.find(uuid)
-        cancelling = asyncio.ensure_future(self._graphs.cancel([uuid]))
-        self._cancelling.add(cancelling)
-        cancelling.add_done_callback(self._cancelling.discard)
-        # What has begun is not left halfway, however long the store is away.
-        await asyncio.wait((cancelling, away := asyncio.ensure_future(self._jobs.access.away())), return_when=_FIRST)
-        away.cancel()
-        if not cancelling.done():
-            raise StoreUnusable(f"The job store does not answer. Job {uuid} is cancelled when it is back.")
-        await cancelling
+        await self._unless_away(self._graphs.cancel([uuid]), f"Job {uuid} is cancelled when it is back.")
         return (await self._jobs.find(uuid)).as_state()
+
+    async def _unless_away(self, work: Coroutine[Any, Any, T], what: str) -> T:
+        """Return what some work comes to that waits for the store.
+
+        Raises:
+            StoreUnusable: the store has gone away. The work is not left halfway: it goes on by itself.
+        """
+        task = asyncio.ensure_future(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        away = asyncio.ensure_future(self._jobs.access.away())
+        await asyncio.wait((task, away), return_when=asyncio.FIRST_COMPLETED)
+        away.cancel()
+        if not task.done():
+            raise StoreUnusable(f"The job store does not answer. {what}")
+        return task.result()
 
     async def _graph(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
         return await self._graphs.lookup.view(await self._jobs.find(uuid))

@@ -1,4 +1,4 @@
-"""The journal on a store that fails, hangs and refuses: nothing is lost, nobody waits for ever, the loop goes on."""
+"""The journal on a store that fails, hangs and refuses: nothing is lost, callers are told in time, the loop goes on."""
 
 from __future__ import annotations
 
