@@ -29,6 +29,7 @@ from pixyz_worker.exception import (
     InvalidBackendParameter,
     SharePathNotFoundError,
 )
+from tests.waiting_room import Clock
 
 DAY = 86400.0
 
@@ -313,3 +314,21 @@ def test_given_a_tracker_when_it_runs_then_clean_ups_come_again_if_the_operator_
         uuid = platform.add(5)
         asyncio.run(run(platform))
         assert (store.get(uuid) is None) == enabled
+
+
+@pytest.mark.parametrize("years", [1, -1])
+def test_clock_set(share: Path, tmp_path: Path, years: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Given a young job, when the clock is set by a year, then only the time that passes makes it old."""
+    wall, steady = Clock(), Clock()
+    wall.now = time.time()
+    with closing(JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")) as store:
+        platform = make_platform(share, store)
+        platform.cleaner._clock = SteadyClock(wall, steady)
+        young = platform.add(0)
+        wall.now += years * 365 * DAY
+        assert asyncio.run(platform.cleaner.clean()) == 0
+        assert ("set forward" in caplog.text) == (years > 0)
+        for clock in (wall, steady):
+            clock.now += 1.1 * DAY
+        assert asyncio.run(platform.cleaner.clean()) == (1 if years > 0 else 0)
+        assert (store.get(young) is None) == (years > 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixyz_ray.clock import SteadyClock
+from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.turns import Turns
+from pixyz_ray.failure import FailureClass
 from pixyz_ray.jobs import Attempt, Job, JobState
 from pixyz_ray.settings import Settings
 from tests.waiting_room import Clock
@@ -173,3 +176,15 @@ def test_paused(machine: Machine) -> None:
         assert sum(row["waiting"] for row in turns.queues()) == 0
 
     asyncio.run(main())
+
+
+def test_lengths() -> None:
+    """Given runs that began by a clock which was set back since, when they end, then none has a negative length."""
+    begun = time.time() + YEAR
+    attempt = Attempt(number=1, queue="cpu", started=begun)
+    job = _job("a", state=JobState.RUNNING, started=begun, attempts=(attempt,))
+    ended = LiveJob(job).with_outcome({"ok": True, "stopped": time.time()}, JobState.SUCCESS)
+    cancelled = LiveJob(job).closed(FailureClass.CANCELLED).become(JobState.REVOKED)
+    for one in (ended, cancelled):
+        assert one.stopped == begun
+        assert one.attempts[-1].stopped == begun
