@@ -204,15 +204,23 @@ class Job:
 
     @property
     def waits(self) -> str | None:
-        """What it waits for its turn with, as JSON: queue, submitter, priority, seats, not_before; None if it does not.
+        """What it waits for its turn with, as JSON, or None if it does not wait.
 
+        Queue, submitter, priority, seats, not_before and, if there is one, the length of the pause before that.
         A node of a graph has its turn from its graph.
         """
         waiting = self.state is JobState.RETRY or (self.state is JobState.PENDING and not self.attempts)
         if not waiting or self.graph is not None or self.kind != "task" or self.awaits is not None:
             return None
         policy = self.policy
-        return json.dumps([self.queue, self.submitter, policy.priority, policy.pools, self.not_before])
+        pause = [] if self.pause is None else [self.pause]
+        return json.dumps([self.queue, self.submitter, policy.priority, policy.pools, self.not_before, *pause])
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds between its last attempt and the time before which it may not begin: it never waits longer."""
+        stopped = self.attempts[-1].stopped if self.attempts else None
+        return None if self.not_before is None or stopped is None else max(0.0, self.not_before - stopped)
 
     @property
     def keep(self) -> bool | float | None:
@@ -229,6 +237,8 @@ class Job:
             raise IllegalTransition(f"job {self.uuid} cannot go from {self.state} to {state}")
         if state.terminal:
             changes.setdefault("stopped", time.time())
+            # A clock that was set back meanwhile must not make a run of negative length.
+            changes["stopped"] = max(changes["stopped"], changes.get("started", self.started) or self.requested)
         return replace(self, state=state, **changes)
 
     def with_attempt(self, attempt: Mapping[str, Any], **changes: Any) -> Job:

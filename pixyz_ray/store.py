@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -23,12 +24,13 @@ from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import TERMINAL, Job, JobState
 from pixyz_ray.record_errors import UnknownJob, UnreadableRecord, unreadable
 from pixyz_ray.storage import is_uuid
+from pixyz_ray.store_errors import StoreFull, StoreRefused, StoreUnusable, first_line
 from pixyz_ray.store_reserve import Reserve, is_full
-from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, StoreUnusable, open_database
-from pixyz_ray.store_writer import Writer
+from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, limit_statements, open_database
+from pixyz_ray.store_writer import Writer, hang_up
 from pixyz_ray.stored import NOT_READABLE, UNKNOWN_STATE, RecordReader, is_waits, stored_graph, stored_job
 
-__all__ = ["EndedJobs", "JobStore", "StoreFull", "StoreUnusable"]
+__all__ = ["EndedJobs", "JobStore", "StoreFull", "StoreRefused", "StoreUnusable"]
 
 T = TypeVar("T")
 
@@ -75,10 +77,6 @@ _DUE_BY_ITSELF = _due(
 )
 
 
-class StoreFull(StoreUnusable):
-    """The disk of the job store has no room left."""
-
-
 class JobStore:
     """Job records in a database.
 
@@ -98,10 +96,12 @@ class JobStore:
         self._reserve = Reserve(Path(file) if file and file != ":memory:" else None)
         try:
             self._engine = self._open(url)
+            limit_statements(self._engine)
             # Connections for good: the tracker is the only writer and a checkout costs as much as a query.
-            self._connection: Connection = self._engine.connect()
+            self._connection: Connection | None = self._engine.connect()
             # A connection serves one thread at a time; graphs are prepared beside the event loop.
             self._reading = Lock()
+            self._reading_since: float | None = None
             self._writer = Writer(self._engine)
             self._log = self._open_log()
             if self._log is not None:
@@ -126,49 +126,82 @@ class JobStore:
         if self._log is not None:
             os.close(self._log)
         self._writer.close()
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
         self._engine.dispose()
 
     def write(self, jobs: Iterable[Job], graphs: Iterable[Graph] = (), ended_graphs: Iterable[str] = ()) -> None:
         """Add or change jobs, and graphs, in one transaction. When it returns, no death of a process can take it back.
 
         Raises:
-            StoreUnusable: nothing of it was written.
+            StoreRefused: one of the rows cannot be written; nothing of it was.
+            StoreUnusable: nothing of it was written; where the connection was lost, that is not certain.
         """
         jobs, graphs, ended_graphs = list(jobs), list(graphs), list(ended_graphs)
         self._change(lambda: self._writer.write(jobs, graphs, ended_graphs))
 
-    def _change(self, work: Callable[[], T]) -> T:
-        """Change the store; where its disk is full, in the room that was kept for that.
+    def take_back(self, jobs: Iterable[Job], graphs: Iterable[Graph] = ()) -> None:
+        """Make sure that new jobs and graphs are not there: their writing failed, and whether it really did is unknown.
 
         Raises:
-            StoreUnusable: nothing was changed.
+            StoreUnusable: it is still not known.
         """
+        self._change(lambda: self._writer.take_back(jobs, graphs))
+
+    def ping(self) -> None:
+        """Write something that changes nothing.
+
+        Raises:
+            StoreUnusable: the store takes no changes now.
+        """
+        self._change(self._writer.ping)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the database is a server, which may not answer, and not a file."""
+        return self._url.get_backend_name() != "sqlite"
+
+    def cut_off_writer(self) -> None:
+        """Make a write that another thread waits for fail, if the database is a server; the next one connects again."""
+        self._writer.cut_off()
+
+    def cut_off_reader(self) -> None:
+        """Make a read that another thread waits for fail, if the database is a server; the next one connects again."""
+        connection = self._connection
+        if self.is_remote and connection is not None:
+            with suppress(Exception):
+                hang_up(connection.connection.driver_connection)
+
+    def unanswered_s(self, *, writing: bool) -> float:
+        """Return for how many seconds a statement of the writer, or of the reader, has waited for the database."""
+        since = self._writer.busy_since if writing else self._reading_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def _change(self, work: Callable[[], T]) -> T:
+        """Change the store; where its disk is full, in the room that was kept for that."""
         try:
             return work()
         except self._writer.errors as error:
             if not self._reserve.make_room(error):
-                raise self._refused(error) from error
+                raise self._trouble(error) from error
         try:
             return work()
         except self._writer.errors as error:
-            raise self._refused(error) from error
+            raise self._trouble(error) from error
 
-    def _refused(self, error: Exception) -> StoreUnusable:
+    def _trouble(self, error: Exception) -> StoreUnusable | StoreRefused:
+        """Return our error for one of the driver that ended a change."""
         if is_full(error):
-            return StoreFull(f"The disk of the job store is full: {error}")
-        return StoreUnusable(f"The job store did not take a change: {error}")
+            return StoreFull(f"The disk of the job store is full: {first_line(error)}.")
+        kind = StoreRefused if self._writer.is_refusal(error) else StoreUnusable
+        return kind(f"The job store did not take a change: {first_line(error)}.")
 
     # --- A full disk -------------------------------------------------------------------------------------------------
 
-    def check_room(self) -> None:
-        """See that new jobs can be taken: what room is left on a full disk is for those that are there already.
-
-        Raises:
-            StoreFull: they cannot.
-        """
-        if problem := self.room_problem():
-            raise StoreFull(problem)
+    @property
+    def is_full(self) -> bool:
+        """Whether its disk was full when it was last looked at."""
+        return self._reserve.is_missing
 
     def room_problem(self) -> str | None:
         """Return what is wrong with the room on the store's disk, and what to do, or None."""
@@ -177,8 +210,9 @@ class JobStore:
     def _trim_log(self) -> None:
         """Give back the room that SQLite's log takes up and does not need any more."""
         with suppress(SQLAlchemyError, StoreUnusable), self._reading:
-            self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self._connection.rollback()
+            if self._connection is not None:
+                self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._connection.rollback()
 
     def sync(self) -> None:
         """Return when all that was written is on the disk itself, so that no power cut can take it back either.
@@ -364,12 +398,29 @@ class JobStore:
         return {str(state): int(count) for state, count in (tuple(row) for row in rows)}
 
     def _read(self, query: Select[Any], values: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
-        try:
-            # Autobegin opens a transaction for a read too: close it, or SQLite's log can never be trimmed.
-            with self._reading, self._connection.begin():
-                return self._connection.execute(query, values or {}).all()
-        except SQLAlchemyError as error:
-            raise StoreUnusable(f"The job store does not answer: {error}") from error
+        with self._reading:
+            self._reading_since = time.monotonic()
+            try:
+                if self._connection is None:
+                    self._connection = self._engine.connect()
+                # Autobegin opens a transaction for a read too: close it, or SQLite's log can never be trimmed.
+                with self._connection.begin():
+                    return self._connection.execute(query, values or {}).all()
+            except SQLAlchemyError as error:
+                self._replace_reader()
+                raise StoreUnusable(f"The job store does not answer: {first_line(error)}.") from error
+            finally:
+                self._reading_since = None
+
+    def _replace_reader(self) -> None:
+        """Give up a connection to a server on which a read has failed; the next read makes another."""
+        connection = self._connection
+        if self.is_remote and connection is not None:
+            self._connection = None
+            with suppress(SQLAlchemyError):
+                connection.invalidate()
+            with suppress(SQLAlchemyError):
+                connection.close()
 
     def _open_log(self) -> int | None:
         """Return a descriptor of SQLite's write-ahead log; None for a database that syncs each commit by itself."""

@@ -36,6 +36,11 @@ class Reserve:
         self._looked = -_LOOK_EVERY_S
         self._is_kept = False
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether the disk had no room for it when it was last looked at."""
+        return self._file is not None and not self._is_kept
+
     def keep(self) -> bool:
         """Make the file where it is missing and the disk has room for twice as much; return whether it is there."""
         if self._file is None:

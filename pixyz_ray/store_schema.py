@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     BigInteger,
     Boolean,
     Column,
@@ -30,11 +31,12 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from pixyz_ray.jobs import TERMINAL
 from pixyz_ray.private_files import tighten
 from pixyz_ray.records import alias_of
-from pixyz_worker.exception import InternalError
+from pixyz_ray.store_errors import StoreUnusable
 
 SCHEMA_VERSION = 4
 _DATED = 3
@@ -42,6 +44,12 @@ _DATED = 3
 IMPATIENT_MS = 200
 """How long a statement waits for a SQLite file that another process has locked: the tracker stands still meanwhile."""
 _OPENING_S = 10.0
+_CONNECT_S = 2
+"""How long a connection to a database server may take to be made, in seconds."""
+_UNHEARD_MS = 5000
+"""How long the network may leave what was sent without an answer before the connection counts as lost."""
+_STATEMENT_MS = 10_000
+"""How long a database server works at a statement of ours: one that waits for a lock must not pile up there."""
 _PORTION = 1000
 
 METADATA = MetaData()
@@ -99,10 +107,6 @@ _ADDED = {
     "graphs": {"stopped": "DOUBLE PRECISION"},
 }
 """Columns that version 2 did not have; waits, stopped and expires came with version 3, the others with version 4."""
-
-
-class StoreUnusable(InternalError):
-    """The database cannot be opened or does not answer."""
 
 
 def open_database(url: str) -> Engine:
@@ -215,7 +219,8 @@ def make_engine(url: str) -> Engine:
     """Return the database of a URL, whatever is in it. A SQLite file's folder is made when it is missing."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        # The store keeps its two connections itself. One that a pool had kept could hang in the pool's own hands.
+        return create_engine(url, poolclass=NullPool, connect_args=_patience(parsed))
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Earlier versions left them readable for everybody.
@@ -231,3 +236,28 @@ def make_engine(url: str) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def _patience(url: URL) -> dict[str, Any]:
+    """Return libpq's options that bound how long it waits for a server; those that the URL sets are left alone."""
+    if url.get_driver_name() not in ("psycopg", "psycopg2"):
+        return {}
+    wanted = {
+        "connect_timeout": _CONNECT_S,
+        "tcp_user_timeout": _UNHEARD_MS,
+        "keepalives_idle": 10,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+    }
+    return {name: value for name, value in wanted.items() if name not in url.query}
+
+
+def limit_statements(engine: Engine) -> None:
+    """Bound how long a database server works at one statement, on connections that are made from now on."""
+    if engine.dialect.name != "postgresql":
+        return
+
+    @event.listens_for(engine, "connect")
+    def _limit(connection: Any, _record: Any) -> None:
+        connection.cursor().execute(f"SET statement_timeout = {_STATEMENT_MS}")
+        connection.commit()

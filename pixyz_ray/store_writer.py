@@ -7,11 +7,14 @@ Two writes stand in the way of every job. SQLAlchemy's own way takes 0.4 ms of e
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, delete, insert, update
+from sqlalchemy import Engine, bindparam, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,7 +23,8 @@ from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job
 from pixyz_ray.records import encode_job
 from pixyz_ray.retention import age_of
-from pixyz_ray.store_schema import GRAPHS, IMPATIENT_MS, JOBS
+from pixyz_ray.store_errors import is_refusal, storable
+from pixyz_ray.store_schema import GRAPHS, IMPATIENT_MS, JOBS, VERSIONS
 
 _JOB_COLUMNS = (
     "uuid",
@@ -42,6 +46,8 @@ _GRAPH_COLUMNS = ("uuid", "parent", "root", "ended", "record")
 _END_GRAPH = update(GRAPHS).where(GRAPHS.c.uuid == bindparam("key")).values(ended=True, stopped=bindparam("at"))
 _FORGET_JOB = delete(JOBS).where(JOBS.c.uuid == bindparam("key")).returning(JOBS.c.state)
 _FORGET_GRAPHS = delete(GRAPHS).where(GRAPHS.c.root == bindparam("key"))
+_FORGET_GRAPH = delete(GRAPHS).where(GRAPHS.c.uuid == bindparam("key"))
+_PING = update(VERSIONS).values(version=VERSIONS.c.version)
 
 
 class Writer:
@@ -55,14 +61,23 @@ class Writer:
         self._engine = engine
         self._connection = engine.raw_connection()
         self._put = _upsert(engine).compile(engine, column_keys=list(_JOB_COLUMNS))
-        self._add_graph = insert(GRAPHS).compile(engine, column_keys=list(_GRAPH_COLUMNS))
-        self._end_graph, self._forget_job, self._forget_graphs = (
-            statement.compile(engine) for statement in (_END_GRAPH, _FORGET_JOB, _FORGET_GRAPHS)
+        self._add_graph = _insert_graph(engine).compile(engine, column_keys=list(_GRAPH_COLUMNS))
+        self._end_graph, self._forget_job, self._forget_graphs, self._forget_graph, self._ping = (
+            statement.compile(engine) for statement in (_END_GRAPH, _FORGET_JOB, _FORGET_GRAPHS, _FORGET_GRAPH, _PING)
         )
-        dbapi = engine.dialect.dbapi
-        assert dbapi is not None
-        self.errors: tuple[type[Exception], ...] = (dbapi.Error, SQLAlchemyError, ValueError, OverflowError)
+        dbapi: Any = engine.dialect.dbapi
+        self._dbapi = dbapi
+        self.errors: tuple[type[Exception], ...] = (
+            dbapi.Error,
+            SQLAlchemyError,
+            ValueError,
+            OverflowError,
+            TypeError,
+            RecursionError,
+        )
         self._lost = False
+        self.busy_since: float | None = None
+        """When the statement that is being carried out was begun, by time.monotonic; None between statements."""
         if engine.dialect.name == "sqlite":
             self._connection.cursor().execute(f"PRAGMA busy_timeout={IMPATIENT_MS}")
 
@@ -82,23 +97,58 @@ class Writer:
             (self._forget_graphs, [] if root is None else [{"key": root}]),
         )
 
+    def take_back(self, jobs: Iterable[Job], graphs: Iterable[Graph]) -> None:
+        """Make sure that new jobs and graphs are not there, whatever became of the transaction that added them.
+
+        A server that was cut off may still carry that out. To add them once more waits for it; then they are removed.
+        """
+        job_rows, graph_rows = [_job_row(job) for job in jobs], [_graph_row(graph) for graph in graphs]
+        self._execute(
+            (self._add_graph, graph_rows),
+            (self._put, job_rows),
+            (self._forget_job, [{"key": row["uuid"]} for row in job_rows]),
+            (self._forget_graph, [{"key": row["uuid"]} for row in graph_rows]),
+        )
+
+    def ping(self) -> None:
+        """Write something that changes nothing."""
+        self._execute((self._ping, [{}]))
+
+    def is_refusal(self, error: BaseException) -> bool:
+        """Return whether an error is one of the data (see store_errors)."""
+        return is_refusal(error, self._dbapi)
+
+    def cut_off(self) -> None:
+        """Make a call that another thread waits for fail, where the database is a server that does not answer."""
+        with suppress(Exception):
+            hang_up(self._connection.driver_connection)
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
     def _execute(self, *work: tuple[Compiled, Sequence[Mapping[str, Any]]]) -> list[str]:
         """Carry out statements in one transaction; return what they answer, a text each."""
-        if self._lost:
-            self._connection = self._engine.raw_connection()
-            self._lost = False
+        self.busy_since = time.monotonic()
+        try:
+            if self._lost:
+                self._connection = self._engine.raw_connection()
+                self._lost = False
+            return self._carry_out(work)
+        finally:
+            self.busy_since = None
+
+    def _carry_out(self, work: Sequence[tuple[Compiled, Sequence[Mapping[str, Any]]]]) -> list[str]:
         answers: list[str] = []
         cursor = self._connection.cursor()
         try:
             for statement, rows in work:
                 for row in rows:
+                    self.busy_since = time.monotonic()
                     cursor.execute(statement.string, _arguments(statement, row))
                     if cursor.description is not None:
                         answers.extend(str(answer[0]) for answer in cursor.fetchall())
+            self.busy_since = time.monotonic()
             self._connection.commit()
         except BaseException:
             self._roll_back()
@@ -114,6 +164,21 @@ class Writer:
             # A database server has gone, and with it the connection; the next call makes another.
             self._connection.invalidate()
             self._lost = True
+
+
+def hang_up(connection: Any) -> None:
+    """Shut down a driver connection's socket: whoever waits for its answer, in another thread, hears of the end."""
+    if not hasattr(connection, "fileno"):
+        return
+    # It may be closed at this very moment, and then there is nothing left to do.
+    with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def _insert_graph(engine: Engine) -> Any:
+    """Return the statement that adds a graph; one that is there already, from a commit in doubt, is left as it is."""
+    dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
+    return dialect.insert(GRAPHS).on_conflict_do_nothing(index_elements=["uuid"])
 
 
 def _upsert(engine: Engine) -> Any:
@@ -139,12 +204,12 @@ def _job_row(job: Job) -> dict[str, Any]:
         "uuid": job.uuid,
         "state": str(job.state),
         "requested": job.requested,
-        "name": job.name,
-        "alias": job.alias,
-        "process": job.process,
-        "script": job.script,
+        "name": storable(job.name),
+        "alias": storable(job.alias),
+        "process": storable(job.process),
+        "script": storable(job.script),
         "progress": job.progress,
-        "error": job.error,
+        "error": storable(job.error),
         "waits": job.waits,
         "stopped": age.stopped,
         "expires": age.expires,

@@ -40,7 +40,7 @@ class TestPlatform:
     def __init__(self, **settings: str) -> None:
         # The names of Unix sockets must stay short, so this is not pytest's own temporary folder.
         self.home = Path(tempfile.mkdtemp(prefix="pxt-", dir="/tmp"))
-        self.port = _free_port()
+        self.port = free_port()
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)},
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
@@ -148,7 +148,7 @@ def _command_line(process: psutil.Process) -> str:
         return ""
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port such that it and the next one are free: the service asks for two."""
     while True:
         with socket.socket() as one, socket.socket() as two:

@@ -21,8 +21,11 @@ from pixyz_ray.admission.places import Account, Entry, Line, Place, Pool, Submit
 _MAX_LINES = 4096
 _RETRY_AFTER_S = (1.0, 60.0)
 
-_Holder = tuple[Line, float | None, float]
-"""A job that holds something: its line; when it took its place, None while it rests; seconds of holding before that."""
+_Holder = tuple[Line, float | None, float, float]
+"""A job that holds something: its line; when it took its place, None while it rests; seconds of holding before that;
+when it was accepted."""
+
+_NOTHING: tuple[None, None, float, float] = (None, None, 0.0, 0.0)
 
 _Delayed = tuple[Line, float, float, int]
 """A job whose time has not come: its line, when it was accepted, when its time comes, its serial number."""
@@ -33,7 +36,7 @@ class Admission:
 
     Args:
         limits: what the platform may be given.
-        clock: seconds since the epoch.
+        clock: seconds since the epoch; must never jump, and all times given here are times of it.
         ageing_s: seconds of waiting that raise a job's priority by one level.
     """
 
@@ -116,6 +119,19 @@ class Admission:
                 return False
             line = delayed[0]
         line.submitter.waiting -= 1
+        return True
+
+    def put_back(self, key: str) -> bool:
+        """Let a job that was let out and could not begin wait again, where it was; return whether it held anything."""
+        holder = self._holders.get(key)
+        if holder is None:
+            return False
+        line, started, _, since = holder
+        self._give_back(key)
+        if started is not None:
+            line.account.refund()
+        line.submitter.waiting += 1
+        self._enter(key, line, since)
         return True
 
     def _enter(self, key: str, line: Line, since: float) -> None:
@@ -202,16 +218,16 @@ class Admission:
         return not line.pools or (line.has_seats and not any(pool in taken for pool, _ in line.pools))
 
     def _let_out(self, line: Line, now: float) -> str:
-        key = line.pop()[2]
+        since, _, key, _ = line.pop()
         del self._entries[key]
         line.submitter.waiting -= 1
-        self._hold(key, line, now)
+        self._hold(key, line, now, since)
         if not line:
             line.close(now)
         return key
 
-    def _hold(self, key: str, line: Line, now: float) -> None:
-        self._holders[key] = (line, now, 0.0)
+    def _hold(self, key: str, line: Line, now: float, since: float) -> None:
+        self._holders[key] = (line, now, 0.0, since)
         line.place.start(line.account, now)
         for pool, seats in line.pools:
             pool.held += seats
@@ -229,7 +245,8 @@ class Admission:
             return
         self.withdraw(key)
         self.release(key)
-        self._hold(key, self._line(needs), self._clock())
+        now = self._clock()
+        self._hold(key, self._line(needs), now, now)
 
     def may_follow(self, key: str, needs: Needs) -> bool:
         """Tell whether a job may take over what another one holds, without standing in line.
@@ -257,41 +274,45 @@ class Admission:
         What it waits for may need the place. It does keep the licence that it has opened, so that others which need
         the last seats for themselves would wait for each other: `waiting` says when seats are held like that.
         """
-        line, started, ran = self._holders.get(key, (None, None, 0.0))
+        line, started, ran, since = self._holders.get(key, _NOTHING)
         if line is None or started is None:
             return
         now = self._clock()
-        self._holders[key] = (line, None, ran + max(0.0, now - started))
+        self._holders[key] = (line, None, ran + max(0.0, now - started), since)
         line.place.stop(line.account, now)
         for pool, seats in line.pools:
             pool.resting += seats
 
     def resume(self, key: str) -> None:
         """Let a job that has rested take its place again, free or not; one that does not rest is left alone."""
-        line, started, before = self._holders.get(key, (None, None, 0.0))
+        line, started, before, since = self._holders.get(key, _NOTHING)
         if line is None or started is not None:
             return
         now = self._clock()
-        self._holders[key] = (line, now, before)
+        self._holders[key] = (line, now, before, since)
         line.place.start(line.account, now)
         for pool, seats in line.pools:
             pool.resting -= seats
 
     def release(self, key: str) -> None:
         """Take back all that a job holds; one that holds nothing is left alone."""
-        line, started, ran = self._holders.pop(key, (None, None, 0.0))
-        if line is None:
-            return
-        place = line.place
+        holder = self._holders.get(key)
+        if holder is not None:
+            ran = self._give_back(key)
+            holder[0].place.learn(ran)
+
+    def _give_back(self, key: str) -> float:
+        """Take back all that a job holds; return for how many seconds it did."""
+        line, started, ran, _ = self._holders.pop(key)
         if started is not None:
             now = self._clock()
             ran += max(0.0, now - started)
-            place.stop(line.account, now)
-        place.learn(ran)
+            line.place.stop(line.account, now)
         for pool, seats in line.pools:
             pool.held -= seats
             if started is None:
                 pool.resting -= seats
+        return ran
 
     # --- Asked by those who look -------------------------------------------------------------------------------------
 

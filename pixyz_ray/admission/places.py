@@ -73,6 +73,10 @@ class Account:
         self._since = now
         self.running -= 1
 
+    def refund(self) -> None:
+        """Take back what a start has cost, of a job that could not begin."""
+        self._paid = max(0.0, self._paid - self._start_cost)
+
     def forgo(self, floor: float) -> None:
         """Give up what was saved by not taking part."""
         if floor > self._paid:

@@ -58,7 +58,7 @@ class TrackerActor:
 
     async def children(self, uuid: str) -> list[Any]:
         """Return the ids of the tasks after a job in its graph, and of the graphs that its script has started."""
-        return (await self._opened()).children(uuid)
+        return await (await self._opened()).children(uuid)
 
     async def revoke(self, uuids: Sequence[str]) -> None:
         """Cancel jobs."""

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from pixyz_ray.clock import SteadyClock
 from pixyz_ray.cluster.errors import UnknownJob, UnreadableRecord
+from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.jobs import Job
 from pixyz_ray.logs import job_logger
 from pixyz_ray.retention import Removal, find_leftovers
 from pixyz_ray.settings import Settings
-from pixyz_ray.store import JobStore
 from pixyz_worker.exception import InternalError, InvalidBackendParameter, PixyzException, SharePathNotFoundError
 
 _log = logging.getLogger(__name__)
@@ -42,22 +42,29 @@ class Cleaner:
 
     Args:
         settings: whether jobs are removed by themselves, and when.
-        store: their records.
+        journal: their records.
         remover: who removes their files.
         is_needed: whether a job must stay that the store takes for removable: what is not written yet counts too.
         forgotten: told which jobs are no more, and how many of them were in each state.
+        clock: tells how old jobs are.
     """
 
     def __init__(
         self,
         settings: Settings,
-        store: JobStore,
+        journal: Journal,
         remover: Remover,
         is_needed: Callable[[str], bool],
         forgotten: Callable[[Sequence[str], Mapping[str, int]], None],
+        *,
+        clock: SteadyClock | None = None,
     ) -> None:
+        self._clock = clock or SteadyClock()
+        self._told_of_jump = False
         self._settings = settings
-        self._store = store
+        self._journal = journal
+        self._read = journal.access.read
+        self._store = journal.access.store
         self._remover = remover
         self._is_needed = is_needed
         self._forgotten = forgotten
@@ -74,6 +81,18 @@ class Cleaner:
             await self._undisturbed(self.clean)
             await asyncio.sleep(min(60.0, max(1.0, self._settings.cleanup_delay / 10)))
 
+    def _now(self) -> float:
+        """Return the time by which jobs are old: a clock that was set forward makes none of them older."""
+        jump_s = self._clock.jump_s
+        if jump_s > 0 and not self._told_of_jump:
+            _log.warning(
+                "the machine's clock was set forward by %.0f s since the platform was started; the age of jobs is "
+                "reckoned as if it had not been. If the clock is right now, start the platform again.",
+                jump_s,
+            )
+        self._told_of_jump = jump_s > 0
+        return self._clock.earlier()
+
     def is_removing(self, uuid: str) -> bool:
         """Tell whether a job is just being removed: it cannot be pinned any more."""
         return uuid in self._removing
@@ -86,12 +105,12 @@ class Cleaner:
         """
         if not await asyncio.to_thread(self._settings.share_path.is_dir):
             raise SharePathNotFoundError(f"The share {self._settings.share_path} is not there.")
-        removed = 0
+        removed, now = 0, self._now()
         passed_over: set[str] = set()
         while len(passed_over) < _MAX_TROUBLE:
             async with self._one_at_a_time:
                 delay_s = self._settings.cleanup_delay
-                found = self._store.expired(time.time(), delay_s, _AT_A_TIME + len(passed_over))
+                found = await self._read(self._store.expired, now, delay_s, _AT_A_TIME + len(passed_over))
                 due = [uuid for uuid in found if uuid not in passed_over]
                 if not due:
                     break
@@ -114,13 +133,13 @@ class Cleaner:
         """
         async with self._one_at_a_time:
             try:
-                job = self._store.get(uuid)
+                job = await self._read(self._store.get, uuid)
                 if job is None:
                     raise UnknownJob(f"There is no job {uuid}.")
-                self._check_removable(job)
+                await self._check_removable(job)
             except UnreadableRecord:
                 # Nothing can be said against it, and nothing else can be done with it.
-                self._check_graphs(uuid)
+                await self._check_graphs(uuid)
             if trouble := (await self._remove([uuid])).get(uuid):
                 raise InternalError(f"Job {uuid} cannot be removed: {trouble}")
 
@@ -130,7 +149,7 @@ class Cleaner:
         Folders of jobs that the store does not know are kept: they belong to another store, or are newer than a store
         that was restored, or the store is a new one.
         """
-        before = time.time() - max(_DAY_S, self._settings.cleanup_delay)
+        before = self._now() - max(_DAY_S, self._settings.cleanup_delay)
         left = await asyncio.to_thread(find_leftovers, self._settings.share_path, before)
         async with self._one_at_a_time:
             for some in _portions(left.cut_short, _AT_A_TIME):
@@ -150,20 +169,20 @@ class Cleaner:
 
     async def _unknown(self, uuids: Sequence[str]) -> list[str]:
         """Return those that are no job's of this store."""
-        known = set(await asyncio.to_thread(self._store.known, uuids))
+        known = set(await self._read(self._store.known, uuids))
         return [uuid for uuid in uuids if uuid not in known and not self._is_needed(uuid)]
 
-    def _check_removable(self, job: Job) -> None:
+    async def _check_removable(self, job: Job) -> None:
         if not job.state.terminal or self._is_needed(job.uuid):
             raise InvalidBackendParameter(f"Job {job.uuid} has not ended. Cancel it, or wait for its end.")
         if job.home is not None:
             raise InvalidBackendParameter(f"Job {job.uuid} is a part of job {job.home}. Remove that one.")
         if job.pinned:
             raise InvalidBackendParameter(f"Job {job.uuid} is pinned. Unpin it first.")
-        self._check_graphs(job.uuid)
+        await self._check_graphs(job.uuid)
 
-    def _check_graphs(self, uuid: str) -> None:
-        if self._store.has_live_graphs(uuid):
+    async def _check_graphs(self, uuid: str) -> None:
+        if await self._read(self._store.has_live_graphs, uuid):
             raise InvalidBackendParameter(f"What job {uuid} started has not ended. Cancel it, or wait for its end.")
 
     async def _remove(self, roots: Sequence[str]) -> dict[str, str]:
@@ -174,7 +193,7 @@ class Cleaner:
             nodes: dict[str, list[str]] = {}
             for root in roots:
                 try:
-                    nodes[root] = await asyncio.to_thread(self._store.nodes_under, root)
+                    nodes[root] = await self._read(self._store.nodes_under, root)
                 except UnreadableRecord as error:
                     # Which folders are those of its nodes is not known: better to keep all than to leave some behind.
                     troubles.update(self._tell({root: str(error)}))
@@ -198,11 +217,8 @@ class Cleaner:
     async def _forget(self, root: str, nodes: Sequence[str]) -> None:
         states: Counter[str] = Counter()
         for some in _portions(nodes, _ROWS_AT_A_TIME):
-            states.update(self._store.forget(some))
-            # A graph may have a hundred thousand nodes, and the tracker has other things to do.
-            await asyncio.sleep(0)
-        states.update(self._store.forget([root], root))
-        await asyncio.sleep(0)
+            states.update(await self._journal.forget(some))
+        states.update(await self._journal.forget([root], root))
         self._in_trouble.discard(root)
         self._forgotten([root, *nodes], states)
 

@@ -34,8 +34,10 @@ class JobList:
         self._jobs = jobs
         self._graphs = graphs
         self._overview = overview
+        self._read = jobs.access.read
+        self._store = jobs.store
 
-    def page(self, state: str | None, limit: int, after: str | None, why: bool) -> list[dict[str, Any]]:
+    async def page(self, state: str | None, limit: int, after: str | None, why: bool) -> list[dict[str, Any]]:
         """Return a page of the list.
 
         Args:
@@ -47,12 +49,12 @@ class JobList:
         limit = min(limit, MAX_PAGE)
         wanted = None if state is None else JobState(state)
         if wanted is not None and not wanted.terminal:
-            rows = self._live_page(wanted, limit, after)
+            rows = await self._live_page(wanted, limit, after)
         else:
-            rows = self._current(self._jobs.store.page(state=wanted, limit=limit, after=after), wanted)
-        return self._explained(rows) if why else rows
+            rows = self._current(await self._read(self._store.page, state=wanted, limit=limit, after=after), wanted)
+        return await self._explained(rows) if why else rows
 
-    def _live_page(self, state: JobState, limit: int, after: str | None) -> list[dict[str, Any]]:
+    async def _live_page(self, state: JobState, limit: int, after: str | None) -> list[dict[str, Any]]:
         """Return a page of jobs that have not ended: first those in memory, then those that wait in the store."""
         live = self._jobs.live
         waiting = self._graphs.lookup.all_waiting() if state is JobState.PENDING else ()
@@ -60,25 +62,25 @@ class JobList:
         found: Iterator[Job] = (job for job in inside if job.state is state)
         place: int | None = None
         if after is not None:
-            last = self._jobs.find(after)
+            last = await self._jobs.find(after)
             if after in live or self._graphs.waiting(after) is not None:
                 # Nodes of a graph were all requested at once: only its place tells what comes after one of them.
                 started = last.state is not state
                 rest = dropwhile(lambda job: job.uuid != after, found)
                 found = (job for job in found if job.requested <= last.requested) if started else islice(rest, 1, None)
             else:
-                place = self._jobs.store.place_of(after)
+                place = await self._read(self._store.place_of, after)
                 found = iter(())
         rows = [job.as_list_item() for job in islice(found, limit)]
         if len(rows) < limit and state in _STORED_LIVE:
             # Of jobs that are in memory, too, the store may have an older state.
-            stored, _ = self._jobs.store.portion(state=state, limit=limit + len(live), before=place)
+            stored, _ = await self._read(self._store.portion, state=state, limit=limit + len(live), before=place)
             rows += [row for row in stored if row["uuid"] not in live]
         return rows[:limit]
 
     # --- All jobs ----------------------------------------------------------------------------------------------------
 
-    def in_memory(self, state: str, after: str | None) -> list[str]:
+    async def in_memory(self, state: str, after: str | None) -> list[str]:
         """Return the ids of the jobs in memory that have a state which is not terminal.
 
         Args:
@@ -86,21 +88,21 @@ class JobList:
             after: only jobs older than this one.
         """
         wanted = JobState(state)
-        before = math.inf if after is None else self._jobs.find(after).requested
+        before = math.inf if after is None else (await self._jobs.find(after)).requested
         live = (one.record for one in reversed(self._jobs.live.values()))
         ids = [job.uuid for job in live if job.state is wanted and job.requested < before]
         return [*self._graphs.lookup.waiting_ids(before), *ids] if wanted is JobState.PENDING else ids
 
-    def items(self, uuids: Iterable[str], state: str, why: bool) -> list[dict[str, Any]]:
+    async def items(self, uuids: Iterable[str], state: str, why: bool) -> list[dict[str, Any]]:
         """Return the items of those jobs that still have a state."""
         found = []
         for uuid in uuids:
             with suppress(UnknownJob):
-                found.append(self._jobs.find(uuid))
+                found.append(await self._jobs.find(uuid))
         rows = [job.as_list_item() for job in found if str(job.state) == state]
-        return self._explained(rows) if why else rows
+        return await self._explained(rows) if why else rows
 
-    def portion(
+    async def portion(
         self, state: str | None, before: int | None, after: str | None, why: bool
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Return the next items of the store, and the place to go on from; None when these are the last.
@@ -114,12 +116,12 @@ class JobList:
         wanted = None if state is None else JobState(state)
         if wanted is not None and not wanted.terminal and wanted not in _STORED_LIVE:
             return [], None
-        if before is None and after is not None and (before := self._jobs.store.place_of(after)) is None:
+        if before is None and after is not None and (before := await self._read(self._store.place_of, after)) is None:
             return [], None
-        rows, place = self._jobs.store.portion(state=wanted, limit=PORTION, before=before)
+        rows, place = await self._read(self._store.portion, state=wanted, limit=PORTION, before=before)
         last = len(rows) < PORTION
         rows = self._current(rows, wanted)
-        return self._explained(rows) if why else rows, None if last else place
+        return await self._explained(rows) if why else rows, None if last else place
 
     # --- Items -------------------------------------------------------------------------------------------------------
 
@@ -131,14 +133,15 @@ class JobList:
         now = [live[row["uuid"]].job.as_list_item() if row["uuid"] in live else row for row in rows]
         return now if wanted is None else [row for row in now if row["status"] == str(wanted)]
 
-    def _explained(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _explained(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Add to each item what its job waits for."""
         # Most of these jobs are not in memory; one query gets them all.
-        stored = self._jobs.store.get_many([row["uuid"] for row in rows if row["uuid"] not in self._jobs.live])
+        missing = [row["uuid"] for row in rows if row["uuid"] not in self._jobs.live]
+        stored = await self._read(self._store.get_many, missing)
         for row in rows:
             uuid = row["uuid"]
             row["waiting"] = None
             # A job that was removed meanwhile, or whose record cannot be read, must not cost the others their list.
             with suppress(UnknownJob):
-                row["waiting"] = self._overview.waiting(stored[uuid] if uuid in stored else self._jobs.find(uuid))
+                row["waiting"] = self._overview.waiting(stored[uuid] if uuid in stored else await self._jobs.find(uuid))
         return rows

@@ -6,55 +6,104 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 
+from pixyz_ray.cluster.journal_batch import (
+    Arrival,
+    Batch,
+    Follow,
+    Removal,
+    Written,
+    ended_by_refusal,
+    ids_of,
+    left_for_want_of_room,
+    parts_of,
+)
+from pixyz_ray.cluster.store_access import LONGEST_PAUSE_S, Side, StoreAccess, first_pause, next_pause
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job
 from pixyz_ray.logs import job_logger
-from pixyz_ray.store import JobStore, StoreFull
+from pixyz_ray.store_errors import StoreFull, StoreUnusable
 
 _log = logging.getLogger(__name__)
 _LAZY_DELAY_S = 0.05
-_RETRY_DELAY_S = 0.5
 _QUICK_S = 0.001
 _MIN_INTERVAL_S = 0.002
 _PATIENT_S = 0.01
+_SLOW_S = 0.05
+_SLOW_ROW_S = 0.001
+_CAREFUL_S = 10.0
 
 
 class Journal:
     """The one writer of a JobStore, used from one event loop.
 
+    A commit to a file takes about a tenth of a millisecond, and waiting for a quick disk twice that: less than handing
+    either to a thread. After a slow one, or a failure, they go to a thread for some seconds; to a server always.
+
     Args:
-        store: where records go. A commit takes about a tenth of a millisecond, and waiting for a quick disk twice that:
-            less than handing either to a thread. Waiting for a slow disk is handed to one.
+        access: the store.
     """
 
-    def __init__(self, store: JobStore) -> None:
-        self._store = store
-        self._changed: dict[str, Job] = {}
+    def __init__(self, access: StoreAccess) -> None:
+        self.access = access
+        """The store."""
+        self._store = access.store
+        self._next = Batch()
+        self._writing: Batch | None = None
+        self._late: asyncio.TimerHandle | None = None
         self._soon: dict[str, Job] = {}
-        self._then: list[tuple[Job, Callable[[], None]]] = []
         self._due = math.inf
         self._flushed = 0.0
-        self._graphs: list[Graph] = []
-        self._ended_graphs: list[str] = []
-        self._uncommitted: list[asyncio.Future[None]] = []
+        self._not_before = 0.0
+        self._pause_s = first_pause()
+        self._careful_until = math.inf if self._store.is_remote else 0.0
         self._unsynced: list[asyncio.Future[None]] = []
         self._sync_takes_s = 0.0
         self._lazy = False
 
-    async def add(self, job: Job | None, graph: Graph | None = None) -> None:
+    async def add(self, job: Job | None, graph: Graph | None = None, *, insist: bool = False) -> None:
         """Return when a new job, a new graph, or both are written: no death of a process can take it back.
+
+        Args:
+            job: the job.
+            graph: the graph.
+            insist: whether to wait however long the store is away.
 
         Raises:
             StoreUnusable: it is not, and nothing of it will be.
+            StoreRefused: the store does not take it.
         """
-        self._store.check_room()
+        if not insist:
+            self.access.check()
+            await self._check_room()
         if job is not None:
-            self._changed[job.uuid] = job
-        if graph is not None:
-            self._graphs.append(graph)
-        await self._committed()
+            self._next.jobs[job.uuid] = job
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._next.arrivals.append(Arrival(job, graph, written, insist))
+        self._flush_soon()
+        await written
+
+    async def _check_room(self) -> None:
+        """Check that new jobs can be taken: what room is left on a full disk is for those that are there already.
+
+        Raises:
+            StoreFull: they cannot.
+        """
+        if self._store.is_full and (problem := await self.access.read(self._store.room_problem)):
+            raise StoreFull(problem)
+
+    async def forget(self, uuids: Sequence[str], root: str | None = None) -> dict[str, int]:
+        """Remove jobs, after all changes so far (see JobStore.forget).
+
+        Raises:
+            StoreUnusable: nothing was removed, as far as is known.
+        """
+        self.access.check()
+        removed: asyncio.Future[dict[str, int]] = asyncio.get_running_loop().create_future()
+        self._next.removals.append(Removal(uuids, root, removed))
+        self._flush_soon()
+        return await removed
 
     async def synced(self) -> None:
         """Return when all that was written is on the disk itself: no power cut can take it back.
@@ -62,9 +111,13 @@ class Journal:
         Raises:
             StoreUnusable: the disk did not take it.
         """
-        await self._gather(self._unsynced, self._sync)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unsynced.append(future)
+        if len(self._unsynced) == 1:
+            asyncio.get_running_loop().call_soon(self._sync)
+        await future
 
-    def change(self, job: Job, then: Callable[[], None], *, patient: bool = False) -> None:
+    def change(self, job: Job, then: Follow, *, patient: bool = False) -> None:
         """Write a job's change, however long the store does not take it, and only then do what follows.
 
         Args:
@@ -73,8 +126,8 @@ class Journal:
             patient: whether nobody waits for it, so that it can go with others.
         """
         self._soon.pop(job.uuid, None)
-        self._changed[job.uuid] = job
-        self._then.append((job, then))
+        self._next.jobs[job.uuid] = job
+        self._next.then.append((job, then))
         self._flush_soon(_PATIENT_S if patient else 0.0)
 
     def change_soon(self, job: Job) -> None:
@@ -84,51 +137,28 @@ class Journal:
 
     def end_graph(self, uuid: str) -> None:
         """Note that a graph has ended, with the next commit or a little later; after a restart it is seen again."""
-        self._ended_graphs.append(uuid)
+        self._next.ended_graphs.append(uuid)
         self._flush_later()
+
+    # --- When --------------------------------------------------------------------------------------------------------
 
     def _flush_later(self) -> None:
         if not self._lazy:
             self._lazy = True
             asyncio.get_running_loop().call_later(_LAZY_DELAY_S, self._flush_lazy)
 
-    def flush(self) -> None:
-        """Commit what has gathered, now."""
-        self._due = math.inf
-        self._flushed = asyncio.get_running_loop().time()
-        changed, graphs, ended, waiting = self._changed, self._graphs, self._ended_graphs, self._uncommitted
-        self._changed, self._graphs, self._ended_graphs, self._uncommitted = {}, [], [], []
-        then, self._then = self._then, []
-        error: Exception | None = None
-        try:
-            if changed or graphs or ended:
-                self._store.write(changed.values(), graphs, ended)
-        except Exception as trouble:
-            # Whatever it is: those who wait for this commit must hear of it.
-            error = trouble
-            self._ended_graphs = ended + self._ended_graphs
-            self._flush_later()
-        _settle(waiting, error)
-        # On a full disk one that is large must not keep the others from being written: each is tried by itself.
-        apart_s = 2 * _MIN_INTERVAL_S if isinstance(error, StoreFull) else 0.0
-        for number, (job, follow) in enumerate(then):
-            if error is None:
-                _carry_out(job, follow)
-            else:
-                job_logger(_log, job.uuid).warning("%s Trying again.", error)
-                delay_s = _RETRY_DELAY_S + number * apart_s
-                asyncio.get_running_loop().call_later(delay_s, self.change, job, follow)
-
-    async def _committed(self) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._uncommitted.append(future)
-        self._flush_soon()
-        await future
+    def _flush_lazy(self) -> None:
+        self._lazy = False
+        # What was changed meanwhile is newer.
+        self._next.jobs = {**self._soon, **self._next.jobs}
+        self._soon = {}
+        if self._next:
+            self._flush_soon()
 
     def _flush_soon(self, patience_s: float = 0.0) -> None:
         """Commit in the next turn of the loop; in a flood, what comes in a few milliseconds goes together."""
         loop = asyncio.get_running_loop()
-        due = max(loop.time() + patience_s, self._flushed + _MIN_INTERVAL_S)
+        due = max(loop.time() + patience_s, self._flushed + _MIN_INTERVAL_S, self._not_before)
         if due < self._due:
             self._due = due
             loop.call_at(due, self._flush_when_due, due)
@@ -136,29 +166,229 @@ class Journal:
     def _flush_when_due(self, due: float) -> None:
         # Another flush may have come between, or one that was due earlier.
         if due == self._due:
-            self.flush()
+            self._due = math.inf
+            self._flush()
 
-    def _gather(self, waiting: list[asyncio.Future[None]], work: Callable[[], None]) -> asyncio.Future[None]:
-        """Do some work once for all who want it in this turn of the event loop."""
+    def _flush(self) -> None:
+        """Write what has gathered; while something is being written, that goes on when it has ended."""
+        if self._writing is not None:
+            return
+        batch, self._next = self._next, Batch()
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        waiting.append(future)
-        if len(waiting) == 1:
-            loop.call_soon(work)
-        return future
+        self._flushed = loop.time()
+        if self._flushed < self._careful_until or batch.removals:
+            self._write_in_thread(batch)
+            return
+        outcome: Written | Exception
+        try:
+            outcome = self._write(batch)
+        except Exception as error:
+            outcome = error
+        if loop.time() - self._flushed > _SLOW_S + _SLOW_ROW_S * len(batch.jobs):
+            self._careful_until = loop.time() + _CAREFUL_S
+        self._settle(batch, outcome)
+
+    def _write_in_thread(self, batch: Batch) -> None:
+        self._writing = batch
+        self._late = asyncio.get_running_loop().call_later(self.access.patience_s, self._is_late, batch)
+
+        def done(future: asyncio.Future[Written]) -> None:
+            if self._late is not None:
+                self._late.cancel()
+            self._late = None
+            self._writing = None
+            error = future.exception()
+            self._settle(batch, error if isinstance(error, Exception) else future.result())
+
+        self.access.start(Side.WRITING, lambda: self._write(batch)).add_done_callback(done)
+
+    # --- Writing -----------------------------------------------------------------------------------------------------
+
+    def _write(self, batch: Batch) -> Written:
+        """Write a batch, in whatever thread.
+
+        Raises:
+            StoreUnusable: not all of it is written that the store would take.
+        """
+        written = Written()
+        if not batch:
+            self._store.ping()
+        if batch.doubtful:
+            self._store.take_back(*parts_of(batch.doubtful))
+        if batch.jobs or batch.arrivals or batch.ended_graphs:
+            try:
+                self._store.write(batch.jobs.values(), parts_of(batch.arrivals)[1], batch.ended_graphs)
+            except StoreFull:
+                # A small one may still find room.
+                self._write_apart(batch, written)
+            except StoreUnusable:
+                raise
+            except Exception:
+                # Whatever it is: one of many must not keep the others back.
+                self._write_apart(batch, written)
+        written.removed = [self._store.forget(removal.uuids, removal.root) for removal in batch.removals]
+        return written
+
+    def _write_apart(self, batch: Batch, written: Written) -> None:
+        """Write each job and each graph by itself; note those that are refused, or find no room."""
+        new = {uuid for arrival in batch.arrivals for uuid in ids_of(arrival)}
+        for arrival in batch.arrivals:
+            self._write_part(written, ids_of(arrival), *parts_of([arrival]))
+        for job in batch.jobs.values():
+            if job.uuid in new:
+                continue
+            self._write_part(written, [job.uuid], [job])
+            if (error := written.refused.get(job.uuid)) is not None:
+                bare = Written()
+                self._write_part(bare, [job.uuid], [ended_by_refusal(job, error)])
+                if bare.refused:
+                    job_logger(_log, job.uuid).error("the store refuses even the bare record of its end")
+        for graph in batch.ended_graphs:
+            self._write_part(written, [graph], ended_graphs=[graph])
+
+    def _write_part(
+        self,
+        written: Written,
+        ids: Sequence[str],
+        jobs: Sequence[Job] = (),
+        graphs: Sequence[Graph] = (),
+        ended_graphs: Sequence[str] = (),
+    ) -> None:
+        try:
+            self._store.write(jobs, graphs, ended_graphs)
+        except StoreFull as error:
+            written.no_room.update(ids)
+            written.full = error
+        except StoreUnusable:
+            raise
+        except Exception as error:
+            written.refused.update(dict.fromkeys(ids, error))
+
+    # --- Afterwards --------------------------------------------------------------------------------------------------
+
+    def _settle(self, batch: Batch, outcome: Written | Exception) -> None:
+        """Do what follows a batch that was written, or keep what could not be."""
+        if isinstance(outcome, Exception):
+            self._keep(batch, outcome)
+            return
+        self._not_before, self._pause_s = 0.0, first_pause()
+        self.access.answered(Side.WRITING)
+        for arrival in batch.arrivals:
+            self._answer(arrival, outcome)
+        for removal, states in zip(batch.removals, outcome.removed, strict=True):
+            if not removal.removed.done():
+                removal.removed.set_result(states)
+        for job, follow in batch.then:
+            if job.uuid not in outcome.no_room:
+                refusal = outcome.refused.get(job.uuid)
+                _carry_out(job if refusal is None else ended_by_refusal(job, refusal), follow)
+        if outcome.full is not None:
+            self._write_again(left_for_want_of_room(batch, outcome.no_room), outcome.full)
+        if self._next:
+            self._flush_soon()
+
+    def _answer(self, arrival: Arrival, outcome: Written) -> None:
+        """Tell the caller of an arrival what came of it; who insists hears nothing while there is no room."""
+        ids = ids_of(arrival)
+        if outcome.no_room.isdisjoint(ids):
+            reasons = (outcome.refused[uuid] for uuid in ids if uuid in outcome.refused)
+            _tell(arrival.written, next(reasons, None))
+        elif not arrival.insists:
+            _tell(arrival.written, outcome.full)
+
+    def _write_again(self, left: Batch, error: StoreFull) -> None:
+        """Write later what found no room; what has changed since is newer."""
+        after = self._next
+        self._next = Batch(
+            jobs={**left.jobs, **after.jobs},
+            arrivals=left.arrivals + after.arrivals,
+            ended_graphs=left.ended_graphs + after.ended_graphs,
+            removals=after.removals,
+            then=left.then + after.then,
+            doubtful=after.doubtful,
+        )
+        _log.warning("%s Trying again.", error)
+        self._not_before = asyncio.get_running_loop().time() + LONGEST_PAUSE_S
+
+    def _keep(self, batch: Batch, error: Exception) -> None:
+        """Keep what the store did not take, under what has changed since, and try again."""
+        if not isinstance(error, StoreUnusable):
+            error = StoreUnusable(f"The job store did not take a change: {error}")
+        self._give_up(batch.arrivals, error, tried=True)
+        for removal in batch.removals:
+            if not removal.removed.done():
+                removal.removed.set_exception(error)
+        after = self._next
+        self._next = Batch(
+            jobs={**batch.jobs, **after.jobs},
+            arrivals=batch.arrivals + after.arrivals,
+            ended_graphs=batch.ended_graphs + after.ended_graphs,
+            removals=after.removals,
+            then=batch.then + after.then,
+            doubtful=batch.doubtful + after.doubtful,
+        )
+        loop = asyncio.get_running_loop()
+        self._careful_until = max(self._careful_until, loop.time() + _CAREFUL_S)
+        self._not_before = loop.time() + self._pause_s
+        self._pause_s = next_pause(self._pause_s)
+        self._empty_hands(error)
+        self.access.failed(Side.WRITING, error)
+        self._flush_soon()
+
+    def _is_late(self, batch: Batch) -> None:
+        """Wait no longer for an answer: who can be told is told, and the connection to a server is given up."""
+        if (left_s := self.access.left_s(Side.WRITING)) > 0:
+            self._late = asyncio.get_running_loop().call_later(left_s, self._is_late, batch)
+            return
+        error = self.access.unheard()
+        # The thread has the batch, and what it comes to counts for all that is not given up.
+        self._give_up(batch.arrivals, error, tried=True)
+        self._empty_hands(error)
+        self.access.failed(Side.WRITING, error)
+        self._store.cut_off_writer()
+
+    def _empty_hands(self, error: StoreUnusable) -> None:
+        """Give up, of what is to be written next, all whose callers do not insist."""
+        waiting = self._next
+        self._give_up(waiting.arrivals, error, tried=False)
+        for arrival in waiting.arrivals:
+            if arrival.given_up and arrival.job is not None:
+                waiting.jobs.pop(arrival.job.uuid, None)
+        waiting.arrivals = [arrival for arrival in waiting.arrivals if not arrival.given_up]
+        for removal in waiting.removals:
+            removal.removed.set_exception(error)
+        waiting.removals = []
+
+    def _give_up(self, arrivals: Iterable[Arrival], error: StoreUnusable, *, tried: bool) -> None:
+        for arrival in arrivals:
+            if arrival.insists or arrival.given_up:
+                continue
+            arrival.given_up = True
+            _tell(arrival.written, error)
+            if tried:
+                self._next.doubtful.append(arrival)
+
+    # --- To the disk -------------------------------------------------------------------------------------------------
 
     def _sync(self) -> None:
         waiting, self._unsynced = self._unsynced, []
-        if self._sync_takes_s > _QUICK_S:
-            task = asyncio.get_running_loop().run_in_executor(None, self._timed_sync)
-            task.add_done_callback(lambda done: _settle(waiting, done.exception()))
+        loop = asyncio.get_running_loop()
+        if self._sync_takes_s > _QUICK_S or loop.time() < self._careful_until:
+            task = loop.run_in_executor(None, self._timed_sync)
+            late = loop.call_later(self.access.patience_s, lambda: _tell_all(waiting, self.access.unheard()))
+
+            def done(future: asyncio.Future[None]) -> None:
+                late.cancel()
+                _tell_all(waiting, future.exception())
+
+            task.add_done_callback(done)
             return
         try:
             self._timed_sync()
         except Exception as error:
-            _settle(waiting, error)
+            _tell_all(waiting, error)
         else:
-            _settle(waiting, None)
+            _tell_all(waiting, None)
 
     def _timed_sync(self) -> None:
         began = time.perf_counter()
@@ -166,28 +396,24 @@ class Journal:
         # Halfway from the last one: a single hiccup changes nothing for long.
         self._sync_takes_s = (self._sync_takes_s + time.perf_counter() - began) / 2
 
-    def _flush_lazy(self) -> None:
-        self._lazy = False
-        # What was changed meanwhile is newer.
-        self._changed = {**self._soon, **self._changed}
-        self._soon = {}
-        if self._changed or self._ended_graphs:
-            self.flush()
 
-
-def _carry_out(job: Job, follow: Callable[[], None]) -> None:
+def _carry_out(job: Job, follow: Follow) -> None:
     # What goes wrong with one job must not keep the others from going on.
     try:
-        follow()
+        follow(job)
     except Exception:
         job_logger(_log, job.uuid).exception("what follows its change failed")
 
 
-def _settle(waiting: list[asyncio.Future[None]], error: BaseException | None) -> None:
+def _tell(future: asyncio.Future[None], error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+def _tell_all(waiting: Iterable[asyncio.Future[None]], error: BaseException | None) -> None:
     for future in waiting:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
+        _tell(future, error)

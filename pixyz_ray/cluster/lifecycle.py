@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from pixyz_ray.cluster.attempts import Attempts
-from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob
+from pixyz_ray.cluster.errors import EngineNotReady
+from pixyz_ray.cluster.finder import JobFinder
 from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.live import Feed, LiveJob
 from pixyz_ray.cluster.turns import Turns
@@ -33,41 +34,7 @@ _RECENT = 2000
 _SETTLING_S = 0.005
 
 
-class Followers(Protocol):
-    """Who must hear at once that a job has ended: the graphs, whose next nodes are waiting for it."""
-
-    def ended(self, live: LiveJob, job: Job) -> None:
-        """Take note of a job's end, just before it is written."""
-
-    def waiting(self, uuid: str) -> Job | None:
-        """Return the job of a node whose turn has not come, or None."""
-
-    def begin_node(self, uuid: str) -> bool:
-        """Begin a node whose turn has come; False for what is none, or has begun before and is tried again."""
-
-    def members(self, group: Job) -> list[Job]:
-        """Return the jobs of a group's members."""
-
-    def started(self, uuid: str) -> None:
-        """Take note that a job has begun to run."""
-
-    def hands_over(self, uuid: str) -> bool:
-        """Tell whether Ray has been given what comes after a job."""
-
-    def failed(self, uuid: str) -> None:
-        """Take note that an attempt of a job has failed, whether there will be another or not."""
-
-    def is_ahead(self, uuid: str) -> bool:
-        """Tell whether a node was launched ahead of its turn, which has not come yet."""
-
-    def feed_again(self, uuid: str) -> Feed | None:
-        """Return what a node's params are made of, without what may be lost."""
-
-    def wait_for(self, live: LiveJob, job: Job) -> None:
-        """Let a job last until the one that it awaits has ended."""
-
-
-class Lifecycle:
+class Lifecycle(JobFinder):
     """All jobs that have not ended, on one event loop.
 
     Args:
@@ -75,60 +42,28 @@ class Lifecycle:
         store: where jobs are written down.
     """
 
-    followers: Followers
-
     def __init__(self, settings: Settings, store: JobStore) -> None:
+        super().__init__(store)
         self.settings = settings
-        self.store = store
-        self.journal = Journal(store)
+        self.access.on_change = self._store_changed
+        self.journal = Journal(self.access)
         self.counts = store.counts()
         self.meters = Meters()
-        self.live: dict[str, LiveJob] = {}
         self.turns = Turns(settings, self._begin_turn)
         self.attempts = Attempts(self, settings)
-        self._recent: OrderedDict[str, Job] = OrderedDict()
         self._pinning: Counter[str] = Counter()
-        self._on_end: dict[str, list[Callable[[Job], None]]] = {}
         self._working: set[asyncio.Task[None]] = set()
+        self._called_up: list[str] = []
+        self._calling_up = False
 
-    def find(self, uuid: str) -> Job:
-        """Return a job.
+    # --- The store ---------------------------------------------------------------------------------------------------
 
-        Raises:
-            UnknownJob: there is none of that id.
-        """
-        live = self.live.get(uuid)
-        if live is not None:
-            return live.job
-        job = self._recent.get(uuid) or self.followers.waiting(uuid) or self.store.get(uuid)
-        if job is None:
-            raise UnknownJob(f"There is no job {uuid}.")
-        return job
-
-    def find_live(self, uuid: str) -> LiveJob:
-        """Return a job to be watched or changed; of one that has ended, a passing view."""
-        live = self.live.get(uuid)
-        if live is None:
-            live = LiveJob(self.find(uuid))
-            if not live.record.state.terminal:
-                self.live[uuid] = live
-        return live
-
-    def result_of(self, job: Job) -> Any:
-        """Return the result of a job that has ended well; a group's is the list of what its members' handles give."""
-        return [self.value_of(member) for member in self.followers.members(job)] if job.kind == "group" else job.result
-
-    def value_of(self, job: Job) -> Any:
-        """Return what a job's handle gives."""
-        return self.result_of(job) if job.kind == "group" else job.value
-
-    def on_end(self, uuid: str, callback: Callable[[Job], None]) -> None:
-        """Call back with a job when its end is on disk, which may be now."""
-        job = self.find(uuid)
-        if job.state.terminal:
-            callback(job)
+    def _store_changed(self) -> None:
+        """Let nothing begin while the store is away: its record could not be read, nor what becomes of it be kept."""
+        if (trouble := self.access.trouble) is not None:
+            self.turns.pause(trouble)
         else:
-            self._on_end.setdefault(uuid, []).append(callback)
+            self.turns.go_on()
 
     def off_end(self, uuid: str, callback: Callable[[Job], None]) -> None:
         """Take back an `on_end` whose end has not come."""
@@ -149,8 +84,9 @@ class Lifecycle:
             QueueFull: too many are waiting; nothing of it is kept.
             EngineNotReady: the store does not take it.
         """
-        if job.uuid in self.live or job.uuid in self._recent:
-            return self.find(job.uuid).as_state()
+        known = self.in_memory(job.uuid)
+        if known is not None:
+            return known.as_state()
         answer = job.as_state()
         if job.state is JobState.SENT:
             self._check_room(job)
@@ -196,15 +132,39 @@ class Lifecycle:
         if live is not None:
             self.attempts.launch(live)
             return
-        try:
-            self.begin(self.take_up(self.find_live(uuid)))
-        except (UnknownJob, StoreUnusable):
-            job_logger(_log, uuid).exception("cannot be begun")
+        self._called_up.append(uuid)
+        if not self._calling_up:
+            self._calling_up = True
+            self.begin(self._call_up())
+
+    async def _call_up(self) -> None:
+        """Fetch the records of jobs whose turn has come, all of them at once, and let them begin."""
+        while self._called_up:
+            uuids, self._called_up = self._called_up, []
+            try:
+                found = await self.access.read(self.store.get_many, uuids)
+            except StoreUnusable:
+                for uuid in uuids:
+                    self.turns.put_back(uuid)
+                continue
+            for uuid in uuids:
+                self._take_turn(uuid, found.get(uuid))
+        self._calling_up = False
+        self.turns.pump()
+
+    def _take_turn(self, uuid: str, stored: Job | None) -> None:
+        """Begin a job with its record from the store, if nothing else has become of it meanwhile."""
+        job = self.in_memory(uuid) or stored
+        if job is None or job.state.terminal:
+            if job is None:
+                job_logger(_log, uuid).error("its turn has come, and it has no record")
             self.turns.release(uuid)
+            return
+        self.begin(self.take_up(self._as_live(job)))
 
     def start(self, uuid: str, feed: Feed | None, *, wants_value: bool) -> None:
         """Start the job of a node; nothing is written yet, since its graph is."""
-        live = self.find_live(uuid)
+        live = self.live_node(uuid)
         live.feed, live.wants_value = feed, wants_value
         self.attempts.launch(live)
 
@@ -212,7 +172,7 @@ class Lifecycle:
         """Take note that an attempt has begun."""
         job = live.record
         if job.retry == 0 and job.started is not None:
-            self.meters.started(job.queue, job.started - job.requested)
+            self.meters.started(job.queue, max(0.0, job.started - job.requested))
         self.journal.change_soon(job)
         self.followers.started(job.uuid)
 
@@ -252,7 +212,7 @@ class Lifecycle:
         if last.failure is not None:
             self.meters.attempt_failed(last.queue, outcome)
         if last.started is not None and last.stopped is not None:
-            self.meters.ended(last.queue, outcome, last.stopped - last.started)
+            self.meters.ended(last.queue, outcome, max(0.0, last.stopped - last.started))
 
     def _failed(self, live: LiveJob, job: Job, error: str, asked_delay_s: float | None = None) -> None:
         """End a job whose attempt failed, or let it wait for its next attempt."""
@@ -273,7 +233,7 @@ class Lifecycle:
         live.settling = True
         live.start_over()
         if failure is FailureClass.NODE_LOST and live.feed is not None:
-            live.feed = self.followers.feed_again(job.uuid)
+            self.followers.feed_again(live)
         not_before = time.time() + again.delay_s if again.delay_s else None
         # The next queue has its own time limit; on the same queue the job keeps the one that it has.
         same = again.queue == job.queue
@@ -281,12 +241,23 @@ class Lifecycle:
         job = job.become(JobState.RETRY, queue=again.queue, time_limit=limit, started=None)
         job = replace(job, total=None, steps=(), not_before=not_before)
         self.change(live, job)
-        self.journal.change(job, lambda: self._wait_again(live))
+        self.journal.change(job, lambda written: self._wait_again(live, written))
 
-    def _wait_again(self, live: LiveJob) -> None:
+    def _wait_again(self, live: LiveJob, written: Job) -> None:
+        if self.refused(live, written):
+            return
         live.settling = False
         if not live.record.state.terminal:
             self._get_in_line(live.record)
+
+    def refused(self, live: LiveJob, written: Job) -> bool:
+        """Show the end of a job that was to go on, if the store has refused its record; return whether it has."""
+        if not written.state.terminal:
+            return False
+        self.turns.withdraw(written.uuid)
+        self.followers.ended(live, written)
+        self._show_end(live, written, None)
+        return True
 
     def _get_in_line(self, job: Job) -> None:
         self.turns.wait(job.uuid, job, job.requested)
@@ -298,7 +269,7 @@ class Lifecycle:
         self.turns.withdraw(job.uuid)
         self.followers.ended(live, job)
         unseen = job.graph is not None and then is None and job.uuid not in self._on_end and not live.is_watched
-        self.journal.change(job, lambda: self._show_end(live, job, then), patient=unseen)
+        self.journal.change(job, lambda written: self._show_end(live, written, then), patient=unseen)
 
     def _show_end(self, live: LiveJob, job: Job, then: Callable[[], None] | None) -> None:
         self.change(live, job)
@@ -333,16 +304,17 @@ class Lifecycle:
         """Keep a job whatever its age, or not; return its JobState."""
         self._pinning[uuid] += 1
         try:
-            live = self.find_live(uuid)
+            self.access.check()
+            live = await self.find_live(uuid)
             while live.settling and not live.record.state.terminal:
                 await asyncio.sleep(_SETTLING_S)
-            job = replace(self.find(uuid), pinned=pinned)
+            job = replace(await self.find(uuid), pinned=pinned)
             if uuid in self.live:
                 live.record = job
             if uuid in self._recent:
                 self._recent[uuid] = job
             written = asyncio.get_running_loop().create_future()
-            self.journal.change(job, lambda: written.set_result(None))
+            self.journal.change(job, lambda _written: written.set_result(None))
             await written
         finally:
             self._pinning[uuid] -= 1

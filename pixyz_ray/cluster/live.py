@@ -148,7 +148,7 @@ class LiveJob:
     def with_outcome(self, outcome: Mapping[str, Any], state: JobState | None = None) -> Job:
         """Return the record with what its attempt has come to, and in the state that follows."""
         ended: dict[str, Any] = {
-            "stopped": outcome.get("stopped") or time.time(),
+            "stopped": max(outcome.get("stopped") or time.time(), outcome.get("started") or self._began),
             "failure": FailureClass(outcome["failure"]) if outcome.get("failure") else None,
         }
         changes: dict[str, Any] = {"result": outcome.get("result"), "opaque": bool(outcome.get("opaque"))}
@@ -172,7 +172,14 @@ class LiveJob:
         """Return the record with its running attempt, if there is one, ended now."""
         job = self.job
         running = bool(job.attempts) and job.attempts[-1].stopped is None
-        return job.with_attempt({"stopped": time.time(), "failure": failure, **changes}) if running else job
+        stopped = max(time.time(), self._began)
+        return job.with_attempt({"stopped": stopped, "failure": failure, **changes}) if running else job
+
+    @property
+    def _began(self) -> float:
+        """When the running attempt began, as far as is known: it does not end before that, whatever the clock says."""
+        attempts = self.record.attempts
+        return (attempts[-1].started if attempts else None) or 0.0
 
     def with_ended_steps(self) -> Job:
         """Return the record with no step still running."""

@@ -13,6 +13,7 @@ from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.store import StoreUnusable
 
 _LOW_SPACE_BYTES = 64 * 2**20
+_STORE_PATIENCE_S = 1.0
 _IN_LINE = "the tasks of its graph before it"
 
 
@@ -30,21 +31,21 @@ class Overview:
 
     # --- One job -----------------------------------------------------------------------------------------------------
 
-    def details(self, uuid: str) -> dict[str, Any]:
+    async def details(self, uuid: str) -> dict[str, Any]:
         """Return a job's JobDetails."""
-        job = self._jobs.find(uuid)
+        job = await self._jobs.find(uuid)
         details = {**job.as_details(), "waiting": self.waiting(job)}
         if job.kind == "group" and job.state is JobState.SUCCESS:
-            details["result"] = self._jobs.result_of(job)
+            details["result"] = await self._jobs.result_of(job)
         if job.attempts and (live := self._jobs.live.get(uuid)) is not None:
             details["attempts"][-1] |= self._jobs.attempts.used(live)
         return details
 
-    def task_meta(self, uuid: str) -> dict[str, Any]:
+    async def task_meta(self, uuid: str) -> dict[str, Any]:
         """Return a job's TaskMeta."""
-        job = self._jobs.find(uuid)
-        result = self._jobs.result_of(job) if job.state is JobState.SUCCESS else None
-        return job.as_task_meta(self._graphs.lookup.children(uuid), result)
+        job = await self._jobs.find(uuid)
+        result = await self._jobs.result_of(job) if job.state is JobState.SUCCESS else None
+        return job.as_task_meta(await self._graphs.lookup.children(uuid), result)
 
     def waiting(self, job: Job) -> dict[str, Any] | None:
         """Return where a job that has not begun stands, and why; None for one that has."""
@@ -102,12 +103,20 @@ class Overview:
 
     async def health(self) -> dict[str, str]:
         """Return how the store and the share are: `ok`, or what is wrong in a sentence."""
+        return {"store": await self._store(), "share": await asyncio.to_thread(self._share)}
+
+    async def _store(self) -> str:
+        access = self._jobs.access
+        if (trouble := access.trouble) is not None:
+            return trouble
         try:
-            self._jobs.store.known(["-"])
-            store = self._jobs.store.room_problem() or "ok"
+            async with asyncio.timeout(_STORE_PATIENCE_S):
+                await access.read(access.store.known, ["-"])
+                return await access.read(access.store.room_problem) or "ok"
         except StoreUnusable as error:
-            store = str(error)
-        return {"store": store, "share": await asyncio.to_thread(self._share)}
+            return str(error)
+        except TimeoutError:
+            return f"The job store does not answer: nothing was heard of it for {_STORE_PATIENCE_S:g} s."
 
     def _share(self) -> str:
         path = self._jobs.settings.share_path

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
@@ -29,7 +29,9 @@ from pixyz_ray.cluster.turns import REFRESH_EVERY_S
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.records import decode_job
 from pixyz_ray.settings import Settings
-from pixyz_ray.store import JobStore
+from pixyz_ray.store import JobStore, StoreUnusable
+
+T = TypeVar("T")
 
 
 class Tracker:
@@ -50,6 +52,7 @@ class Tracker:
         self._overview = Overview(self._jobs, self._graphs)
         self._list = JobList(self._jobs, self._graphs, self._overview)
         self._packing: dict[str, asyncio.Future[None]] = {}
+        self._begun: set[asyncio.Future[Any]] = set()
 
     # --- Scripts' face -----------------------------------------------------------------------------------------------
 
@@ -78,7 +81,7 @@ class Tracker:
                 await self._all_ended(uuids, timeout_s, until_failure)
             finally:
                 self._jobs.turns.resume(asker)
-        return [self._outcome(uuid) for uuid in uuids]
+        return [await self._outcome(uuid) for uuid in uuids]
 
     async def _all_ended(self, uuids: Sequence[str], timeout_s: float | None, until_failure: bool) -> None:
         over = asyncio.get_running_loop().create_future()
@@ -94,7 +97,7 @@ class Tracker:
         for uuid in uuids:
             # One that is not known may come; but not for ever.
             with suppress(*(() if timeout_s is None else (UnknownJob,))):
-                self._jobs.on_end(uuid, ended)
+                await self._jobs.on_end(uuid, ended)
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(over, timeout_s)
@@ -103,9 +106,9 @@ class Tracker:
             for uuid in uuids:
                 self._jobs.off_end(uuid, ended)
 
-    def _outcome(self, uuid: str) -> dict[str, Any]:
+    async def _outcome(self, uuid: str) -> dict[str, Any]:
         try:
-            job = self._jobs.find(uuid)
+            job = await self._jobs.find(uuid, insist=True)
         except UnknownJob:
             return {"state": str(JobState.PENDING)}
         about: dict[str, Any] = {"state": str(job.state), "stopped": job.stopped}
@@ -116,16 +119,16 @@ class Tracker:
             return {**about, "shown": live.shown if live else None, "progress": job.progress, "error": job.error}
         return {
             **about,
-            "value": self._jobs.value_of(job) if job.state is JobState.SUCCESS else None,
+            "value": await self._jobs.value_of(job, insist=True) if job.state is JobState.SUCCESS else None,
             "error": job.error,
         }
 
-    def children(self, uuid: str) -> list[Any]:
+    async def children(self, uuid: str) -> list[Any]:
         """Return the ids of the tasks after a job in its graph, and of the graphs that its script has started."""
         messages.check_ids([uuid])
         lookup = self._graphs.lookup
         try:
-            return [*lookup.followers(self._jobs.find(uuid)), *lookup.started(uuid)]
+            return [*await lookup.followers(await self._jobs.find(uuid)), *await lookup.started(uuid)]
         except UnknownJob:
             return []
 
@@ -133,11 +136,11 @@ class Tracker:
         """Cancel jobs."""
         messages.check_ids(uuids)
         # Those that are not known, any more or yet, are left out, as in Celery.
-        await self._graphs.cancel([uuid for uuid in uuids if self._is_known(uuid)])
+        await self._graphs.cancel([uuid for uuid in uuids if await self._is_known(uuid)])
 
-    def _is_known(self, uuid: str) -> bool:
+    async def _is_known(self, uuid: str) -> bool:
         try:
-            self._jobs.find(uuid)
+            await self._jobs.find(uuid, insist=True)
         except UnknownJob:
             return False
         return True
@@ -185,9 +188,9 @@ class Tracker:
         endpoint = await server.listen(host)
         jobs, launcher = self._jobs, Launcher(self._settings, endpoint)
         self._attempts.launcher = launcher
-        self._cleaner = Cleaner(self._settings, jobs.store, launcher, jobs.is_needed, jobs.forget)
+        self._cleaner = Cleaner(self._settings, jobs.journal, launcher, jobs.is_needed, jobs.forget)
         self._jobs.turns.take_capacity(await asyncio.to_thread(cluster_resources))
-        self._recover()
+        await self._recover()
         launcher.warm_up()
         for work in (self._attempts.look(), self._watch_capacity(), self._cleaner.run()):
             jobs.begin(work)
@@ -202,43 +205,46 @@ class Tracker:
 
     async def _submit(self, _peer: Peer, _number: int, record: dict[str, Any], again: bool) -> dict[str, Any]:
         # Sent again since no answer came: the tracker that had accepted it may be gone.
-        if again and (known := self._jobs.store.get(record["uuid"])) is not None:
+        if again and (known := await self._known(record["uuid"])) is not None:
             return known.as_state()
         return await self._jobs.accept(decode_job(record))
+
+    async def _known(self, uuid: str) -> Job | None:
+        return await self._jobs.access.read(self._jobs.store.get, uuid)
 
     async def _submit_graph(
         self, _peer: Peer, _number: int, record: dict[str, Any], plan: str, again: bool
     ) -> dict[str, Any]:
-        if again and (known := self._jobs.store.get(record["uuid"])) is not None:
+        if again and (known := await self._known(record["uuid"])) is not None:
             return known.as_state()
         return await self._graphs.submit_alone(decode_job(record), plan)
 
     async def _state(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
-        return self._jobs.find(uuid).as_state()
+        return (await self._jobs.find(uuid)).as_state()
 
     async def _details(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
-        return self._overview.details(uuid)
+        return await self._overview.details(uuid)
 
     async def _task_meta(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
-        return self._overview.task_meta(uuid)
+        return await self._overview.task_meta(uuid)
 
     async def _page(
         self, _peer: Peer, _number: int, state: str | None, limit: int, after: str | None, why: bool
     ) -> list[dict[str, Any]]:
-        return self._list.page(state, limit, after, why)
+        return await self._list.page(state, limit, after, why)
 
     async def _in_memory(self, _peer: Peer, _number: int, state: str, after: str | None) -> list[str]:
-        return self._list.in_memory(state, after)
+        return await self._list.in_memory(state, after)
 
     async def _items(
         self, _peer: Peer, _number: int, uuids: Sequence[str], state: str, why: bool
     ) -> list[dict[str, Any]]:
-        return self._list.items(uuids, state, why)
+        return await self._list.items(uuids, state, why)
 
     async def _portion(
         self, _peer: Peer, _number: int, state: str | None, before: int | None, after: str | None, why: bool
     ) -> tuple[list[dict[str, Any]], int | None]:
-        return self._list.portion(state, before, after, why)
+        return await self._list.portion(state, before, after, why)
 
     async def _queues(self, _peer: Peer, _number: int) -> dict[str, Any]:
         return self._overview.queues()
@@ -251,7 +257,7 @@ class Tracker:
 
     async def _remove(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
         try:
-            state = self._jobs.find(uuid).as_state()
+            state = (await self._jobs.find(uuid)).as_state()
         except UnreadableRecord as error:
             state = {"uuid": uuid, "name": None, "status": str(JobState.FAILURE), "progress": 0, "error": str(error)}
         await self._cleaner.remove_now(uuid)
@@ -260,10 +266,11 @@ class Tracker:
     async def _pin(self, _peer: Peer, _number: int, uuid: str, pinned: bool) -> dict[str, Any]:
         if self._cleaner.is_removing(uuid):
             raise UnknownJob(f"There is no job {uuid} any more: it is just being removed.")
-        return await self._jobs.pin(uuid, pinned)
+        said = "pinned" if pinned else "unpinned"
+        return await self._unless_away(self._jobs.pin(uuid, pinned), f"Job {uuid} is {said} when it is back.")
 
     async def _watch(self, peer: Peer, number: int, uuid: str) -> None:
-        self._jobs.find_live(uuid).watch(peer, number)
+        (await self._jobs.find_live(uuid)).watch(peer, number)
 
     async def _unwatch(self, peer: Peer, _number: int, watched: int) -> None:
         if stop := peer.on_close.pop(watched, None):
@@ -271,7 +278,7 @@ class Tracker:
 
     async def _pack(self, _peer: Peer, _number: int, uuid: str) -> None:
         """Return when the archive of a job's outputs is there."""
-        self._jobs.find(uuid)
+        await self._jobs.find(uuid)
         packing = self._packing.get(uuid)
         if packing is None:
             packing = self._packing[uuid] = asyncio.ensure_future(self._attempts.launcher.pack(uuid))
@@ -279,23 +286,40 @@ class Tracker:
         await asyncio.shield(packing)
 
     async def _cancel(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
-        self._jobs.find(uuid)
-        await self._graphs.cancel([uuid])
-        return self._jobs.find(uuid).as_state()
+        self._jobs.access.check()
+        await self._jobs.find(uuid)
+        await self._unless_away(self._graphs.cancel([uuid]), f"Job {uuid} is cancelled when it is back.")
+        return (await self._jobs.find(uuid)).as_state()
+
+    async def _unless_away(self, work: Coroutine[Any, Any, T], what: str) -> T:
+        """Return what some work comes to that waits for the store.
+
+        Raises:
+            StoreUnusable: the store has gone away. The work is not left halfway: it goes on by itself.
+        """
+        task = asyncio.ensure_future(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        away = asyncio.ensure_future(self._jobs.access.away())
+        await asyncio.wait((task, away), return_when=asyncio.FIRST_COMPLETED)
+        away.cancel()
+        if not task.done():
+            raise StoreUnusable(f"The job store does not answer. {what}")
+        return task.result()
 
     async def _graph(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
-        return self._graphs.lookup.view(self._jobs.find(uuid))
+        return await self._graphs.lookup.view(await self._jobs.find(uuid))
 
     # --- After a restart ---------------------------------------------------------------------------------------------
 
-    def _recover(self) -> None:
+    async def _recover(self) -> None:
         """Take up every job that had not ended: what a worker left decides, else it is run again."""
-        left = [LiveJob(job) for job in self._jobs.store.live()]
+        read, store = self._jobs.access.insist, self._jobs.store
+        left = [LiveJob(job) for job in await read(store.live)]
         self._jobs.live.update((live.record.uuid, live) for live in left)
-        self._jobs.turns.recover(
-            (uuid, requested, json.loads(waits)) for uuid, requested, waits in self._jobs.store.waiting()
-        )
-        Recovery(self._jobs, self._graphs).recover()
+        waiting = await read(lambda: [*store.waiting()])
+        self._jobs.turns.recover((uuid, requested, json.loads(waits)) for uuid, requested, waits in waiting)
+        await Recovery(self._jobs, self._graphs).recover()
         for live in left:
             if live.record.awaits is not None:
                 self._graphs.awaiting.watch(live)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from pixyz_ray.admission import Admission, Limits, Needs, SubmitterLimit, Waiting
+from pixyz_ray.clock import SteadyClock
 from pixyz_ray.jobs import Job, iso_time
 from pixyz_ray.logs import job_logger
 from pixyz_ray.settings import Settings
@@ -27,10 +28,13 @@ class Turns:
     Args:
         settings: queues, pools, tokens and limits.
         begin: starts the job whose turn has come.
+        clock: tells how long jobs wait.
     """
 
-    def __init__(self, settings: Settings, begin: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, begin: Callable[[str], None], *, clock: SteadyClock | None = None) -> None:
         self._settings = settings
+        self._clock = clock or SteadyClock()
+        self._paused: str | None = None
         self._begin = begin
         self._capacity: Mapping[str, float] = {}
         self._windows: dict[str, int] = {}
@@ -48,6 +52,7 @@ class Turns:
                 max_queued=settings.max_queued_jobs,
             ),
             ageing_s=settings.priority_ageing,
+            clock=self._clock.now,
         )
         self.check_room = self._admission.check_room
         self.withdraw = self._admission.withdraw
@@ -95,35 +100,63 @@ class Turns:
             job: what it asks for.
             since: when it got in line.
         """
-        self._wait(uuid, needs_of(job), since, job.not_before)
+        self._wait(uuid, needs_of(job), since, job.not_before, job.pause)
 
     def recover(self, rows: Iterable[tuple[str, float, list[Any]]]) -> None:
         """Let jobs wait that waited before a restart: id, when accepted, and what `Job.waits` says."""
-        for uuid, requested, (queue, submitter, priority, pools, not_before) in rows:
+        for uuid, requested, (queue, submitter, priority, pools, not_before, *pause) in rows:
             needs = _needs(queue, submitter, priority, tuple((name, seats) for name, seats in pools))
-            self._wait(uuid, needs, requested, not_before)
+            # What an older version has written does not say how long the pause was.
+            self._wait(uuid, needs, requested, not_before, pause[0] if pause else None)
 
-    def _wait(self, uuid: str, needs: Needs, since: float, not_before: float | None) -> None:
-        if not_before is not None and not_before > time.time():
-            self._admission.add_later(uuid, needs, since, not_before)
+    def _wait(self, uuid: str, needs: Needs, since: float, not_before: float | None, pause_s: float | None) -> None:
+        # Times of records are the wall clock's, which may be set: from here on a job waits by the steady one.
+        now = self._clock.now()
+        rest = 0.0 if not_before is None else self._clock.rest(not_before, pause_s)
+        since = self._clock.since(since)
+        if rest > 0:
+            self._admission.add_later(uuid, needs, since, now + rest)
             self._set_alarm()
         else:
             self._admission.add(uuid, needs, since)
 
+    def put_back(self, uuid: str) -> None:
+        """Let a job wait again that could not begin when its turn came, where it was in line."""
+        self._admission.put_back(uuid)
+
+    def pause(self, reason: str) -> None:
+        """Give nobody a turn until `go_on`; those who ask why they wait are told the reason."""
+        self._paused = reason
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nobody is given a turn."""
+        return self._paused is not None
+
+    def go_on(self) -> None:
+        """Give turns again."""
+        self._paused = None
+        self.pump()
+        self._set_alarm()
+
     def pump(self) -> None:
         """Give their turn to all who may have it now."""
-        if self._pumping:
+        if self._pumping or self.is_paused:
             return
         self._pumping = True
         try:
             # What begins may end at once, and make room.
-            while uuids := self._admission.admit():
+            while not self.is_paused and (uuids := self._admission.admit()):
                 for uuid in uuids:
                     self._begin_or_release(uuid)
         finally:
             self._pumping = False
 
     def _begin_or_release(self, uuid: str) -> None:
+        if self.is_paused:
+            # The one before has found that the store is away.
+            self._admission.put_back(uuid)
+            return
         # What goes wrong with one must not keep its place, nor the others from beginning.
         try:
             self._begin(uuid)
@@ -137,12 +170,13 @@ class Turns:
             self._alarm.cancel()
             self._alarm = None
         if due is not None:
-            self._alarm = asyncio.get_running_loop().call_later(max(0.0, due - time.time()), self._ring)
+            self._alarm = asyncio.get_running_loop().call_later(max(0.0, due - self._clock.now()), self._ring)
 
     def _ring(self) -> None:
         self._alarm = None
         self.pump()
-        self._set_alarm()
+        if self._paused is None:
+            self._set_alarm()
 
     # --- Holding -----------------------------------------------------------------------------------------------------
 
@@ -167,11 +201,12 @@ class Turns:
         if found is None:
             return None
         expected = None if found.expected_wait_s is None else iso_time(time.time() + found.expected_wait_s)
-        return {"position": found.position, "reason": found.reason, "expected_start": expected}
+        reason = found.reason if self._paused is None else f"no job begins now: {self._paused}"
+        return {"position": found.position, "reason": reason, "expected_start": expected}
 
     def queues(self) -> list[dict[str, Any]]:
         """Return what goes on at each queue."""
-        now = time.time()
+        now = self._clock.now()
         known = {stats.name: stats for stats in self._admission.queues()}
         rows = []
         for name, queue in self._settings.queue_table.items():

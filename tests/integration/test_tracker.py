@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pixyz_ray.cluster.events import LogReader, Seen
 from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.store_access import StoreAccess
 from pixyz_ray.jobs import Attempt, Job, JobState
 from pixyz_ray.store import JobStore, StoreUnusable
 
@@ -63,7 +64,7 @@ def test_given_many_jobs_at_once_when_added_then_one_commit_takes_them(store: Co
     """And each is on disk when `add` returns."""
 
     async def main() -> None:
-        journal = Journal(store)
+        journal = Journal(StoreAccess(store))
         jobs = [_job() for _ in range(50)]
         await asyncio.gather(*(journal.add(job) for job in jobs))
         assert store.commits == 1
@@ -74,7 +75,7 @@ def test_given_many_jobs_at_once_when_added_then_one_commit_takes_them(store: Co
 
 async def _written(journal: Journal, job: Job) -> None:
     written = asyncio.get_running_loop().create_future()
-    journal.change(job, lambda: written.set_result(None))
+    journal.change(job, lambda _job: written.set_result(None))
     await written
 
 
@@ -82,7 +83,7 @@ def test_given_changes_of_one_job_when_written_then_the_last_one_stays(store: Co
     """Also when a lazy change and a firm one meet."""
 
     async def main() -> None:
-        journal = Journal(store)
+        journal = Journal(StoreAccess(store))
         job = _job()
         await journal.add(job)
         journal.change_soon(job.become(JobState.RUNNING))
@@ -102,7 +103,7 @@ def test_given_a_store_that_refuses_for_a_while_when_jobs_end_then_their_end_is_
     """A new job is refused with an error; an end is never dropped."""
 
     async def main() -> None:
-        journal = Journal(store)
+        journal = Journal(StoreAccess(store))
         job = _job()
         await journal.add(job)
         store.refusals = 1
@@ -119,8 +120,8 @@ def test_given_an_error_that_nobody_foresaw_when_a_job_is_added_then_its_caller_
     """Whoever waits for the commit never waits for ever."""
 
     async def main() -> None:
-        journal = Journal(store)
-        store.error, store.refusals = ValueError, 1
+        journal = Journal(StoreAccess(store))
+        store.error, store.refusals = ValueError, 2
         with pytest.raises(Exception, match="not now"):
             await asyncio.wait_for(journal.add(_job()), 2)
         await journal.add(_job())

@@ -38,7 +38,9 @@ class Awaiting:
         if job.state is not JobState.RUNNING:
             job = job.become(JobState.RUNNING)
 
-        def wait() -> None:
+        def wait(written: Job) -> None:
+            if self._jobs.refused(live, written):
+                return
             self._jobs.change(live, job)
             live.settling = False
             self.watch(live)
@@ -50,21 +52,23 @@ class Awaiting:
         job = live.record
         assert job.awaits is not None
         if job.wait_timeout is not None:
-            left = max(0.0, (job.attempts[-1].stopped or time.time()) + job.wait_timeout - time.time())
+            left = (job.attempts[-1].stopped or time.time()) + job.wait_timeout - time.time()
+            left = min(max(0.0, left), job.wait_timeout)
             live.overdue = asyncio.get_running_loop().call_later(left, self._waited_too_long, live)
         run = self._runs.get(job.awaits)
         if run is not None:
             _show_steps(live, run.graph, run.states)
 
+        self._jobs.begin(self._hear(live, job.awaits, is_past=run is None))
+
+    async def _hear(self, live: LiveJob, awaits: str, *, is_past: bool) -> None:
         def ended(awaited: Job) -> None:
-            if run is None:
-                self._show_past(live)
-            self._ended(live, awaited)
+            self._jobs.begin(self._ended(live, awaited, is_past=is_past))
 
         try:
-            self._jobs.on_end(job.awaits, ended)
+            await self._jobs.on_end(awaits, ended)
         except UnknownJob:
-            self._fail(live, f"The awaited job {job.awaits} is not known any more.", FailureClass.INTERNAL)
+            self._fail(live, f"The awaited job {awaits} is not known any more.", FailureClass.INTERNAL)
 
     def tell(self, run: GraphRun, job: Job) -> None:
         """Show the end of a task as a step of the job that waits for its graph."""
@@ -72,38 +76,44 @@ class Awaiting:
         if parent is not None and parent.record.awaits == run.graph.uuid and job.kind != "group":
             _show_step(parent, job.uuid, job.state)
 
-    def _show_past(self, live: LiveJob) -> None:
+    async def _show_past(self, live: LiveJob, awaits: str) -> None:
         """Show the tasks of a graph that had ended before the job began to wait for it."""
-        assert live.record.awaits is not None
+        access, store = self._jobs.access, self._jobs.store
         try:
-            graph = self._jobs.store.graph(live.record.awaits)
+            graph = await access.insist(store.graph, awaits)
         except UnknownJob:
             # Its steps cannot be shown; what came out of it still can.
             return
         # From the store: the end that was waited for is there, and with it all that came before it.
-        known = self._jobs.store.get_many([*graph.nodes])
+        known = await access.insist(store.get_many, [*graph.nodes])
         _show_steps(live, graph, {id: known[id].state for id in graph.nodes if id in known})
 
-    def _ended(self, live: LiveJob, awaited: Job) -> None:
+    async def _ended(self, live: LiveJob, awaited: Job, *, is_past: bool) -> None:
+        if is_past:
+            await self._show_past(live, awaited.uuid)
+        opaque = result = None
+        if awaited.state is JobState.SUCCESS and (opaque := await self._first_opaque(awaited)) is None:
+            result = await self._jobs.result_of(awaited, insist=True)
         if live.settling or live.record.state.terminal:
             return
         if awaited.state is not JobState.SUCCESS:
             error = f"Task {awaited.uuid} ({awaited.name}) ended with {awaited.state}.\n{awaited.error or ''}".rstrip()
             self._fail(live, error, FailureClass.DEPENDENCY_FAILED)
-        elif opaque := self._first_opaque(awaited):
+        elif opaque is not None:
             kind = (opaque.result or {}).get("type")
             sentence = f"The result is not JSON: that of task {opaque.uuid} is of type {kind}."
             self._fail(live, sentence, FailureClass.USER_ERROR)
         else:
-            result = self._jobs.result_of(awaited)
             self._jobs.settle(live, live.with_ended_steps().become(JobState.SUCCESS, error=None, result=result))
 
-    def _first_opaque(self, job: Job) -> Job | None:
+    async def _first_opaque(self, job: Job) -> Job | None:
         """Return the first job whose result makes this one's and is not JSON."""
         if job.kind != "group":
             return job if job.opaque else None
-        found = (self._first_opaque(member) for member in self._jobs.followers.members(job))
-        return next((member for member in found if member is not None), None)
+        for member in await self._jobs.followers.members(job, insist=True):
+            if (found := await self._first_opaque(member)) is not None:
+                return found
+        return None
 
     def _waited_too_long(self, live: LiveJob) -> None:
         seconds = live.record.wait_timeout

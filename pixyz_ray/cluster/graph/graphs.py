@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pixyz_ray.cluster.graph.awaiting import Awaiting
+from pixyz_ray.cluster.graph.feeds import feed_of, fetch_values, forget_values, shape_of
 from pixyz_ray.cluster.graph.intake import Intake
 from pixyz_ray.cluster.graph.lookup import GraphLookup
 from pixyz_ray.cluster.graph.run import GraphRun, Value
@@ -49,7 +50,7 @@ class Graphs:
         self.runs = GraphRuns()
         self.lookup = GraphLookup(jobs, self.runs)
         self.awaiting = Awaiting(jobs, self.runs)
-        self.intake = Intake(jobs.store, self.runs, jobs.settings)
+        self.intake = Intake(jobs.access, self.runs, jobs.settings)
         self._start_times = StartTimes(jobs, self.cancel)
         self._endings: deque[tuple[LiveJob, Job]] = deque()
         self._draining = False
@@ -69,18 +70,20 @@ class Graphs:
             InvalidBackendParameter, InvalidScript: it cannot be run; nothing of it is.
         """
         self._jobs.turns.rest(parent_id)
-        parent = self._jobs.find(parent_id)
+        # The script waits for the answer anyway: it need not fail because the store is away for a moment.
+        parent = await self._jobs.find(parent_id, insist=True)
         if attempt != len(parent.attempts):
             raise InvalidBackendParameter("This attempt was given up; what it starts would count for nothing.")
-        if (known := self.intake.known(text, parent, number)) is not None:
+        if (known := await self.intake.known(text, parent, number)) is not None:
             return known
         if forsaken := self.intake.forsaken(parent, number):
             await self.cancel(forsaken, f"The script was run again and started another graph: {_CANCELLED}")
         run = await asyncio.to_thread(self.intake.prepared, text, parent, number)
         with self.runs.coming_in(run):
-            await self._jobs.journal.add(None, run.graph)
+            await self.intake.check_new(run.graph, insist=True)
+            await self._jobs.journal.add(None, run.graph, insist=True)
         self._begin(run)
-        if self._jobs.find(parent_id).state is JobState.REVOKED:
+        if (await self._jobs.find(parent_id, insist=True)).state is JobState.REVOKED:
             # Meanwhile: whoever cancelled it did not know of this graph.
             await self.cancel(run.nodes)
         return [*run.nodes]
@@ -88,15 +91,16 @@ class Graphs:
     async def submit_alone(self, job: Job, text: str) -> dict[str, Any]:
         """Accept a graph that comes from outside, with the job that stands for it."""
         run = await asyncio.to_thread(self.intake.prepared, text, job, 0)
-        if job.uuid in self._jobs.live:
+        if (live := self._jobs.live.get(job.uuid)) is not None:
             # Sent again while it is being accepted.
-            return self._jobs.find(job.uuid).as_state()
+            return live.job.as_state()
 
         def begin(live: LiveJob) -> None:
             self._begin(run)
             self.awaiting.watch(live)
 
         with self.runs.coming_in(run):
+            await self.intake.check_new(run.graph, insist=False)
             job = job.become(JobState.RUNNING, started=time.time(), awaits=run.graph.uuid)
             return await self._jobs.accept(job, run.graph, begin)
 
@@ -125,7 +129,7 @@ class Graphs:
             run.ready.setdefault(queue, deque()).append(id)
             self._feed_turns(run, queue)
             return
-        live = self._jobs.find_live(id)
+        live = self._jobs.live_node(id)
         run.begun.add(id)
         done = len(run.nodes[id].members) - run.left[id]
         self._jobs.change(live, live.job.become(JobState.RUNNING, started=time.time(), done=done))
@@ -145,11 +149,29 @@ class Graphs:
     def begin_node(self, uuid: str) -> bool:
         """Begin a node whose turn has come; False for what is none, or has begun before and is tried again."""
         run = self.runs.of(uuid)
-        if run is None or uuid in run.begun:
+        if run is None or (uuid in run.begun and uuid not in run.starved):
             return False
         self._leave_line(run, uuid)
-        self._start(run, uuid, self._feed(run, uuid))
+        if run.missing(uuid):
+            run.begun.add(uuid)
+            self._jobs.begin(self._start_from_store(run, uuid))
+        else:
+            self._start(run, uuid, feed_of(run, uuid))
         return True
+
+    async def _start_from_store(self, run: GraphRun, id: str) -> None:
+        """Start a node that gets results which only the store, or the share, still has."""
+        lost = await fetch_values(run, id, self._jobs.access)
+        live = self._jobs.live_node(id)
+        if id in run.states or live.settling or live.record.state.terminal:
+            # Cancelled meanwhile.
+            return
+        if lost:
+            error = f"The result of task {lost[0]} is not in the job store any more."
+            self._jobs.turns.release(id)
+            self._jobs.settle(live, live.job.become(JobState.FAILURE, error=error))
+            return
+        self._start(run, id, feed_of(run, id))
 
     def _leave_line(self, run: GraphRun, id: str) -> None:
         for queue, in_line in run.in_line.items():
@@ -178,6 +200,7 @@ class Graphs:
 
     def _start(self, run: GraphRun, id: str, feed: Feed | None) -> None:
         run.begun.add(id)
+        run.starved.discard(id)
         self._jobs.start(id, feed, wants_value=run.is_wanted(id))
 
     def _take_back_next(self, run: GraphRun, id: str) -> None:
@@ -205,33 +228,19 @@ class Graphs:
     def retake(self, run: GraphRun, id: str) -> None:
         """Let a node go on that had begun before a restart."""
         live = self._jobs.live[id]
-        live.feed, live.wants_value = self._feed(run, id), run.is_wanted(id)
+        live.feed, live.wants_value = feed_of(run, id), run.is_wanted(id)
         run.begun.add(id)
         if run.start_options(id):
             self._start_times.watch_expiry(run, id)
         if live.record.awaits is None:
             self._jobs.begin(self._jobs.take_up(live))
 
-    def _feed(self, run: GraphRun, id: str) -> Feed | None:
-        node = run.nodes[id]
-        if not node.fed or node.after is None or node.on_failure:
-            return None
-        references: list[Any] = []
-        return Feed(run.shape(node.after, references, self._stored), references)
-
-    def _stored(self, id: str) -> list[Any]:
-        """Return the shape of a value that only the store, or the share, still has."""
-        return _shape_of(self._jobs.find(id))
-
-    def feed_again(self, uuid: str) -> Feed | None:
-        """Return what a node's params are made of, without Ray's references: what they point to may be lost."""
-        run = self.runs.of(uuid)
+    def feed_again(self, live: LiveJob) -> None:
+        """Have a node's params worked out again when it begins, without Ray's references, which may be lost."""
+        run = self.runs.of(live.record.uuid)
         assert run is not None
-        after = run.nodes[uuid].after
-        assert after is not None
-        for source in run.sources(after):
-            run.values.pop(source, None)
-        return self._feed(run, uuid)
+        live.feed = None
+        forget_values(run, live.record.uuid)
 
     # --- A node has ended --------------------------------------------------------------------------------------------
 
@@ -265,7 +274,7 @@ class Graphs:
         well = job.state is JobState.SUCCESS
         value = None
         if well and run.is_wanted(job.uuid):
-            value = Value(live.value) if live.value is not None else Value(shape=_shape_of(job))
+            value = Value(live.value) if live.value is not None else Value(shape=shape_of(job))
         if not well:
             self._take_back_next(run, job.uuid)
         run.end(job.uuid, job.state, value)
@@ -295,7 +304,7 @@ class Graphs:
         if cause.state is JobState.FAILURE and (cause.attempts or run.follows_group(cause.uuid)):
             self.turn(run, id)
             return
-        live = self._jobs.find_live(id)
+        live = self._jobs.live_node(id)
         if id not in run.states and not live.settling:
             error = not_called(cause.uuid, cause.entrypoint, str(cause.state))
             self._jobs.settle(live, live.job.become(JobState.REVOKED, error=error))
@@ -303,7 +312,7 @@ class Graphs:
     def _member_ended(self, run: GraphRun, id: str, member: Job) -> None:
         if id in run.states:
             return
-        live = self._jobs.find_live(id)
+        live = self._jobs.live_node(id)
         if live.settling:
             return
         if member.state is not JobState.SUCCESS:
@@ -320,7 +329,7 @@ class Graphs:
         """End a node that cannot run, since something that it depends on has not ended well."""
         if id in run.states:
             return
-        live = self._jobs.find_live(id)
+        live = self._jobs.live_node(id)
         if live.settling or live.record.state.terminal:
             return
         cancelled = cause.state is JobState.REVOKED
@@ -371,8 +380,8 @@ class Graphs:
             yield from started.open_nodes()
 
     async def _cancel_nodes(self, ids: Iterable[str], error: str) -> None:
-        open_jobs = (self._jobs.find_live(id) for id in ids if not self._jobs.find(id).state.terminal)
-        await asyncio.gather(*(self._jobs.cancel(live, error) for live in [*open_jobs]))
+        found = [await self._jobs.find_live(id, insist=True) for id in ids]
+        await asyncio.gather(*(self._jobs.cancel(live, error) for live in found if not live.record.state.terminal))
 
     # --- Asked by jobs -----------------------------------------------------------------------------------------------
 
@@ -384,11 +393,6 @@ class Graphs:
         """Let a job last until the one that it awaits has ended."""
         self.awaiting.wait_for(live, job)
 
-    def members(self, group: Job) -> list[Job]:
-        """Return the jobs of a group's members."""
-        return self.lookup.members(group)
-
-
-def _shape_of(job: Job) -> list[Any]:
-    """Return the shape of a value that the record, or the share, has."""
-    return ["kept", job.uuid] if job.opaque else ["value", job.value]
+    async def members(self, group: Job, insist: bool = False) -> list[Job]:
+        """Return the jobs of a group's members; wait for the store however long it is away, if that is insisted on."""
+        return await self.lookup.members(group, insist)

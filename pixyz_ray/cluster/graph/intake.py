@@ -12,10 +12,10 @@ import time
 from pixyz_ray.cluster.graph.nodes import NodeJobs
 from pixyz_ray.cluster.graph.run import GraphRun
 from pixyz_ray.cluster.graph.runs import TAKEN, GraphRuns
+from pixyz_ray.cluster.store_access import StoreAccess
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job
 from pixyz_ray.settings import Settings
-from pixyz_ray.store import JobStore
 from pixyz_worker.exception import InvalidBackendParameter
 
 
@@ -23,13 +23,13 @@ class Intake:
     """Takes graphs in.
 
     Args:
-        store: where graphs and jobs are written down.
+        access: the store, where graphs and jobs are written down.
         runs: the graphs that have not ended.
         settings: folders, queues and limits.
     """
 
-    def __init__(self, store: JobStore, runs: GraphRuns, settings: Settings) -> None:
-        self._store = store
+    def __init__(self, access: StoreAccess, runs: GraphRuns, settings: Settings) -> None:
+        self._access = access
         self._runs = runs
         self._settings = settings
         self._taken_up: dict[str, tuple[int, set[str]]] = {}
@@ -50,16 +50,30 @@ class Intake:
             raise InvalidBackendParameter("The graph is no JSON object.")
         extra = {"number": number, "attempt": len(parent.attempts), "requested": time.time()}
         graph = Graph.checked({**plain, **extra}, parent.uuid, parent.home or parent.uuid)
-        if taken := self._store.known([*graph.nodes]):
-            raise InvalidBackendParameter(TAKEN.format(taken[0]))
         assert graph.text
         return GraphRun(graph, NodeJobs(graph, parent, self._settings))
 
-    def known(self, text: str, parent: Job, number: int) -> list[str] | None:
+    async def check_new(self, graph: Graph, *, insist: bool) -> None:
+        """Check that none of a graph's ids is that of a job.
+
+        Args:
+            graph: the graph.
+            insist: whether to wait however long the store is away.
+
+        Raises:
+            InvalidBackendParameter: one is.
+            StoreUnusable: that cannot be told now.
+        """
+        read = self._access.insist if insist else self._access.read
+        if taken := await read(self._access.store.known, [*graph.nodes]):
+            raise InvalidBackendParameter(TAKEN.format(taken[0]))
+
+    async def known(self, text: str, parent: Job, number: int) -> list[str] | None:
         """Return the nodes of the graph that an earlier run of the script started in this place, if it is the same."""
         if len(parent.attempts) < 2:
             return None
-        earlier = [graph for graph in self._store.graphs_of(parent.uuid) if graph.number == number]
+        started = await self._access.insist(self._access.store.graphs_of, parent.uuid)
+        earlier = [graph for graph in started if graph.number == number]
         if not earlier or earlier[-1].digest != Graph("", parent.uuid, "", json.loads(text)).digest:
             return None
         self.taken_up_by(parent).add(earlier[-1].uuid)

@@ -27,11 +27,18 @@ class GraphLookup:
         self._jobs = jobs
         self._runs = runs
 
-    def members(self, group: Job) -> list[Job]:
-        """Return the jobs of a group's members."""
-        node = self._graph_of(group).nodes[group.uuid]
-        stored = self._jobs.store.get_many(node.members)
-        return [stored.get(id) or self._jobs.find(id) for id in node.members]
+    async def members(self, group: Job, insist: bool = False) -> list[Job]:
+        """Return the jobs of a group's members.
+
+        Args:
+            group: the group.
+            insist: whether to wait however long the store is away.
+        """
+        access = self._jobs.access
+        read = access.insist if insist else access.read
+        node = (await self._graph_of(group, insist=insist)).nodes[group.uuid]
+        stored = await read(access.store.get_many, node.members)
+        return [stored.get(id) or await self._jobs.find(id, insist=insist) for id in node.members]
 
     def reference(self, uuid: str) -> list[Any]:
         """Return Ray's reference of a node's value in a list, empty when it is not held any more."""
@@ -50,48 +57,52 @@ class GraphLookup:
             if run.graph.plain["requested"] < before:
                 yield from (id for id in run.nodes if id not in run.states and id not in self._jobs.live)
 
-    def followers(self, job: Job) -> list[Any]:
+    async def followers(self, job: Job) -> list[Any]:
         """Return the ids of the tasks after a job in its graph, callbacks included, as `as_tuple()` gives them."""
-        return [] if job.graph is None else self._graph_of(job).followers(job.uuid)
+        return [] if job.graph is None else (await self._graph_of(job)).followers(job.uuid)
 
-    def started(self, uuid: str) -> list[Any]:
+    async def started(self, uuid: str) -> list[Any]:
         """Return `as_tuple()` of each graph that a job's script has started; of a long chain, that of its end alone."""
-        graphs = self._jobs.store.graphs_of(uuid)
+        graphs = await self._jobs.access.read(self._jobs.store.graphs_of, uuid)
         return [
             graph.as_tuple() if len(graph.plain["parents"]) < _DEEP else ((graph.uuid, None), None) for graph in graphs
         ]
 
-    def children(self, uuid: str) -> list[Any]:
+    async def children(self, uuid: str) -> list[Any]:
         """Return `as_tuple()` of each graph that a job's script has started; of one too deep for JSON all ids, flat."""
-        graphs = self._jobs.store.graphs_of(uuid)
+        graphs = await self._jobs.access.read(self._jobs.store.graphs_of, uuid)
         return [graph.as_tuple() if len(graph.plain["parents"]) < _DEEP else [*graph.nodes] for graph in graphs]
 
-    def view(self, job: Job) -> dict[str, Any]:
+    async def view(self, job: Job) -> dict[str, Any]:
         """Return the graphs that a job has started; of a node that has started none, the graph that it is in."""
-        graphs = self._below(job)
+        graphs = await self._below(job)
         top = job
         if not graphs and job.graph is not None:
-            graphs = [self._graph_of(job)]
-            top = self._jobs.find(graphs[0].parent_id)
+            graphs = [await self._graph_of(job)]
+            top = await self._jobs.find(graphs[0].parent_id)
         ids = [id for graph in graphs for id in graph.nodes]
-        known = self._jobs.store.get_many(ids)
+        known = await self._jobs.access.read(self._jobs.store.get_many, ids)
         known.update((id, self._jobs.live[id].job) for id in ids if id in self._jobs.live)
-        known.update((id, self._jobs.find(id)) for id in ids if id not in known)
+        for id in ids:
+            if id not in known:
+                known[id] = await self._jobs.find(id)
         return graph_view(top, graphs, known)
 
-    def _below(self, job: Job) -> list[Graph]:
+    async def _below(self, job: Job) -> list[Graph]:
         """Return the graphs that a job started, and those that their nodes started."""
         inside = {job.uuid}
         found = []
-        for graph in self._jobs.store.graphs_under(job.home or job.uuid):
+        for graph in await self._jobs.access.read(self._jobs.store.graphs_under, job.home or job.uuid):
             if graph.parent_id in inside:
                 found.append(graph)
                 inside.update(graph.nodes)
         return found
 
-    def _graph_of(self, job: Job) -> Graph:
+    async def _graph_of(self, job: Job, *, insist: bool = False) -> Graph:
         run = self._runs.of(job.uuid)
         if run is not None:
             return run.graph
         assert job.graph is not None
-        return self._jobs.store.graph(job.graph)
+        access = self._jobs.access
+        read = access.insist if insist else access.read
+        return await read(access.store.graph, job.graph)

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from pixyz_ray.cluster.errors import UnknownJob
+from pixyz_ray.cluster.graph.feeds import shape_of
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.nodes import NodeJobs
-from pixyz_ray.cluster.graph.run import GraphRun
+from pixyz_ray.cluster.graph.run import GraphRun, Value
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job, JobState
-from pixyz_ray.store import StoreUnusable
 from pixyz_ray.stored import NOT_READABLE
 
 _log = logging.getLogger(__name__)
@@ -32,26 +32,24 @@ class Recovery:
         self._jobs = jobs
         self._graphs = graphs
 
-    def recover(self) -> None:
+    async def recover(self) -> None:
         """Take up every graph that has not ended."""
-        for graph in self._left_open():
+        for graph in await self._left_open():
             try:
-                parent = self._jobs.find(graph.parent_id)
+                parent = await self._jobs.find(graph.parent_id, insist=True)
                 run = GraphRun(graph, NodeJobs(graph, parent, self._jobs.settings, again=True))
-            except StoreUnusable:
-                raise
             except NOT_READABLE as error:
                 _log.error("graph %s of job %s cannot go on: %s", graph.uuid, graph.parent_id, error)
                 continue
-            self._take_up(run, parent)
+            await self._take_up(run, parent)
         self._end_strays()
 
-    def _take_up(self, run: GraphRun, parent: Job) -> None:
+    async def _take_up(self, run: GraphRun, parent: Job) -> None:
         self._graphs.runs.add(run)
         if len(parent.attempts) > 1:
             # What that run of its script has taken up is forgotten: it may have been this one.
             self._graphs.intake.taken_up_by(parent).add(run.graph.uuid)
-        known = self._jobs.store.get_many([*run.nodes])
+        known = await self._jobs.access.insist(self._jobs.store.get_many, [*run.nodes])
         _recall(run, known.values())
         self._jobs.count(None, JobState.PENDING, len(run.nodes) - len(known))
         if run.over:
@@ -63,16 +61,17 @@ class Recovery:
         else:
             self._go_on(run, known)
 
-    def _left_open(self) -> list[Graph]:
+    async def _left_open(self) -> list[Graph]:
         """Return the graphs that have not ended, those included whose end was written before that of a node."""
-        found = self._jobs.store.live_graphs()
+        read, store = self._jobs.access.insist, self._jobs.store
+        found = await read(store.live_graphs)
         known = {graph.uuid for graph in found}
         others = {live.record.graph for live in self._jobs.live.values()} - known
         for uuid in others:
             if uuid is not None:
                 # One that cannot be read, or is not there, is the trouble of its nodes alone.
                 with suppress(UnknownJob):
-                    found.append(self._jobs.store.graph(uuid))
+                    found.append(await read(store.graph, uuid))
         return found
 
     def _end_strays(self) -> None:
@@ -90,7 +89,7 @@ class Recovery:
         error = f"The platform was restarted, and the graph cannot go on: {problem}"
         # From its end: none of them is to be the others' cause.
         for id in reversed(run.open_nodes()):
-            live = self._jobs.find_live(id)
+            live = self._jobs.live_node(id)
             if not live.settling:
                 self._jobs.settle(live, live.job.become(JobState.FAILURE, error=error))
 
@@ -137,6 +136,8 @@ def _recall(run: GraphRun, known: Iterable[Job]) -> None:
     """Tell a run which of its nodes have ended."""
     ended = [job for job in known if job.state.terminal]
     for job in sorted(ended, key=lambda job: job.stopped or 0.0):
-        run.end(job.uuid, job.state)
+        run.end(job.uuid, job.state, Value(shape=shape_of(job)) if job.state is JobState.SUCCESS else None)
+        if job.stopped is not None:
+            run.stopped[job.uuid] = job.stopped
         if (group := run.group_of.get(job.uuid)) and job.state is JobState.SUCCESS:
             run.left[group] -= 1

@@ -46,6 +46,10 @@ class GraphRun:
         """Those that wait for their turn among others, by queue."""
         self.values: dict[str, Value] = {}
         """Results that somebody will still want."""
+        self.starved: set[str] = set()
+        """Nodes that are run again, whose params are worked out again without Ray's references."""
+        self.stopped: dict[str, float] = {}
+        """When the nodes ended, in seconds since the epoch, that had before a restart."""
         self.group_of = graph.group_of()
         self.left = {node.id: len(node.members) for node in self.nodes.values() if node.kind == "group"}
         """Members of each group that have not ended well."""
@@ -150,6 +154,7 @@ class GraphRun:
         self.states[id] = state
         self.begun.discard(id)
         self.ahead.discard(id)
+        self.starved.discard(id)
         if value is not None and id in self._wanted:
             self.values[id] = value
         if node.fed and node.after is not None and not node.on_failure:
@@ -158,20 +163,24 @@ class GraphRun:
                 for source in self.sources(node.after):
                     self.values.pop(source, None)
 
-    def shape(self, id: str, references: list[Any], stored: Any) -> Any:
+    def missing(self, id: str) -> list[str]:
+        """Return the tasks whose results a node gets and which are not at hand: only the store has them."""
+        node = self.nodes[id]
+        if not node.fed or node.after is None or node.on_failure:
+            return []
+        return [source for source in self.sources(node.after) if source not in self.values]
+
+    def shape(self, id: str, references: list[Any]) -> Any:
         """Return the shape of a Feed that gives a node's result, and collect the references that it takes.
 
         Args:
-            id: the node.
+            id: the node, of whose results none is missing.
             references: where they are added.
-            stored: gives the shape of a value that is not in Ray's object store any more.
         """
         node = self.nodes[id]
         if node.kind == "group":
-            return ["list", [self.shape(member, references, stored) for member in node.members]]
-        value = self.values.get(id)
-        if value is None:
-            return stored(id)
+            return ["list", [self.shape(member, references) for member in node.members]]
+        value = self.values[id]
         if value.reference is None:
             return value.shape
         references.append(value.reference)

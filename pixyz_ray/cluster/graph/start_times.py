@@ -33,7 +33,11 @@ class StartTimes:
         expiry = self.watch_expiry(run, id)
         if expiry is not None and expiry <= now:
             return
-        due = due_time(run.start_options(id), self._ready_since(run, id))
+        options = run.start_options(id)
+        due = due_time(options, self._ready_since(run, id))
+        if due is not None and "countdown" in options and "eta" not in options:
+            # After a restart, and a clock that was set back, the task waits no longer than it was to.
+            due = min(due, now + options["countdown"])
         self._jobs.turns.wait(id, replace(run.asks_for(id), not_before=due), since=now)
 
     def watch_expiry(self, run: GraphRun, id: str) -> float | None:
@@ -54,7 +58,7 @@ class StartTimes:
         after = run.nodes[id].after
         if after is None:
             return float(run.graph.plain["requested"])
-        return self._jobs.find(after).stopped or time.time()
+        return run.stopped.get(after) or time.time()
 
     def _expire(self, reference: weakref.ref[GraphRun], id: str) -> None:
         run = reference()

@@ -13,8 +13,11 @@ from uuid import uuid4
 
 import pytest
 
+from pixyz_ray.clock import SteadyClock
 from pixyz_ray.cluster.cleaner import Cleaner
 from pixyz_ray.cluster.errors import UnknownJob
+from pixyz_ray.cluster.journal import Journal
+from pixyz_ray.cluster.store_access import StoreAccess
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.policy import Policy
@@ -26,6 +29,7 @@ from pixyz_worker.exception import (
     InvalidBackendParameter,
     SharePathNotFoundError,
 )
+from tests.waiting_room import Clock
 
 DAY = 86400.0
 
@@ -120,7 +124,8 @@ def make_platform(share: Path, store: JobStore, **changes: Any) -> Platform:
         for state, count in states.items():
             forgotten[state] = forgotten.get(state, 0) + count
 
-    cleaner = Cleaner(settings, store, remover, needed.__contains__, tell)
+    journal, clock = Journal(StoreAccess(store)), SteadyClock(lambda: time.time(), lambda: time.time())
+    cleaner = Cleaner(settings, journal, remover, needed.__contains__, tell, clock=clock)
     return Platform(store, share, remover, cleaner, needed, forgotten)
 
 
@@ -329,7 +334,26 @@ def test_given_a_tracker_when_it_runs_then_clean_ups_come_again_if_the_operator_
     with closing(JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")) as store:
         platform = make_platform(share, store)
         settings = Settings(share_path=share, cleanup_enabled=enabled, cleanup_delay=0.5)
-        platform.cleaner = Cleaner(settings, store, platform.remover, platform.needed.__contains__, lambda *_: None)
+        journal = Journal(StoreAccess(store))
+        platform.cleaner = Cleaner(settings, journal, platform.remover, platform.needed.__contains__, lambda *_: None)
         uuid = platform.add(5)
         asyncio.run(run(platform))
         assert (store.get(uuid) is None) == enabled
+
+
+@pytest.mark.parametrize("years", [1, -1])
+def test_clock_set(share: Path, tmp_path: Path, years: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Given a young job, when the clock is set by a year, then only the time that passes makes it old."""
+    wall, steady = Clock(), Clock()
+    wall.now = time.time()
+    with closing(JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")) as store:
+        platform = make_platform(share, store)
+        platform.cleaner._clock = SteadyClock(wall, steady)
+        young = platform.add(0)
+        wall.now += years * 365 * DAY
+        assert asyncio.run(platform.cleaner.clean()) == 0
+        assert ("set forward" in caplog.text) == (years > 0)
+        for clock in (wall, steady):
+            clock.now += 1.1 * DAY
+        assert asyncio.run(platform.cleaner.clean()) == (1 if years > 0 else 0)
+        assert (store.get(young) is None) == (years > 0)

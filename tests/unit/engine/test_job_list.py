@@ -18,6 +18,7 @@ from pixyz_ray.cluster.engine import Engine
 from pixyz_ray.cluster.errors import UnknownJob
 from pixyz_ray.cluster.job_list import JobList
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.store_access import StoreAccess
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.settings import Settings
 from pixyz_ray.store import JobStore
@@ -33,6 +34,7 @@ class Platform:
 
     def __init__(self, store: JobStore) -> None:
         self.store = store
+        self.access = StoreAccess(store)
         self.live: dict[str, LiveJob] = {}
         self.nodes: dict[str, Job] = {}
         self.lookup = SimpleNamespace(
@@ -45,7 +47,7 @@ class Platform:
         self.between: Any = lambda: None
         """Called before each answer: what happens meanwhile."""
 
-    def find(self, uuid: str) -> Job:
+    async def find(self, uuid: str) -> Job:
         """Return a job, as the tracker finds it."""
         if uuid in self.live:
             return self.live[uuid].job
@@ -61,7 +63,7 @@ class Platform:
     async def answer(self, method: str, *arguments: Any) -> Any:
         """Answer as the tracker does."""
         self.between()
-        return getattr(self.list, method)(*arguments)
+        return await getattr(self.list, method)(*arguments)
 
     def listed(
         self, state: JobState | None = None, after: str | None = None, why: bool = False
@@ -166,7 +168,7 @@ def test_pages_of_waiting_jobs(platform: Platform) -> None:
     platform.nodes = {node.uuid: node for node in nodes}
     platform.live = {job.uuid: LiveJob(job) for job in jobs[:2]}
     seen: list[str] = []
-    while page := platform.list.page("PENDING", 3, seen[-1] if seen else None, why=False):
+    while page := asyncio.run(platform.list.page("PENDING", 3, seen[-1] if seen else None, why=False)):
         seen += [item["uuid"] for item in page]
     assert len(seen) == len(set(seen))
     assert set(seen) == {job.uuid for job in [*jobs, *nodes]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,8 @@ from pixyz_ray.failure import FailureClass
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import TERMINAL, Attempt, Job, JobState, StepRecord
 from pixyz_ray.records import decode_job, encode_job
-from pixyz_ray.store import EndedJobs, JobStore, StoreUnusable
+from pixyz_ray.store import EndedJobs, JobStore, StoreRefused, StoreUnusable
+from pixyz_ray.store_errors import storable
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
 # Any text that JSON can carry, half characters included; the columns of their own hold what the platform has cleaned.
@@ -39,11 +41,11 @@ attempts = st.builds(
 )  # fmt: skip
 steps = st.builds(StepRecord, info=wild, duration=floats)
 jobs = st.builds(
-    Job, uuid=st.uuids().map(str), name=clean, process=clean, script=clean, script_digest=clean, entrypoint=clean,
+    Job, uuid=st.uuids().map(str), name=wild, process=wild, script=wild, script_digest=clean, entrypoint=clean,
     input_file=st.none() | clean, params=values, config=st.dictionaries(wild, values, max_size=3), queue=clean,
     time_limit=floats, wait=st.booleans(), parent_id=st.none() | clean, state=st.sampled_from(JobState),
     requested=floats, started=st.none() | floats, stopped=st.none() | floats, total=st.none() | st.integers(0, 9),
-    steps=st.lists(steps, max_size=3).map(tuple), result=values, error=st.none() | clean,
+    steps=st.lists(steps, max_size=3).map(tuple), result=values, error=st.none() | wild,
     attempts=st.lists(attempts, max_size=3).map(tuple), notes=st.lists(wild, max_size=2).map(tuple),
 )  # fmt: skip
 
@@ -137,14 +139,56 @@ def test_given_graphs_when_stored_then_those_that_live_are_found_until_they_end(
 
 
 def test_given_a_bad_graph_in_a_batch_when_written_then_nothing_of_the_batch_is(store: JobStore) -> None:
-    """All or nothing."""
+    """All or nothing; that the row is at fault, and not the store, is told by the class of the error."""
     first, second = _job(), _job()
     store.write([first])
-    with pytest.raises(StoreUnusable):
-        store.write([second], [_graph(first), _graph(first)])
+    bad = Graph(str(uuid4()), first.uuid, first.uuid, {"nodes": object()})
+    with pytest.raises(StoreRefused):
+        store.write([second], [_graph(first), bad])
     assert store.get(second.uuid) is None
     store.write([second])
     assert store.get(second.uuid) == second
+
+
+@given(text=st.text(st.characters() | st.sampled_from("\0\ud800\udfff")))
+def test_storable_texts(text: str) -> None:
+    """Given any text, when made storable, then it is UTF-8 without NUL, as long as before, and stays as it is then."""
+    made = storable(text)
+    assert made is not None
+    assert "\0" not in made.encode().decode()
+    assert len(made) == len(text)
+    assert storable(made) == made
+    assert all(new in (old, "\ufffd") for new, old in zip(made, text, strict=True))
+
+
+def test_refused_or_unusable(store: JobStore, tmp_path: Path) -> None:
+    """Given rows that SQLite refuses and a file that is locked, then the errors tell one from the other."""
+    job = _job()
+    with sqlite3.connect(tmp_path / "deep" / "jobs.db") as other:
+        other.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON jobs WHEN NEW.name = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        other.commit()
+        with pytest.raises(StoreRefused):
+            store.write([job, _job(name="bad")])
+        with pytest.raises(StoreRefused):
+            store.write([_job(result={"deep": object()})])
+        other.execute("BEGIN IMMEDIATE")
+        for refused in (lambda: store.write([job]), store.ping):
+            with pytest.raises(StoreUnusable):
+                refused()
+        other.rollback()
+        store.ping()
+        assert store.get(job.uuid) is None
+
+
+def test_taken_back(store: JobStore) -> None:
+    """Given new jobs and graphs, written or not, when they are taken back, then they are not there."""
+    there, never = _job(), _job()
+    store.write([there], [_graph(there)])
+    store.take_back([there, never], [_graph(there), _graph(never)])
+    assert store.known([there.uuid, never.uuid]) == []
+    assert store.live_graphs() == []
 
 
 def test_given_a_process_when_it_is_killed_after_a_write_then_the_job_is_there(tmp_path: Path) -> None:
@@ -171,7 +215,6 @@ def test_given_what_is_no_store_when_opened_then_a_sentence_says_so(tmp_path: Pa
     for name in ("broken.db", "folder.db"):
         with pytest.raises(StoreUnusable, match="cannot be opened"):
             JobStore(f"sqlite:///{tmp_path / name}")
-    import sqlite3
 
     url = f"sqlite:///{tmp_path / 'newer.db'}"
     JobStore(url).close()

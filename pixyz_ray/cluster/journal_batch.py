@@ -1,0 +1,104 @@
+"""Batches of the journal: what is written in one go, who waits for it, and what stands in for what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from pixyz_ray.failure import FailureClass
+from pixyz_ray.graphs import Graph
+from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.store_errors import StoreFull
+
+Follow = Callable[[Job], None]
+"""What follows a change, called with the job as it was written: as it was given, or ended, if the store refused it."""
+
+
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """A new job, a new graph, or both, whose caller waits."""
+
+    job: Job | None
+    graph: Graph | None
+    written: asyncio.Future[None]
+    insists: bool
+    """Whether the caller waits however long the store is away."""
+    given_up: bool = False
+    """Whether the caller was told that it is not written."""
+
+
+@dataclass(slots=True, eq=False)
+class Removal:
+    """Jobs to be removed (see JobStore.forget)."""
+
+    uuids: Sequence[str]
+    root: str | None
+    removed: asyncio.Future[dict[str, int]]
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """What is written in one go."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)
+    arrivals: list[Arrival] = field(default_factory=list)
+    ended_graphs: list[str] = field(default_factory=list)
+    removals: list[Removal] = field(default_factory=list)
+    then: list[tuple[Job, Follow]] = field(default_factory=list)
+    doubtful: list[Arrival] = field(default_factory=list)
+    """Arrivals that were given up after their writing had begun: it is made sure first that they are not there."""
+
+    def __bool__(self) -> bool:
+        return bool(self.jobs or self.arrivals or self.ended_graphs or self.removals or self.doubtful)
+
+
+@dataclass(slots=True)
+class Written:
+    """What a batch has come to."""
+
+    refused: dict[str, Exception] = field(default_factory=dict)
+    """Jobs and graphs that the store does not take, and why."""
+    no_room: set[str] = field(default_factory=set)
+    """Jobs and graphs for which the store's disk has no room now, ended graphs included."""
+    full: StoreFull | None = None
+    """What was wrong then."""
+    removed: list[dict[str, int]] = field(default_factory=list)
+    """For each removal, how many jobs there were in each state."""
+
+
+def left_for_want_of_room(batch: Batch, no_room: set[str]) -> Batch:
+    """Return what of a batch is to be written again, once there is room: all whose caller was not told otherwise."""
+    arrivals = [one for one in batch.arrivals if one.insists and no_room.intersection(ids_of(one))]
+    kept = no_room - {uuid for one in batch.arrivals if not one.insists for uuid in ids_of(one)}
+    return Batch(
+        jobs={uuid: job for uuid, job in batch.jobs.items() if uuid in kept},
+        arrivals=arrivals,
+        ended_graphs=[uuid for uuid in batch.ended_graphs if uuid in kept],
+        then=[(job, follow) for job, follow in batch.then if job.uuid in kept],
+    )
+
+
+def ended_by_refusal(job: Job, refusal: Exception) -> Job:
+    """Return a job whose record the store refuses as it is written instead: ended, without what may be the reason."""
+    error = f"The platform cannot keep the job's record: {refusal}"
+    attempts = job.attempts
+    if attempts:
+        last = replace(attempts[-1], failure=FailureClass.INTERNAL, error=error, log=None)
+        attempts = (*attempts[:-1], replace(last, stopped=last.stopped or time.time()))
+    bare = replace(job, attempts=attempts, result=None, opaque=False, steps=(), total=None, notes=(), awaits=None)
+    return replace(bare, state=JobState.FAILURE, error=error, stopped=job.stopped or time.time())
+
+
+def parts_of(arrivals: Iterable[Arrival]) -> tuple[list[Job], list[Graph]]:
+    """Return the jobs and the graphs of arrivals."""
+    arrivals = list(arrivals)
+    return [one.job for one in arrivals if one.job is not None], [
+        one.graph for one in arrivals if one.graph is not None
+    ]
+
+
+def ids_of(arrival: Arrival) -> list[str]:
+    """Return the ids of what arrives."""
+    return [part.uuid for part in (arrival.job, arrival.graph) if part is not None]

@@ -1,0 +1,50 @@
+"""What goes wrong at the job store: the store itself, which may be back in a moment, or one row that it refuses."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pixyz_worker.exception import InternalError
+
+_DATA_CLASSES = ("22", "23", "54")
+"""SQLSTATE classes of errors of the data: data exception, integrity constraint violation, program limit exceeded."""
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_NOT_ENCODED = (ValueError, OverflowError, TypeError, RecursionError)
+
+
+class StoreUnusable(InternalError):
+    """The database cannot be opened or does not answer; the same call may succeed later."""
+
+
+class StoreFull(StoreUnusable):
+    """The disk of the job store has no room left."""
+
+
+class StoreRefused(InternalError):
+    """The database works and refuses what was to be written; the same call fails again."""
+
+
+def is_refusal(error: BaseException, dbapi: Any) -> bool:
+    """Return whether an error says that the data are at fault, and not the database or the connection to it.
+
+    Args:
+        error: what a call of the driver or of SQLAlchemy raised.
+        dbapi: the driver's module, with the exception classes of PEP 249.
+    """
+    cause = getattr(error, "orig", None) or error
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    if state:
+        return str(state)[:2] in _DATA_CLASSES
+    return isinstance(cause, (dbapi.DataError, dbapi.IntegrityError, *_NOT_ENCODED))
+
+
+def first_line(error: BaseException) -> str:
+    """Return what a driver says of an error, in one line, without the statement that SQLAlchemy adds."""
+    lines = str(getattr(error, "orig", None) or error).splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def storable(text: str | None) -> str | None:
+    """Return a text as every database takes it: NUL and lone surrogates become U+FFFD, the replacement character."""
+    return text if text is None else _UNSTORABLE.sub("\ufffd", text)

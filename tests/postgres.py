@@ -1,0 +1,89 @@
+"""A real PostgreSQL server for tests, which can be killed, frozen and thawed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from tests.waiting import wait_until
+
+_HOMES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
+
+
+def program(name: str) -> str | None:
+    """Return the path of one of PostgreSQL's programs, or None."""
+    found = [str(path) for home in _HOMES for path in sorted(Path("/").glob(f"{home[1:]}/{name}"))]
+    return found[-1] if found else shutil.which(name)
+
+
+class Postgres:
+    """A server of its own, in a folder that goes away with it. PostgreSQL refuses root, who starts it as `postgres`."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="pxpg-", dir="/tmp"))
+        self._user = "postgres" if os.geteuid() == 0 else None
+        if self._user is not None:
+            os.chown(self._folder, pwd.getpwnam(self._user).pw_uid, -1)
+        self._data = self._folder / "data"
+        self._run("initdb", "-D", str(self._data), "-U", "tester", "--auth=trust", "--no-sync")
+        self.port = 0
+        self._server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy's URL of its database, over TCP as from another machine."""
+        return f"postgresql+psycopg://tester@127.0.0.1:{self.port}/postgres"
+
+    def start(self, port: int) -> None:
+        """Start it, and return when it answers."""
+        self.port = port
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        command = [str(program("postgres")), "-D", str(self._data), "-p", str(port), "-k", str(self._folder)]
+        log = (self._folder / "log").open("ab")
+        self._server = subprocess.Popen(
+            [*command, "-c", "fsync=off"], user=self._user, stdout=log, stderr=log, start_new_session=True
+        )
+        log.close()
+        ready = [str(program("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(port)]
+        wait_until(lambda: subprocess.run(ready).returncode == 0, "PostgreSQL answers", deadline_s=30)
+
+    def kill(self) -> None:
+        """Kill all of its processes at once."""
+        self._signal(signal.SIGKILL)
+        if self._server is not None:
+            self._server.wait()
+
+    def freeze(self) -> None:
+        """Let none of its processes do anything; connections stay, and more can be made, without an answer."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it, and remove its files."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._server is None or self._server.poll() is not None:
+            return
+        top = psutil.Process(self._server.pid)
+        # The one that would start others first.
+        for process in (top, *top.children(recursive=True)):
+            try:
+                process.send_signal(number)
+            except psutil.NoSuchProcess:
+                continue
+
+    def _run(self, name: str, *arguments: str) -> None:
+        done = subprocess.run([str(program(name)), *arguments], user=self._user, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
