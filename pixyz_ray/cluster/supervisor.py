@@ -44,7 +44,7 @@ class Pace:
 
     check_every_s: float = 1.0
     """Pause between two looks at the platform."""
-    start_within_s: float = 90.0
+    start_within_s: float = 110.0
     """A driver that has not started everything by then is ended."""
     pause_s: float = 1.0
     """Pause before a second restart in a row; twice that before a third."""
