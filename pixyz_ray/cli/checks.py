@@ -39,6 +39,8 @@ PACKAGES: Sequence[str] = (
     "httpx-sse",
     "sqlalchemy",
     "fastapi",
+    "starlette",
+    "h11",
     "python-multipart",
     "psutil",
     "prometheus-client",
