@@ -40,6 +40,8 @@ PACKAGES: Sequence[str] = (
     "httpx-sse",
     "sqlalchemy",
     "fastapi",
+    "starlette",
+    "h11",
     "python-multipart",
     "psutil",
     "prometheus-client",

@@ -20,6 +20,7 @@ from pixyz_ray.private_files import (
     tighten,
     use_share_mask,
 )
+from pixyz_ray.store import JobStore
 from pixyz_worker.exception import PixyzSecurityViolation
 
 
@@ -147,3 +148,15 @@ def test_given_an_old_open_log_when_opened_then_it_is_empty_and_private(tmp_path
     assert _mode(path) == 0o600
     assert not tighten(path)
     assert not tighten(tmp_path)
+
+
+def test_given_a_job_store_that_others_can_read_when_opened_then_it_is_closed_to_them(tmp_path: Path) -> None:
+    """Wherever JOB_STORE_URL puts it: earlier versions made it with the umask of their user."""
+    path = tmp_path / "store.db"
+    JobStore(f"sqlite:///{path}").close()
+    path.chmod(0o644)
+    store = JobStore(f"sqlite:///{path}")
+    try:
+        assert {name.name: _mode(name) for name in tmp_path.iterdir() if _mode(name) & 0o077} == {}
+    finally:
+        store.close()
