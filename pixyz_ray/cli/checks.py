@@ -40,6 +40,7 @@ PACKAGES: Sequence[str] = (
     "sqlalchemy",
     "fastapi",
     "python-multipart",
+    "fastapi-offline",
     "psutil",
     "prometheus-client",
     "cloudpickle",
