@@ -43,6 +43,7 @@ PACKAGES: Sequence[str] = (
     "starlette",
     "h11",
     "python-multipart",
+    "fastapi-offline",
     "psutil",
     "prometheus-client",
     "cloudpickle",

@@ -37,6 +37,28 @@ sys.stdin.read()
 """
 
 
+SHORT_OF_DESCRIPTORS = """
+import resource, socket, sys, threading, time, uvicorn
+from serve_app.connections import Limits
+from serve_app.guarded_protocol import apply_limits
+resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body"})
+
+config = uvicorn.Config(app, lifespan="off", log_config=None, loop="uvloop")
+many = 100_000
+apply_limits(config, Limits(header_timeout_s=60, stall_timeout_s=60, max_connections=many, max_half_open=many,
+                            max_half_open_per_address=many))
+listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+print(listener.getsockname()[1], flush=True)
+threading.Thread(target=uvicorn.Server(config).run, kwargs={"sockets": [listener]}, daemon=True).start()
+for _ in sys.stdin:
+    print(time.process_time(), flush=True)
+"""
+
+
 @pytest.fixture(scope="module")
 def platform() -> Iterator[TestPlatform]:
     """A platform that loses its patience soon."""
@@ -137,6 +159,37 @@ def test_descriptors(platform: TestPlatform) -> None:
     """Given a platform, when it is up, then the service may open as many descriptors as the system lets it."""
     soft, hard = _replica(platform).rlimit(psutil.RLIMIT_NOFILE)
     assert soft == hard
+
+
+def test_no_descriptors_left() -> None:
+    """Given a server without a descriptor left, when more connect, then it does not spin, and goes on afterwards."""
+    command = [sys.executable, "-W", "ignore", "-c", SHORT_OF_DESCRIPTORS]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdin and server.stdout
+    try:
+        port = int(server.stdout.readline())
+
+        def cpu_s() -> float:
+            print("?", file=server.stdin, flush=True)
+            return float(server.stdout.readline()) if server.stdout else 0.0
+
+        with contextlib.ExitStack() as stack:
+            for _ in range(200):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            before, begun = cpu_s(), time.monotonic()
+            time.sleep(1)
+            assert cpu_s() - before < 0.2 * (time.monotonic() - begun)
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as one:
+                one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                return one.recv(1 << 10).startswith(b"HTTP/1.1 200")
+            return False
+
+        wait_until(answers, "the server answers again")
+    finally:
+        server.kill()
+        server.communicate()
 
 
 def _folders(platform: TestPlatform) -> list[str]:
