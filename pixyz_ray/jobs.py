@@ -236,9 +236,8 @@ class Job:
         if state not in LEGAL[self.state]:
             raise IllegalTransition(f"job {self.uuid} cannot go from {self.state} to {state}")
         if state.terminal:
-            changes.setdefault("stopped", time.time())
             # A clock that was set back meanwhile must not make a run of negative length.
-            changes["stopped"] = max(changes["stopped"], changes.get("started", self.started) or self.requested)
+            changes.setdefault("stopped", max(time.time(), changes.get("started", self.started) or self.requested))
         return replace(self, state=state, **changes)
 
     def with_attempt(self, attempt: Mapping[str, Any], **changes: Any) -> Job:

@@ -33,6 +33,7 @@ _PATIENT_S = 0.01
 _SLOW_S = 0.05
 _SLOW_ROW_S = 0.001
 _CAREFUL_S = 10.0
+_TRIED_EVERY_S = 0.1
 
 
 class Journal:
@@ -55,7 +56,7 @@ class Journal:
         self._soon: dict[str, Job] = {}
         self._due = math.inf
         self._flushed = 0.0
-        self._not_before = 0.0
+        self._not_before = self._failed_at = 0.0
         self._pause_s = first_pause()
         self._careful_until = math.inf if self._store.is_remote else 0.0
         self._unsynced: list[asyncio.Future[None]] = []
@@ -75,12 +76,13 @@ class Journal:
             StoreRefused: the store does not take it.
         """
         if not insist:
-            self.access.check()
             await self._check_room()
         if job is not None:
             self._next.jobs[job.uuid] = job
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._next.arrivals.append(Arrival(job, graph, written, insist))
+        # While the store is away, whoever comes has it tried, and need not wait for the next attempt by itself.
+        self._not_before = min(self._not_before, self._failed_at + _TRIED_EVERY_S)
         self._flush_soon()
         await written
 
@@ -329,7 +331,8 @@ class Journal:
         )
         loop = asyncio.get_running_loop()
         self._careful_until = max(self._careful_until, loop.time() + _CAREFUL_S)
-        self._not_before = loop.time() + self._pause_s
+        self._failed_at = loop.time()
+        self._not_before = self._failed_at + self._pause_s
         self._pause_s = next_pause(self._pause_s)
         self._empty_hands(error)
         self.access.failed(Side.WRITING, error)

@@ -123,7 +123,9 @@ class StoreAccess:
         Raises:
             StoreUnusable: the store is away, or does not answer in time.
         """
-        if (trouble := self._troubles.get(Side.READING)) is not None:
+        trouble = self._troubles.get(Side.READING)
+        # With nobody waiting for an answer the store may be back already: that is tried.
+        if trouble is not None and self.store.unanswered_s(writing=False) > 0:
             raise StoreUnusable(trouble)
         return await self._read(call, *arguments, **options)
 
@@ -146,6 +148,10 @@ class StoreAccess:
                     future.cancel()
                     self.store.cut_off_reader()
                     raise self.unheard()
+                if (trouble := self._troubles.get(Side.READING)) is not None:
+                    # One before it has found out.
+                    future.cancel()
+                    raise StoreUnusable(trouble)
             value = future.result()
         except StoreUnusable as error:
             self.failed(Side.READING, error)

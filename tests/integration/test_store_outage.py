@@ -116,8 +116,8 @@ def test_killed(server: Postgres, rest: RestClient, tmp_path: Path) -> None:
         time.sleep(0.3)
     assert health(rest)["checks"]["store"] != "ok"
     server.start(server.port)
+    wait_until(lambda: health(rest)["ready"], "the store is back")
     all_well(rest, [running, *waiting])
-    assert wait_until(lambda: health(rest)["ready"], "the platform is ready")
 
 
 def test_frozen(server: Postgres, rest: RestClient, tmp_path: Path) -> None:
@@ -141,6 +141,7 @@ def test_frozen(server: Postgres, rest: RestClient, tmp_path: Path) -> None:
     finally:
         server.thaw()
     assert all(is_refused(answer) for answer in refused)
+    wait_until(lambda: health(rest)["ready"], "the store is back")
     all_well(rest, [running, *waiting])
     jobs = rest.get("/jobs", params={"limit": 1000})["jobs"]
     assert {job["status"] for job in jobs} == {"SUCCESS"}, "a refused job is there"

@@ -128,7 +128,7 @@ def test_frozen_store(store: TroubledStore) -> None:
             await asyncio.wait_for(journal.add(refused), 2)
         assert access.trouble is not None
         with pytest.raises(StoreUnusable):
-            await asyncio.wait_for(journal.add(_job()), 0.05)
+            await asyncio.wait_for(journal.add(_job()), 2)
         insistent = Graph(str(uuid4()), job.uuid, job.uuid, {"nodes": []})
         graph = asyncio.ensure_future(journal.add(None, insistent, insist=True))
         ended = asyncio.ensure_future(_written(journal, _ended(job)))
