@@ -19,6 +19,7 @@ from pixyz_ray.cluster.failures import autopsy, classify
 from pixyz_ray.cluster.guards import LOOK_EVERY_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.failure import LOST, FailureClass
 from pixyz_ray.jobs import Attempt, Job, JobState
 from pixyz_ray.logs import job_logger
@@ -33,6 +34,8 @@ _HANDOVER_S = 0.0015
 _LATELY_S = 600.0
 _SPARE_AFTER_S = 0.3
 _CALL_PATIENCE_S = 0.6
+_OUTCOME_MARGIN_BYTES = 64 * 2**20
+"""What an outcome may have beside its result: its steps, its log's end, its error."""
 _KILL_PATIENCE_S = 0.7
 GRACE_S: Mapping[FailureClass, float] = {FailureClass.TIMEOUT: 0.5, FailureClass.CANCELLED: 1.0}
 """Seconds between asking an attempt to end and killing it, by why it is to end."""
@@ -197,7 +200,7 @@ class Attempts:
         try:
             await reference
             # The worker's word got lost, but it is on disk: it was written down before Ray was answered.
-            outcome = await asyncio.to_thread(self.left_outcome, live.record, attempt)
+            outcome = await share_threads().wait_for(partial(self.left_outcome, live.record, attempt))
             if outcome is None:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:
@@ -216,7 +219,7 @@ class Attempts:
         if failure is FailureClass.CRASH and self._is_anothers(live):
             failure, sentence = FailureClass.NODE_LOST, LOST
         folder = JobFolder(self._settings.share_path, job.uuid)
-        log = await asyncio.to_thread(folder.log_tail)
+        log = await share_threads().wait_for(folder.log_tail)
         limit = self.launcher.memory_limit(job)
         return {**autopsy(failure, sentence, died, limit), "stopped": stopped, "log": log}
 
@@ -227,7 +230,10 @@ class Attempts:
     def left_outcome(self, job: Job, attempt: int) -> dict[str, Any] | None:
         """Return what a worker left of an attempt on the share."""
         folder = JobFolder(self._settings.share_path, job.home or job.uuid)
-        return folder.read_outcome(attempt) if job.home is None else find_outcome(folder, job.uuid, attempt)
+        most = self._settings.max_result_bytes + _OUTCOME_MARGIN_BYTES
+        if job.home is None:
+            return folder.read_outcome(attempt, most)
+        return find_outcome(folder, job.uuid, attempt, most)
 
     def _fell_silent(self, uuid: str, attempt: int) -> None:
         """Give up an attempt whose machine is not heard any more; what it may still do counts for nothing."""

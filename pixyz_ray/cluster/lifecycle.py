@@ -11,12 +11,14 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob
 from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.live import Feed, LiveJob
+from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.cluster.turns import Turns
 from pixyz_ray.failure import FailureClass, cut_short_sentence, timeout_sentence
 from pixyz_ray.graphs import Graph
@@ -380,7 +382,7 @@ class Lifecycle:
             self.attempts.launch(live)
             return
         attempt = max(1, len(job.attempts))
-        outcome = await asyncio.to_thread(self.attempts.left_outcome, job, attempt)
+        outcome = await share_threads().wait_for(partial(self.attempts.left_outcome, job, attempt))
         if live.settling or live.record.state.terminal:
             self.turns.release(job.uuid)
         elif outcome is None and not job.attempts:

@@ -7,12 +7,16 @@ import os
 import shutil
 from typing import Any
 
+from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.lifecycle import Lifecycle
+from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.store import StoreUnusable
 
 _LOW_SPACE_BYTES = 64 * 2**20
+_SHARE_PATIENCE_S = 1.5
+"""Less than the engine waits for an answer about health."""
 _IN_LINE = "the tasks of its graph before it"
 
 
@@ -95,7 +99,14 @@ class Overview:
             store = "ok"
         except StoreUnusable as error:
             store = str(error)
-        return {"store": store, "share": await asyncio.to_thread(self._share)}
+        return {"store": store, "share": await self._share_in_time()}
+
+    async def _share_in_time(self) -> str:
+        try:
+            async with asyncio.timeout(_SHARE_PATIENCE_S):
+                return await share_threads().run(self._share)
+        except (EngineNotReady, TimeoutError):
+            return f"SHARE_PATH {self._jobs.settings.share_path} does not answer."
 
     def _share(self) -> str:
         path = self._jobs.settings.share_path

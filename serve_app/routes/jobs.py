@@ -16,6 +16,7 @@ from serve_app.attachment import attachment
 from serve_app.auth import TokenCheck
 from serve_app.errors import BadRequest, TooEarly
 from serve_app.file_path import FILE_PATH
+from serve_app.file_response import OpenedFileResponse
 from serve_app.pictures import PICTURES, GraphFormat, graph_picture
 from serve_app.quick_route import quick_route
 from serve_app.streams import EventStream, job_list_stream, log_stream
@@ -63,11 +64,6 @@ _RESUMABLE = {
 _ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": schemas.Error} for code in (400, 401, 404)}
 _TOO_MUCH: dict[int | str, dict[str, Any]] = {code: {"model": schemas.Error} for code in (413, 429)}
 _OCTETS = "application/octet-stream"
-
-
-class _BigFileResponse(FileResponse):
-    # One hop to a thread for each megabyte, not for each 64 KiB.
-    chunk_size = 1 << 20
 
 
 def jobs_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
@@ -176,8 +172,8 @@ def _add_following(router: APIRouter, engine: Engine) -> None:
     @router.get("/{uuid}/logs", responses={200: {"content": {"text/plain": {}}}})
     async def get_logs(uuid: str, follow: bool = False, offset: Annotated[int, Query(ge=0)] = 0) -> Response:
         """Return what the script printed, from a byte offset on; with `follow` until the job ends."""
-        path = await engine.log(uuid)
-        stream = log_stream(engine, uuid, path, offset, follow=follow)
+        await engine.state(uuid)
+        stream = log_stream(engine, uuid, offset, follow=follow)
         return StreamingResponse(stream, media_type="text/plain; charset=utf-8")
 
 
@@ -193,7 +189,7 @@ def _add_fetching(router: APIRouter, engine: Engine) -> None:
         archive = await engine.archive(uuid)
         if archive is None:
             raise TooEarly("The job or the packing of its outputs is not done. Ask again in a moment.")
-        return _BigFileResponse(archive, media_type="application/zip", headers=attachment(f"{uuid}.zip"))
+        return OpenedFileResponse(archive, media_type="application/zip", headers=attachment(f"{uuid}.zip"))
 
     @router.get(f"/{{uuid}}/outputs/{{path:{FILE_PATH}}}", response_class=FileResponse)
     async def get_output(uuid: str, path: str) -> Response:
@@ -201,4 +197,4 @@ def _add_fetching(router: APIRouter, engine: Engine) -> None:
         if not path:
             raise BadRequest("Name the output that you want.")
         file = await engine.output(uuid, path)
-        return _BigFileResponse(file, media_type=_OCTETS, headers=attachment(file.name))
+        return OpenedFileResponse(file, media_type=_OCTETS, headers=attachment(file.name))
