@@ -89,16 +89,26 @@ async def job_list_stream(
 
 
 async def log_stream(engine: Engine, uuid: str, offset: int, *, follow: bool) -> AsyncIterator[bytes]:
-    """Yield a log from a byte offset to its present end; with `follow` to its end when the job has ended."""
-    wait = 0.02
+    """Yield a log from a byte offset to its present end; with `follow` to its end when the job has ended.
+
+    The first item, which may be empty, comes at once: an error in it still gets its own status code.
+    """
+    wait, first = 0.02, True
     while True:
         # Asked before reading: what was printed before the end is then certainly in the file.
         ended = not follow or JobState((await engine.state(uuid))["status"]).terminal
-        while piece := await engine.log_piece(uuid, offset, _PIECE_BYTES):
+        while (piece := await engine.log_piece(uuid, offset, _PIECE_BYTES)) or first:
             offset += len(piece)
-            wait = 0.02
+            wait, first = 0.02, False
             yield piece
         if ended:
             return
         await asyncio.sleep(wait)
         wait = min(0.25, wait * 1.5)
+
+
+async def with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield an item that was taken from a stream already, then the rest of the stream."""
+    yield first
+    async for item in rest:
+        yield item

@@ -50,10 +50,12 @@ class Engine:
 
     Args:
         settings: folders, limits and queues.
+        patience_s: seconds that a request waits for the tracker.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, patience_s: float = _PATIENCE_S) -> None:
         self.settings = settings
+        self._patience_s = patience_s
         self._channel: Channel | None = None
         self._opening: asyncio.Task[Channel] | None = None
         self._waiting = 0
@@ -307,12 +309,12 @@ class Engine:
 
         return await self._patiently(subscribe)
 
-    async def _patiently(self, use: Callable[[Channel, bool], Awaitable[T]], *, patience_s: float = _PATIENCE_S) -> T:
+    async def _patiently(self, use: Callable[[Channel, bool], Awaitable[T]], *, patience_s: float | None = None) -> T:
         """Use the channel, and again while the tracker is being restarted. Every method may be asked twice.
 
         Args:
             use: takes the channel, and whether it was tried before.
-            patience_s: seconds after which the caller is told that there is no answer.
+            patience_s: seconds after which the caller is told that there is no answer; None for the usual ones.
 
         Raises:
             EngineNotReady: the tracker does not answer: it is being restarted, is frozen, or has too much to do.
@@ -322,7 +324,7 @@ class Engine:
         self._waiting += 1
         again = False
         try:
-            async with asyncio.timeout(patience_s) as limit:
+            async with asyncio.timeout(self._patience_s if patience_s is None else patience_s) as limit:
                 while True:
                     try:
                         return await use(await self._connected(), again)

@@ -19,7 +19,7 @@ from serve_app.file_path import FILE_PATH
 from serve_app.file_response import OpenedFileResponse
 from serve_app.pictures import PICTURES, GraphFormat, graph_picture
 from serve_app.quick_route import quick_route
-from serve_app.streams import EventStream, job_list_stream, log_stream
+from serve_app.streams import EventStream, job_list_stream, log_stream, with_first
 from serve_app.upload import read_form
 
 _TEXT_FIELDS = {
@@ -174,7 +174,8 @@ def _add_following(router: APIRouter, engine: Engine) -> None:
         """Return what the script printed, from a byte offset on; with `follow` until the job ends."""
         await engine.state(uuid)
         stream = log_stream(engine, uuid, offset, follow=follow)
-        return StreamingResponse(stream, media_type="text/plain; charset=utf-8")
+        first = await anext(stream)
+        return StreamingResponse(with_first(first, stream), media_type="text/plain; charset=utf-8")
 
 
 def _add_fetching(router: APIRouter, engine: Engine) -> None:
