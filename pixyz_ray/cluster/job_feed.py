@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -98,7 +97,7 @@ class JobFeed:
         self._window = LogWindow(_WINDOW_BYTES)
         self._snapshot: Snapshot | None = None
         self._shared: dict[Seen, tuple[Seen, list[Event]]] = {}
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self._listeners = 0
         self._error: Exception | None = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -139,10 +138,13 @@ class JobFeed:
         """
         if self.version == version and self._error is None:
             future = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(patience_s):
-                    await future
+            self._waiting[future] = None
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(patience_s):
+                        await future
+            finally:
+                self._waiting.pop(future, None)
         if self._error is not None:
             raise self._error
         return self.version != version
@@ -260,7 +262,7 @@ class JobFeed:
 
     async def _wake(self) -> None:
         """Wake the listeners that wait, batch by batch."""
-        woken, self._waiting = self._waiting, deque()
+        woken, self._waiting = self._waiting, {}
         began, count = time.monotonic(), 0
         for future in woken:
             if future.done():

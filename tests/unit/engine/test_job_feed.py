@@ -200,6 +200,23 @@ async def test_given_a_tracker_that_goes_away_when_it_is_back_then_open_streams_
         assert [event.data["status"] for event in told if event.kind == "status"] == ["RUNNING", "SUCCESS"]
 
 
+async def test_given_a_job_that_is_quiet_when_listened_to_then_each_listener_hears_that_the_stream_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing piles up meanwhile."""
+    monkeypatch.setattr(job_feed, "_SILENCE_S", 0.01)
+    async with _stage(tmp_path) as stage:
+        events, silences = stage.listen(), 0
+        async for news in events:
+            silences += not news
+            if silences == 20:
+                break
+        feed = stage.feeds._feeds[stage.folder.uuid]
+        assert not feed._waiting
+        events.close()
+        assert not stage.feeds._feeds
+
+
 async def test_given_no_such_job_when_opened_then_the_listener_is_told(tmp_path: Path) -> None:
     """Before any answer is begun; and the feed is gone."""
     async with _stage(tmp_path) as stage:
