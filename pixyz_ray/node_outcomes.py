@@ -12,9 +12,12 @@ import socket
 from contextlib import suppress
 from typing import Any
 
+from pixyz_ray.confined_files import made_folder, open_at, open_folder, open_to_append
 from pixyz_ray.storage import JobFolder
 
 _HOST = socket.gethostname()
+_FOLDER = "outcomes"
+_MAX_OUTCOME_BYTES = 128 * 2**20
 
 
 def leave_outcome(home: JobFolder, uuid: str, attempt: int, outcome: str) -> None:
@@ -31,14 +34,9 @@ def leave_outcome(home: JobFolder, uuid: str, attempt: int, outcome: str) -> Non
     """
     # Half a line may stand before it: that must not take this one along.
     line = f'\n{{"uuid": "{uuid}", "attempt": {attempt}, "outcome": {outcome}}}\n'.encode("ascii")
-    folder = f"{home.name}/outcomes"
-    name = f"{folder}/{_HOST}-{os.getpid()}.jsonl"
-    try:
-        file = os.open(name, _APPEND, 0o644)
-    except FileNotFoundError:
-        with suppress(FileExistsError):
-            os.mkdir(folder)  # noqa: PTH102 - beside the call above
-        file = os.open(name, _APPEND, 0o644)
+    name = f"{_HOST}-{os.getpid()}.jsonl"
+    with open_folder(home.name) as job, made_folder(job, _FOLDER) as folder:
+        file = open_to_append(name, folder)
     try:
         if os.write(file, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
@@ -46,17 +44,19 @@ def leave_outcome(home: JobFolder, uuid: str, attempt: int, outcome: str) -> Non
         os.close(file)
 
 
-def find_outcome(home: JobFolder, uuid: str, attempt: int) -> dict[str, Any] | None:
-    """Return what a worker left of a node's attempt, or None when it left nothing."""
+def find_outcome(
+    home: JobFolder, uuid: str, attempt: int, max_bytes: int = _MAX_OUTCOME_BYTES
+) -> dict[str, Any] | None:
+    """Return what a worker left of a node's attempt; None when it left nothing, or more than `max_bytes`."""
     start = f'{{"uuid": "{uuid}", "attempt": {attempt}, '.encode("ascii")
-    for path in sorted((home.path / "outcomes").glob("*.jsonl")):
-        with suppress(OSError), path.open("rb") as file:
-            for line in file:
-                if line.startswith(start):
-                    with suppress(ValueError):
-                        outcome = json.loads(line)["outcome"]
-                        return outcome if isinstance(outcome, dict) else None
+    with suppress(OSError), open_folder(home.name, _FOLDER) as folder:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+        for name in sorted(name for name in names if name.endswith(".jsonl")):
+            with suppress(OSError), os.fdopen(open_at(folder, name), "rb") as file:
+                while line := file.readline(max_bytes):
+                    if line.startswith(start):
+                        with suppress(ValueError, RecursionError):
+                            outcome = json.loads(line)["outcome"]
+                            return outcome if isinstance(outcome, dict) else None
     return None
-
-
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC

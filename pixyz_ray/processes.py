@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,16 +34,30 @@ def process_source(name: str, settings: Settings) -> tuple[str, bytes]:
     if name not in names:
         raise InvalidBackendParameter(f"There is no process {name!r}. Processes: {', '.join(names) or 'none'}.")
     path: Path = settings.process_path / f"{name}.py"
-    return path.name, path.read_bytes()
+    with path.open("rb") as file:
+        source = file.read(settings.max_script_bytes + 1)
+    if len(source) > settings.max_script_bytes:
+        raise InvalidBackendParameter(
+            f"Process {name!r} takes more than {settings.max_script_bytes} bytes. "
+            "Ask the operator to raise MAX_SCRIPT_BYTES."
+        )
+    return path.name, source
 
 
-def process_help(name: str, settings: Settings) -> dict[str, Any]:
+def process_help(
+    name: str, settings: Settings, inspect: Callable[[bytes, str], ScriptInfo] = inspect_source
+) -> dict[str, Any]:
     """Return the documentation of a pre-built process, and its parameters; null where it declares none.
 
     The documentation is its docstring, or that of its `main`.
+
+    Args:
+        name: the process.
+        settings: where the processes are.
+        inspect: reads what a script declares.
     """
     file_name, source = process_source(name, settings)
-    doc = inspect_source(source, file_name).doc
+    doc = inspect(source, file_name).doc
     declared = declared_parameters(doc)
     return {
         "doc": f"Process '{name}' documentation:\n\n{doc or 'This process has no documentation.'}",

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from pixyz_ray.confined_files import open_to_append
 from pixyz_ray.process_state import ProcessState
 from pixyz_worker.exception import SoftTimeLimitExceeded
 
@@ -44,7 +45,7 @@ def only_one(lock: str | Path, uuid: str) -> Iterator[None]:
 
     The jobs of a graph share the file, and each locks a byte of its own: to make a file takes ten times as long.
     """
-    file = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    file = open_to_append(os.fspath(lock))
     place = int(uuid.replace("-", ""), 16) & _LAST_PLACE
     try:
         deadline = time.monotonic() + _LOCK_PATIENCE_S
@@ -88,7 +89,8 @@ def watched_for_end() -> Iterator[Callable[[], bool]]:
 @contextmanager
 def captured_output(log: str, attempt: int) -> Iterator[None]:
     """Send file descriptors 1 and 2 to the job's log, so that C libraries and child processes are caught too."""
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    # The script's last attempt may have left a FIFO there, which would never open.
+    target = open_to_append(log)
     if attempt > 1:
         with suppress(OSError):
             os.write(target, f"--- attempt {attempt} ---\n".encode())

@@ -178,6 +178,9 @@ class Settings(BaseSettings):
     )
     max_upload_bytes: Size = Field(64 * 2**30, ge=1, description="New. Largest request that may be uploaded.")
     max_field_bytes: Size = Field(16 * 2**20, ge=1, description="New. Largest form field (params, config).")
+    max_script_bytes: Size = Field(
+        2**20, ge=1024, description="New. Largest script; its data belongs into an input file."
+    )
     queue_name: Names = Field(
         (), description="Names of queues, with commas between them; one that is not known becomes a queue like cpu."
     )

@@ -1,6 +1,7 @@
 """A job's files on the share: `SHARE_PATH/{uuid}/{script,inputs,outputs,archives}`, its log and its outcome markers.
 
-Every path that comes from a caller passes `plain_name` or `inside` before it touches the disk.
+A name that comes from a caller passes `plain_name` or `open_output`. A running script may replace any of these files
+and folders by links, FIFOs or devices: whoever reads them opens them through confined_files.py.
 """
 
 from __future__ import annotations
@@ -11,15 +12,26 @@ import os
 import pickle
 import re
 import shutil
+import stat
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from pixyz_worker.exception import PixyzFileNotFound, PixyzSecurityViolation
+from pixyz_ray.confined_files import (
+    FileTooLarge,
+    list_inside,
+    made_folder,
+    open_file,
+    open_folder,
+    open_inside,
+    read_file,
+    write_file,
+)
+from pixyz_worker.exception import InvalidFile, PixyzFileNotFound, PixyzSecurityViolation
 from pixyz_worker.values import NotJson
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -29,6 +41,34 @@ _LATER_OUTPUTS = re.compile(r"\.outputs-([0-9]{1,6})")
 _MAX_NAME_BYTES = 200
 _TAIL_BYTES = 8192
 _TAIL_LINES = 20
+_MAX_OUTPUTS = 1_000_000
+_MAX_OUTCOME_BYTES = 128 * 2**20
+"""The largest outcome that is read, unless its reader knows the limit of results."""
+_NO_FILE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO, errno.ENAMETOOLONG}
+)
+"""Errors that say that a path is not a regular file below real folders."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedFile:
+    """A regular file that was opened for reading; who has it closes it."""
+
+    descriptor: int
+    """File descriptor."""
+    name: str
+    """Its own name, without a folder."""
+    status: os.stat_result
+    """What fstat said when it was opened."""
+
+    @property
+    def path(self) -> str:
+        """A path that opens this very file again while the descriptor is open, whatever has become of its name."""
+        return f"/dev/fd/{self.descriptor}"
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self.descriptor)
 
 
 @dataclass(frozen=True)
@@ -105,15 +145,19 @@ class JobFolder:
         return self.path / f"outcome-{attempt}.json"
 
     def write_outcome(self, attempt: int, outcome: str) -> None:
-        """Leave an attempt's outcome, given as JSON, beside its outputs; half of it, after a crash, is nothing."""
-        self.marker(attempt).write_text(outcome, encoding="ascii")
+        """Persist an attempt's outcome, given as JSON, atomically (temporary file, then rename)."""
+        write_file(self.name, self.marker(attempt).name, outcome.encode("ascii"))
 
-    def read_outcome(self, attempt: int) -> dict[str, Any] | None:
-        """Return what a worker left of an attempt, or None when it left nothing."""
+    def read_outcome(self, attempt: int, max_bytes: int = _MAX_OUTCOME_BYTES) -> dict[str, Any] | None:
+        """Return what a worker left of an attempt; None when it left nothing, or what cannot be an outcome."""
         try:
-            outcome = json.loads(self.marker(attempt).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            outcome = json.loads(read_file(self.name, self.marker(attempt).name, max_bytes=max_bytes))
+        except (ValueError, RecursionError):
             return None
+        except OSError as error:
+            if error.errno in _NO_FILE or isinstance(error, FileTooLarge):
+                return None
+            raise
         return outcome if isinstance(outcome, dict) else None
 
     def stage(self, script: str, source: bytes) -> None:
@@ -162,9 +206,11 @@ class JobFolder:
             PixyzFileNotFound: there is none.
         """
         try:
-            with self.value.open("rb") as file:
+            with os.fdopen(open_file(self.name, self.value.name), "rb") as file:
                 return pickle.load(file)  # noqa: S301 - a worker wrote it, and it runs the same scripts
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
             raise PixyzFileNotFound(
                 f"What task {self.uuid} returned is no JSON and was handed on without being kept. "
                 "Run the graph again, or let the task write it to a file."
@@ -177,60 +223,128 @@ class JobFolder:
 
     def log_tail(self) -> str | None:
         """Return the last lines of the log, or None when nothing was printed."""
-        with suppress(OSError), self.log.open("rb") as file:
+        with suppress(OSError), os.fdopen(self.open_log(), "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             lines = file.read(_TAIL_BYTES).decode("utf-8", "replace").splitlines()
             return "\n".join(lines[-_TAIL_LINES:]).strip() or None
         return None
 
-    def list_outputs(self) -> list[str]:
-        """Return the outputs as sorted relative paths with forward slashes."""
-        outputs = self.outputs
-        return sorted(path.relative_to(outputs).as_posix() for path in _files_of(outputs))
+    def open_log(self) -> int:
+        """Open the log for reading and return its descriptor.
 
-    def output(self, name: str) -> Path:
-        """Return one output's path.
+        Raises:
+            OSError: it is not there, or is not a regular file of the job.
+        """
+        return open_file(self.name, self.log.name)
+
+    def log_size(self) -> int:
+        """Return the bytes of the log; 0 where there is none that can be read."""
+        try:
+            about = self.log.lstat()
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return 0
+            raise
+        return about.st_size if stat.S_ISREG(about.st_mode) else 0
+
+    def read_log(self, offset: int, max_bytes: int) -> bytes:
+        """Return a piece of the log, empty when there is nothing at that offset, or no log that can be read."""
+        try:
+            file = self.open_log()
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return b""
+            raise
+        try:
+            # A caller may name any offset, and a file system seeks only so far.
+            return b"" if offset >= os.fstat(file).st_size else os.pread(file, max_bytes, offset)
+        finally:
+            os.close(file)
+
+    def list_outputs(self) -> list[str]:
+        """Return the outputs as sorted relative paths with forward slashes.
+
+        Raises:
+            InvalidFile: there are too many.
+        """
+        try:
+            with self._opened_outputs() as (folder, paths):
+                return list_inside(folder, paths, max_files=_MAX_OUTPUTS)
+        except FileTooLarge as error:
+            raise InvalidFile(f"The outputs of job {self.uuid} cannot be listed: {error.strerror}.") from None
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return []
+            raise
+
+    @contextmanager
+    def _opened_outputs(self) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Open the folder of the outputs; yield its descriptor and the absolute paths that links may name it by."""
+        name = self.outputs.name
+        with open_folder(self.name, name) as folder:
+            yield folder, (f"{self.name}/{name}", f"{os.path.realpath(self.share)}/{self.uuid}/{name}")
+
+    def open_output(self, name: str) -> OpenedFile:
+        """Open one output for reading.
 
         Raises:
             PixyzSecurityViolation: the name leads out of the outputs.
             PixyzFileNotFound: there is no such file.
         """
-        path = inside(self.outputs, name)
-        # A name that the file system finds too long is not there either.
-        with suppress(OSError):
-            if path.is_file():
-                return path
-        raise PixyzFileNotFound(f"job {self.uuid} has no output {name[:_MAX_NAME_BYTES]!r}")
+        if not name or "\0" in name or "\\" in name:
+            raise PixyzSecurityViolation(f"bad file path {name!r}")
+        try:
+            with self._opened_outputs() as (folder, paths):
+                file, own_name = open_inside(folder, paths, name)
+        except UnicodeEncodeError:
+            raise PixyzSecurityViolation(f"bad file path {name!r}") from None
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
+            raise PixyzFileNotFound(f"job {self.uuid} has no output {name[:_MAX_NAME_BYTES]!r}") from None
+        return OpenedFile(descriptor=file, name=own_name, status=os.fstat(file))
+
+    def open_archive(self) -> OpenedFile | None:
+        """Open the zip of all outputs for reading; None while there is none."""
+        try:
+            file = open_file(self.name, self.archives.name, self.archive.name)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return None
+            raise
+        return OpenedFile(descriptor=file, name=self.archive.name, status=os.fstat(file))
 
     def pack(self) -> Path:
         """Write the zip of all outputs, under its final name only when it is whole, and return its path."""
-        self.archives.mkdir(exist_ok=True)
-        draft = self.archives / f".outputs-{os.urandom(4).hex()}.zip"
-        try:
-            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False) as archive:
-                outputs = self.outputs
-                for path in sorted(_files_of(outputs)):
-                    # A file's name may be no UTF-8; in the archive it must be.
-                    name = path.relative_to(outputs).as_posix().encode("utf-8", "backslashreplace").decode()
-                    archive.write(path, name)
-            draft.replace(self.archive)
-        finally:
-            draft.unlink(missing_ok=True)
+        draft = f".outputs-{os.urandom(4).hex()}.zip"
+        with open_folder(self.name) as job, made_folder(job, self.archives.name) as archives:
+            file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=archives)
+            try:
+                with os.fdopen(file, "wb") as whole:
+                    self._pack_into(whole)
+                os.rename(draft, self.archive.name, src_dir_fd=archives, dst_dir_fd=archives)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(draft, dir_fd=archives)
         return self.archive
+
+    def _pack_into(self, whole: BinaryIO) -> None:
+        compression = zipfile.ZIP_DEFLATED
+        with (
+            zipfile.ZipFile(whole, "w", compression, compresslevel=1, strict_timestamps=False) as archive,
+            self._opened_outputs() as (folder, paths),
+        ):
+            for name in list_inside(folder, paths, max_files=_MAX_OUTPUTS):
+                file, _ = open_inside(folder, paths, name)
+                try:
+                    # A file's name may be no UTF-8; in the archive it must be.
+                    archive.write(f"/dev/fd/{file}", name.encode("utf-8", "backslashreplace").decode())
+                finally:
+                    os.close(file)
 
     def remove(self) -> None:
         """Remove all files of the job; what is not there is no fault."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-def _files_of(outputs: Path) -> Iterator[Path]:
-    root = outputs.resolve()
-    for folder, _, names in os.walk(outputs):
-        for name in names:
-            path = Path(folder) / name
-            # A link that a script made to a file elsewhere is not an output.
-            if path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
-                yield path
 
 
 def pickling_problem(value: Any) -> str | None:
@@ -270,21 +384,3 @@ def plain_name(name: str, fallback: str) -> str:
     if size > _MAX_NAME_BYTES:
         raise PixyzSecurityViolation(f"The file name is {size} bytes long; at most {_MAX_NAME_BYTES} are kept.")
     return last
-
-
-def inside(folder: Path, name: str) -> Path:
-    """Return the path of a name below a folder, links followed.
-
-    Raises:
-        PixyzSecurityViolation: it lies outside.
-    """
-    if not name or "\0" in name or "\\" in name:
-        raise PixyzSecurityViolation(f"bad file path {name!r}")
-    root = folder.resolve()
-    try:
-        path = (root / name).resolve()
-    except (OSError, ValueError):
-        raise PixyzSecurityViolation(f"bad file path {name!r}") from None
-    if path == root or not path.is_relative_to(root):
-        raise PixyzSecurityViolation(f"bad file path {name!r}: it leads out of the job's outputs")
-    return path

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from pixyz_ray.config_keys import read_config, typed
@@ -24,6 +23,22 @@ from pixyz_worker.loader import ScriptInfo, inspect_source
 _NOT_THE_SCRIPTS = POLICY_KEYS | {"entrypoint", "queue", "time_limit"}
 _MAX_ALIAS_CHARS = 200
 _MAX_TIME_LIMIT_S = 30 * 86400.0
+Inspect = Callable[[bytes, str], ScriptInfo]
+"""Takes a script's source and name; returns what it declares, or raises InvalidScript."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Script:
+    """A script of a job, and what it declares."""
+
+    name: str
+    """File name."""
+    source: bytes
+    """Content."""
+    digest: str
+    """SHA-256 (hex) of the content."""
+    info: ScriptInfo
+    """Entrypoints, schedules and documentation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,15 +89,17 @@ class Request:
     """Names of fields of its form that do not exist."""
 
 
-def make_graph_job(uuid: str, request: Request) -> tuple[Job, Mapping[str, bytes]]:
+def make_graph_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, Mapping[str, bytes]]:
     """Return the job that stands for a graph, and the content of its scripts by file name.
 
     Raises:
-        InvalidBackendParameter: what is wrong, in a sentence.
+        InvalidBackendParameter, InvalidScript: what is wrong, in a sentence.
     """
     if request.script is None or request.script_name is None:
         raise InvalidBackendParameter("A graph needs its scripts: send them as form fields 'script'.")
     scripts = {request.script_name: request.script, **request.more_scripts}
+    for name, source in scripts.items():
+        _check_size(name, source, settings)
     asked = read_config(request.config)
     job = Job(
         uuid=uuid,
@@ -120,8 +137,14 @@ def with_input(plan: Any, folder: JobFolder, input_file: str | None) -> Any:
     return plan
 
 
-def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, bytes]:
+def make_job(uuid: str, request: Request, settings: Settings, script: Script | None = None) -> tuple[Job, bytes]:
     """Return the job that a request asks for, and its script's content.
+
+    Args:
+        uuid: the job's identity.
+        request: what is asked for.
+        settings: queues, limits and pools.
+        script: its script; read and inspected in this process when None.
 
     Raises:
         InvalidBackendParameter, InvalidScript: what is wrong, in a sentence.
@@ -129,19 +152,18 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
     params = json_value(request.params, "params", {})
     asked = read_config(request.config)
     form_notes = field_notes(request.unknown_fields, strict=asked.strict)
-    script_name, source = _script_of(request, settings)
-    info = inspected(source, script_name)
-    config = effective_config(asked.values, info, settings)
+    script = script or read_script(request, settings, inspect_source)
+    config = effective_config(asked.values, script.info, settings)
     is_custom = request.process == "custom"
-    notes = () if is_custom else parameter_notes(request.process, info, params, strict=asked.strict)
+    notes = () if is_custom else parameter_notes(request.process, script.info, params, strict=asked.strict)
     alias = _alias(request)
     job = Job(
         uuid=uuid,
-        name=alias or (script_name if is_custom else request.process),
+        name=alias or (script.name if is_custom else request.process),
         alias=alias,
         process=request.process,
-        script=script_name,
-        script_digest=hashlib.sha256(source).hexdigest(),
+        script=script.name,
+        script_digest=script.digest,
         entrypoint=config.entrypoint,
         input_file=request.input_file,
         params=params,
@@ -154,13 +176,22 @@ def make_job(uuid: str, request: Request, settings: Settings) -> tuple[Job, byte
         policy=config.policy,
         submitter=request.submitter,
     )
-    return job, source
+    return job, script.source
 
 
-@lru_cache(maxsize=256)
-def inspected(source: bytes, name: str) -> ScriptInfo:
-    """Inspect a script; the same one is often submitted thousands of times."""
-    return inspect_source(source, name)
+def read_script(request: Request, settings: Settings, inspect: Inspect) -> Script:
+    """Return a request's script, with what it declares.
+
+    Args:
+        request: what is asked for.
+        settings: limits, and where pre-built processes are.
+        inspect: reads what a script declares.
+
+    Raises:
+        InvalidBackendParameter, InvalidScript: there is none, or it cannot be run.
+    """
+    name, source = _script_of(request, settings)
+    return Script(name=name, source=source, digest=hashlib.sha256(source).hexdigest(), info=inspect(source, name))
 
 
 def effective_config(
@@ -229,7 +260,16 @@ def _script_of(request: Request, settings: Settings) -> tuple[str, bytes]:
         return process_source(request.process, settings)
     if request.script is None or request.script_name is None:
         raise InvalidBackendParameter("A script is required: send it as form field 'script', or name a 'process'.")
+    _check_size(request.script_name, request.script, settings)
     return request.script_name, request.script
+
+
+def _check_size(name: str, source: bytes, settings: Settings) -> None:
+    if len(source) > settings.max_script_bytes:
+        raise InvalidScript(
+            f"{name}: The script takes more than {settings.max_script_bytes} bytes (MAX_SCRIPT_BYTES). "
+            "Move its data into an input file, and read that when the script runs."
+        )
 
 
 def _alias(request: Request) -> str | None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
+import logging
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from pixyz_ray.cluster.engine import Engine
-from pixyz_ray.cluster.events import JobEvents
+from pixyz_ray.cluster.job_feed import JobEvents
 from pixyz_ray.jobs import JobState
+from pixyz_worker.exception import PixyzException
 
+_log = logging.getLogger(__name__)
 _STILL_HERE = b": still here\n\n"
 _PIECE_BYTES = 256 * 1024
 
@@ -42,11 +43,15 @@ class EventStream(Response):
             async for news in self._events:
                 if gone.done():
                     return
-                body = b"".join(event.encode() for event in news) or _STILL_HERE
+                body = b"".join(event.encoded for event in news) or _STILL_HERE
                 more = not self._events.over
                 await send({"type": "http.response.body", "body": body, "more_body": more})
                 if not more:
                     return
+        except PixyzException as error:
+            # The client sees a whole answer without the job's end, and comes back with its last event's id.
+            _log.info("the events of a job end early: %s", error)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             gone.cancel()
             self._events.close()
@@ -83,15 +88,18 @@ async def job_list_stream(
     yield b'],"next":null}'
 
 
-async def log_stream(engine: Engine, uuid: str, path: Path, offset: int, *, follow: bool) -> AsyncIterator[bytes]:
-    """Yield a log from a byte offset to its present end; with `follow` to its end when the job has ended."""
-    wait = 0.02
+async def log_stream(engine: Engine, uuid: str, offset: int, *, follow: bool) -> AsyncIterator[bytes]:
+    """Yield a log from a byte offset to its present end; with `follow` to its end when the job has ended.
+
+    The first item, which may be empty, comes at once: an error in it still gets its own status code.
+    """
+    wait, first = 0.02, True
     while True:
         # Asked before reading: what was printed before the end is then certainly in the file.
         ended = not follow or JobState((await engine.state(uuid))["status"]).terminal
-        while piece := await asyncio.to_thread(_read, path, offset):
+        while (piece := await engine.log_piece(uuid, offset, _PIECE_BYTES)) or first:
             offset += len(piece)
-            wait = 0.02
+            wait, first = 0.02, False
             yield piece
         if ended:
             return
@@ -99,13 +107,8 @@ async def log_stream(engine: Engine, uuid: str, path: Path, offset: int, *, foll
         wait = min(0.25, wait * 1.5)
 
 
-def _read(path: Path, offset: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            # A caller may name any offset, and a file system seeks only so far.
-            if offset >= os.fstat(file.fileno()).st_size:
-                return b""
-            file.seek(offset)
-            return file.read(_PIECE_BYTES)
-    except FileNotFoundError:
-        return b""
+async def with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield an item that was taken from a stream already, then the rest of the stream."""
+    yield first
+    async for item in rest:
+        yield item

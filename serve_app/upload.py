@@ -179,7 +179,12 @@ class JobForm:
             if part.file is None:
                 part.file = self._open_input(part.file_name)
             part.file.write(data[start:end] if (start, end) != (0, len(data)) else data)
-        elif part.size > self._settings.max_field_bytes:
+        elif part.name == "script" and part.size > self._settings.max_script_bytes:
+            raise UploadTooLarge(
+                f"The script takes more than {self._settings.max_script_bytes} bytes (MAX_SCRIPT_BYTES). "
+                "Move its data into an input file, and read that when the script runs."
+            )
+        elif part.name != "script" and part.size > self._settings.max_field_bytes:
             raise UploadTooLarge(self._too_large(part.name))
         elif part.name == "script" or part.name in _TEXT_FIELDS:
             part.content += data[start:end]

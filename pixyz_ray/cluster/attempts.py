@@ -11,7 +11,6 @@ import json
 import logging
 import time
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -23,6 +22,7 @@ from pixyz_ray.cluster.failures import autopsy, classify
 from pixyz_ray.cluster.guards import LOOK_EVERY_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.failure import LOST, FailureClass
 from pixyz_ray.jobs import Attempt, Job, JobState
 from pixyz_ray.logs import job_logger
@@ -218,7 +218,7 @@ class Attempts:
                 messages.check_size(len(unwritten), self._settings.max_result_bytes)
                 outcome = dict(messages.outcome(json.loads(unwritten)))
             else:
-                outcome = await asyncio.to_thread(self.left_outcome, live.record, attempt)
+                outcome = await share_threads().wait_for(partial(self.left_outcome, live.record, attempt))
             if outcome is None:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:
@@ -237,7 +237,7 @@ class Attempts:
         if failure is FailureClass.CRASH and self._is_anothers(live):
             failure, sentence = FailureClass.NODE_LOST, LOST
         folder = JobFolder(self._settings.share_path, job.uuid)
-        log = await asyncio.to_thread(folder.log_tail)
+        log = await share_threads().wait_for(folder.log_tail)
         limit = self.launcher.memory_limit(job)
         return {**autopsy(failure, sentence, died, limit), "stopped": stopped, "log": log}
 
@@ -248,13 +248,15 @@ class Attempts:
     def left_outcome(self, job: Job, attempt: int) -> dict[str, Any] | None:
         """Return what a worker left of an attempt on the share."""
         folder = JobFolder(self._settings.share_path, job.home or job.uuid)
+        most = messages.max_outcome_bytes(self._settings.max_result_bytes)
         try:
-            # It lies where the script can write.
-            with suppress(FileNotFoundError):
-                messages.check_size(folder.marker(attempt).stat().st_size, self._settings.max_result_bytes)
-            found = folder.read_outcome(attempt) if job.home is None else find_outcome(folder, job.uuid, attempt)
+            if job.home is None:
+                found = folder.read_outcome(attempt, most)
+            else:
+                found = find_outcome(folder, job.uuid, attempt, most)
             return None if found is None else dict(messages.outcome(found))
         except messages.BadMessage as error:
+            # It lies where the script can write.
             sentence = f"What the attempt left of its outcome on the share cannot be used: {error}."
             return {"ok": False, "failure": str(FailureClass.INTERNAL), "error": sentence, "sentence": sentence}
 

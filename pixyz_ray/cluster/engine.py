@@ -7,11 +7,11 @@ restarted.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -20,22 +20,27 @@ import ray
 from pixyz_ray.admission import QueueFull
 from pixyz_ray.cluster.channel import Channel, Endpoint
 from pixyz_ray.cluster.errors import ConnectionLost, EngineNotReady, UnknownJob
-from pixyz_ray.cluster.events import JobEvents
+from pixyz_ray.cluster.inspection import inspector
+from pixyz_ray.cluster.job_feed import JobEvents, JobFeeds
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
+from pixyz_ray.cluster.threads import inspection_threads, ray_threads, share_threads
 from pixyz_ray.jobs import JobState
 from pixyz_ray.json_fields import json_object
 from pixyz_ray.processes import process_help, process_names
 from pixyz_ray.records import encode_job
 from pixyz_ray.settings import Settings
-from pixyz_ray.storage import JobFolder, is_uuid
+from pixyz_ray.storage import JobFolder, OpenedFile, is_uuid
 from pixyz_ray.store import EndedJobs, StoreUnusable
-from pixyz_ray.submission import Request, make_graph_job, make_job, with_input
+from pixyz_ray.submission import Request, Script, make_graph_job, make_job, read_script, with_input
 from pixyz_worker.exception import PixyzException
 
 T = TypeVar("T")
 
 _PORTION = 500
-_PATIENCE_S = 15.0
+_PATIENCE_S = 12.0
+_REMOVAL_PATIENCE_S = 120.0
+_MAX_WAITING = 5000
+"""Requests that wait for the tracker's answer; more are refused at once."""
 _RETRY_DELAY_S = 0.1
 _PACKING_PATIENCE_S = 5.0
 _HEALTH_PATIENCE_S = 2.0
@@ -46,12 +51,19 @@ class Engine:
 
     Args:
         settings: folders, limits and queues.
+        patience_s: seconds that a request waits for the tracker.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, patience_s: float = _PATIENCE_S) -> None:
         self.settings = settings
+        self._patience_s = patience_s
         self._channel: Channel | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[Channel] | None = None
+        self._waiting = 0
+        self._share = share_threads()
+        self._inspector = inspector()
+        self._inspector.start()
+        self._feeds = JobFeeds(self._subscribe, self._share)
         self._ended = EndedJobs(settings.job_store_url)
 
     # --- Submitting --------------------------------------------------------------------------------------------------
@@ -68,28 +80,33 @@ class Engine:
             EngineNotReady: the tracker does not answer, and whether it has the job is not known.
         """
         try:
-            job, source = make_job(folder.uuid, request, self.settings)
+            script = await self._read_script(request)
+            job, source = make_job(folder.uuid, request, self.settings, script)
             record = encode_job(job)
         except BaseException:
-            folder.remove()
+            await self._discard(folder)
             raise
         asked = asyncio.ensure_future(self._patiently(lambda channel, again: channel.call("submit", record, again)))
         # Let the request go out: the tracker writes the job down while the script is staged here. Whoever runs the job
         # waits for the script, and knows it by its digest.
         await asyncio.sleep(0)
+        problem: Exception | None = None
         try:
-            folder.stage(job.script, source)
-            answer: dict[str, Any] = await asked
-        except (StoreUnusable, QueueFull):
-            folder.remove()
-            raise
-        except OSError as error:
+            await self._share.run(partial(folder.stage, job.script, source))
+        except (OSError, EngineNotReady) as error:
+            problem = error
+        if problem is not None:
             # Whether the tracker has it or not: without its script it cannot run, and nothing of it is to stay.
             with suppress(PixyzException):
                 await asked
                 await self.cancel(folder.uuid)
-            folder.remove()
-            raise _not_written(error) from error
+            await self._discard(folder)
+            raise _not_written(problem) from problem
+        try:
+            answer: dict[str, Any] = await asked
+        except (StoreUnusable, QueueFull):
+            await self._discard(folder)
+            raise
         return answer
 
     async def submit_graph(self, folder: JobFolder, request: Request) -> dict[str, Any]:
@@ -100,10 +117,10 @@ class Engine:
             EngineNotReady: the tracker does not answer, and whether it has the job is not known.
         """
         try:
-            job, scripts = make_graph_job(folder.uuid, request)
+            job, scripts = make_graph_job(folder.uuid, request, self.settings)
             plan = json.dumps(with_input(json_object(request.graph, "graph"), folder, job.input_file))
             for name, source in scripts.items():
-                folder.stage(name, source)
+                await self._share.run(partial(folder.stage, name, source))
             record = encode_job(job)
             answer: dict[str, Any] = await self._patiently(
                 lambda channel, again: channel.call("submit_graph", record, plan, again)
@@ -111,12 +128,25 @@ class Engine:
         except EngineNotReady:
             raise
         except OSError as error:
-            folder.remove()
+            await self._discard(folder)
             raise _not_written(error) from error
         except BaseException:
-            folder.remove()
+            await self._discard(folder)
             raise
         return answer
+
+    async def _read_script(self, request: Request) -> Script:
+        """Return a request's script, read and inspected outside this thread unless it is known."""
+        if request.process == "custom" and request.script is not None and request.script_name is not None:
+            digest = hashlib.sha256(request.script).hexdigest()
+            if (info := self._inspector.known(digest, request.script_name)) is not None:
+                return Script(name=request.script_name, source=request.script, digest=digest, info=info)
+        return await inspection_threads().run(partial(read_script, request, self.settings, self._inspector.inspect))
+
+    async def _discard(self, folder: JobFolder) -> None:
+        """Remove the files of a job that was not accepted; where the share does not answer they stay."""
+        with suppress(EngineNotReady):
+            await self._share.run(folder.remove)
 
     # --- Asking ------------------------------------------------------------------------------------------------------
 
@@ -200,6 +230,8 @@ class Engine:
                 answer: dict[str, str] = await (await self._connected()).call("health")
         except (EngineNotReady, TimeoutError):
             return {"tracker": "The tracker does not answer: it is being started, or started again."}
+        if stuck := self._share.stuck:
+            answer["share"] = f"SHARE_PATH does not answer: {stuck} threads of the HTTP service wait for it."
         return {"tracker": "ok", **answer}
 
     async def remove(self, uuid: str) -> dict[str, Any]:
@@ -208,8 +240,12 @@ class Engine:
         Raises:
             InvalidBackendParameter: it has not ended, is pinned, or is part of another's graph.
         """
-        answer: dict[str, Any] = await self._ask_of("remove", uuid)
-        return answer
+        # That takes as long as the files do; whether the tracker answers at all is asked first.
+        await self._ask_of("state", uuid)
+        removed: dict[str, Any] = await self._patiently(
+            lambda channel, _again: channel.call("remove", uuid), patience_s=_REMOVAL_PATIENCE_S
+        )
+        return removed
 
     # --- Following ---------------------------------------------------------------------------------------------------
 
@@ -220,50 +256,51 @@ class Engine:
             UnknownJob: there is no such job.
         """
         _check_id(uuid)
-        events = JobEvents(self._subscribe, JobFolder(self.settings.share_path, uuid), last_id)
+        events = self._feeds.follow(JobFolder(self.settings.share_path, uuid), last_id)
         if events.over:
             await self.state(uuid)
         else:
             await events.open()
         return events
 
-    async def log(self, uuid: str) -> Path:
-        """Return the path of a job's log, which may not be there yet."""
-        await self.state(uuid)
-        return JobFolder(self.settings.share_path, uuid).log
+    async def log_piece(self, uuid: str, offset: int, max_bytes: int) -> bytes:
+        """Return a piece of a job's log from a byte offset on; empty at its end, and where there is none."""
+        return await self._share.run(partial(JobFolder(self.settings.share_path, uuid).read_log, offset, max_bytes))
 
     # --- Fetching ----------------------------------------------------------------------------------------------------
 
     async def outputs(self, uuid: str) -> list[str]:
         """Return the relative paths of a job's outputs."""
         await self.state(uuid)
-        return await asyncio.to_thread(JobFolder(self.settings.share_path, uuid).list_outputs)
+        return await self._share.run(JobFolder(self.settings.share_path, uuid).list_outputs)
 
-    async def output(self, uuid: str, name: str) -> Path:
-        """Return the path of one output."""
+    async def output(self, uuid: str, name: str) -> OpenedFile:
+        """Open one output; the caller closes it."""
         await self.state(uuid)
-        return JobFolder(self.settings.share_path, uuid).output(name)
+        folder = JobFolder(self.settings.share_path, uuid)
+        return await self._share.run(partial(folder.open_output, name), dispose=OpenedFile.close)
 
-    async def archive(self, uuid: str) -> Path | None:
-        """Return the path of the zip of a job's outputs; None while the job or the packing is not done."""
+    async def archive(self, uuid: str) -> OpenedFile | None:
+        """Open the zip of a job's outputs, which the caller closes; None while the job or the packing is not done."""
         if not JobState((await self.state(uuid))["status"]).terminal:
             return None
-        archive = JobFolder(self.settings.share_path, uuid).archive
-        if not archive.is_file():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_PACKING_PATIENCE_S):
-                    await self._ask("pack", uuid)
-        return archive if archive.is_file() else None
+        folder = JobFolder(self.settings.share_path, uuid)
+        if (archive := await self._share.run(folder.open_archive, dispose=_close)) is not None:
+            return archive
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PACKING_PATIENCE_S):
+                await self._ask("pack", uuid)
+        return await self._share.run(folder.open_archive, dispose=_close)
 
     # --- Processes ---------------------------------------------------------------------------------------------------
 
     async def processes(self) -> list[str]:
         """Return the names of the pre-built processes."""
-        return process_names(self.settings)
+        return await inspection_threads().run(partial(process_names, self.settings))
 
     async def process_help(self, name: str) -> dict[str, Any]:
         """Return the documentation of one process, and its parameters."""
-        return process_help(name, self.settings)
+        return await inspection_threads().run(partial(process_help, name, self.settings, self._inspector.inspect))
 
     # --- The tracker -------------------------------------------------------------------------------------------------
 
@@ -280,42 +317,72 @@ class Engine:
 
         return await self._patiently(subscribe)
 
-    async def _patiently(self, use: Callable[[Channel, bool], Awaitable[T]]) -> T:
+    async def _patiently(self, use: Callable[[Channel, bool], Awaitable[T]], *, patience_s: float | None = None) -> T:
         """Use the channel, and again while the tracker is being restarted. Every method may be asked twice.
 
         Args:
             use: takes the channel, and whether it was tried before.
+            patience_s: seconds after which the caller is told that there is no answer; None for the usual ones.
+
+        Raises:
+            EngineNotReady: the tracker does not answer: it is being restarted, is frozen, or has too much to do.
         """
-        deadline = time.monotonic() + _PATIENCE_S
+        if self._waiting >= _MAX_WAITING:
+            raise EngineNotReady("Too many requests wait for the engine. Try again in a moment.")
+        self._waiting += 1
         again = False
-        while True:
-            try:
-                return await use(await self._connected(), again)
-            except ConnectionLost:
-                again = True
-                if time.monotonic() > deadline:
-                    raise EngineNotReady("The engine is being restarted. Try again in a moment.") from None
-                await asyncio.sleep(_RETRY_DELAY_S)
+        try:
+            async with asyncio.timeout(self._patience_s if patience_s is None else patience_s) as limit:
+                while True:
+                    try:
+                        return await use(await self._connected(), again)
+                    except ConnectionLost:
+                        again = True
+                        await asyncio.sleep(_RETRY_DELAY_S)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            reason = "is being restarted" if again else "does not answer"
+            raise EngineNotReady(f"The engine {reason}. Try again in a moment.") from None
+        finally:
+            self._waiting -= 1
 
     async def _connected(self) -> Channel:
         if self._channel is not None and not self._channel.closed:
             return self._channel
-        async with self._opening:
-            if self._channel is None or self._channel.closed:
-                self._channel = await Channel.open(await self._find_tracker())
+        # One attempt for all who wait, which goes on when one of them gives up.
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.ensure_future(self._open_channel())
+            self._opening.add_done_callback(_ignore_outcome)
+        return await asyncio.shield(self._opening)
+
+    async def _open_channel(self) -> Channel:
+        self._channel = await Channel.open(await self._find_tracker())
         return self._channel
 
     async def _find_tracker(self) -> Endpoint:
         try:
-            tracker = await asyncio.to_thread(ray.get_actor, TRACKER, NAMESPACE)
+            tracker = await ray_threads().run(partial(ray.get_actor, TRACKER, NAMESPACE))
             async with asyncio.timeout(_PATIENCE_S):
                 return Endpoint(*await tracker.endpoint.remote())
-        except (ValueError, TimeoutError, ray.exceptions.RayError) as error:
+        except (ValueError, TimeoutError, EngineNotReady, ray.exceptions.RayError) as error:
             raise ConnectionLost(f"the tracker is not there: {error}") from error
 
 
-def _not_written(error: OSError) -> EngineNotReady:
-    return EngineNotReady(f"The job's files cannot be written: {error.strerror or error}.")
+def _not_written(error: Exception) -> EngineNotReady:
+    words = (error.strerror if isinstance(error, OSError) else None) or str(error).rstrip(".")
+    return EngineNotReady(f"The job's files cannot be written: {words}.")
+
+
+def _close(file: OpenedFile | None) -> None:
+    if file is not None:
+        file.close()
+
+
+def _ignore_outcome(task: asyncio.Task[Channel]) -> None:
+    """Retrieve a task's error, which nobody may be waiting for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _check_id(uuid: str) -> None:

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pixyz_ray.cluster.attempts import Attempts
@@ -18,6 +19,7 @@ from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_ray.cluster.finder import JobFinder
 from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.live import Feed, LiveJob
+from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.cluster.turns import Turns
 from pixyz_ray.cluster.weight import is_light
 from pixyz_ray.failure import FailureClass, cut_short_sentence, timeout_sentence
@@ -367,7 +369,7 @@ class Lifecycle(JobFinder):
             self.attempts.launch(live)
             return
         attempt = max(1, len(job.attempts))
-        outcome = await asyncio.to_thread(self.attempts.left_outcome, job, attempt)
+        outcome = await share_threads().wait_for(partial(self.attempts.left_outcome, job, attempt))
         if live.settling or live.record.state.terminal:
             self.turns.release(job.uuid)
         elif outcome is None and not job.attempts:

@@ -113,13 +113,18 @@ def outcome(told: Any) -> Mapping[str, Any]:
     return told
 
 
+def max_outcome_bytes(max_result_bytes: int) -> int:
+    """Return the size of the largest outcome that a worker writes, for results of at most so many bytes."""
+    return max_result_bytes + MAX_OUTCOME_BYTES
+
+
 def check_size(size: int, max_result_bytes: int) -> None:
     """Check the bytes of an outcome before it is read.
 
     Raises:
         BadMessage: it is larger than any that a worker writes.
     """
-    if size > max_result_bytes + MAX_OUTCOME_BYTES:
+    if size > max_outcome_bytes(max_result_bytes):
         raise BadMessage(f"an outcome of {size} bytes")
 
 

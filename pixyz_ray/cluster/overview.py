@@ -7,13 +7,17 @@ import os
 import shutil
 from typing import Any
 
+from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.lifecycle import Lifecycle
+from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.store import StoreUnusable
 
 _LOW_SPACE_BYTES = 64 * 2**20
 _STORE_PATIENCE_S = 1.0
+_SHARE_PATIENCE_S = 1.5
+"""Less than the engine waits for an answer about health."""
 _IN_LINE = "the tasks of its graph before it"
 
 
@@ -103,7 +107,7 @@ class Overview:
 
     async def health(self) -> dict[str, str]:
         """Return how the store and the share are: `ok`, or what is wrong in a sentence."""
-        return {"store": await self._store(), "share": await asyncio.to_thread(self._share)}
+        return {"store": await self._store(), "share": await self._share_in_time()}
 
     async def _store(self) -> str:
         access = self._jobs.access
@@ -117,6 +121,13 @@ class Overview:
             return str(error)
         except TimeoutError:
             return f"The job store does not answer: nothing was heard of it for {_STORE_PATIENCE_S:g} s."
+
+    async def _share_in_time(self) -> str:
+        try:
+            async with asyncio.timeout(_SHARE_PATIENCE_S):
+                return await share_threads().run(self._share)
+        except (EngineNotReady, TimeoutError):
+            return f"SHARE_PATH {self._jobs.settings.share_path} does not answer."
 
     def _share(self) -> str:
         path = self._jobs.settings.share_path

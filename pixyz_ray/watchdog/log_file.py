@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 _KEPT_BYTES = 1 << 19
 _TAIL_BYTES = 1 << 16
@@ -19,9 +21,9 @@ def trim(path: str, max_bytes: int) -> bool:
         max_bytes: length from which on it is cut.
     """
     try:
-        if os.stat(path).st_size <= max_bytes:  # noqa: PTH116 - in the way of every job
+        if os.lstat(path).st_size <= max_bytes:
             return False
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        file = _open(path, os.O_WRONLY | os.O_APPEND)
     except OSError:
         return False
     try:
@@ -42,7 +44,7 @@ def trim(path: str, max_bytes: int) -> bool:
 def tail(path: str) -> bytes:
     """Return the last 64 KiB of a log; nothing if there is none."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = _open(path, os.O_RDONLY)
     except OSError:
         return b""
     try:
@@ -51,3 +53,16 @@ def tail(path: str) -> bytes:
         return b""
     finally:
         os.close(file)
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a regular file; a script may have put a link, or a FIFO that never opens, in its place.
+
+    Raises:
+        OSError: it is not a regular file, or is not there.
+    """
+    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    raise OSError(errno.EINVAL, "it is not a regular file", path)

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
 
 from pixyz_ray.cluster.engine import Engine
 from pixyz_ray.jobs import JobState
@@ -16,11 +15,12 @@ from serve_app.answers import JsonAnswer
 from serve_app.attachment import attachment
 from serve_app.auth import TokenCheck
 from serve_app.description import BINARY, error_responses
-from serve_app.errors import BadRequest, TooEarly, error_response
+from serve_app.errors import BadRequest, TooEarly
 from serve_app.file_path import FILE_PATH
+from serve_app.file_response import OpenedFileResponse
 from serve_app.pictures import PICTURES, GraphFormat, graph_picture
 from serve_app.quick_route import quick_route
-from serve_app.streams import EventStream, job_list_stream, log_stream
+from serve_app.streams import EventStream, job_list_stream, log_stream, with_first
 from serve_app.upload import read_form
 
 _TEXT_FIELDS = {
@@ -81,33 +81,6 @@ _ARCHIVE: dict[int | str, dict[str, Any]] = {
     **error_responses(416, 425),
 }
 _RANGED = {"parameters": [{"name": "Range", "in": "header", "schema": {"type": "string", "example": "bytes=0-99"}}]}
-
-
-_BAD_RANGES = {
-    400: "The header Range cannot be understood: send bytes=FIRST-LAST.",
-    416: "The file has no such range: Content-Range says how long it is.",
-}
-
-
-class _BigFileResponse(FileResponse):
-    # One hop to a thread for each megabyte, not for each 64 KiB.
-    chunk_size = 1 << 20
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file (called by the server); a bad range is refused in the form of all errors."""
-        refusals: list[Message] = []
-
-        async def send_unless_refused(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] in _BAD_RANGES:
-                refusals.append(message)
-            elif not refusals:
-                await send(message)
-
-        await super().__call__(scope, receive, send_unless_refused)
-        for refusal in refusals:
-            answer = error_response(refusal["status"], _BAD_RANGES[refusal["status"]])
-            answer.raw_headers += [item for item in refusal["headers"] if item[0] == b"content-range"]
-            await answer(scope, receive, send)
 
 
 def jobs_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
@@ -216,9 +189,10 @@ def _add_following(router: APIRouter, engine: Engine) -> None:
         uuid: str, follow: bool = False, offset: Annotated[int, Query(ge=0, le=1 << 62)] = 0
     ) -> Response:
         """Return what the script printed, from a byte offset on; with `follow` until the job ends."""
-        path = await engine.log(uuid)
-        stream = log_stream(engine, uuid, path, offset, follow=follow)
-        return StreamingResponse(stream, media_type="text/plain; charset=utf-8")
+        await engine.state(uuid)
+        stream = log_stream(engine, uuid, offset, follow=follow)
+        first = await anext(stream)
+        return StreamingResponse(with_first(first, stream), media_type="text/plain; charset=utf-8")
 
 
 def _add_fetching(router: APIRouter, engine: Engine) -> None:
@@ -233,7 +207,7 @@ def _add_fetching(router: APIRouter, engine: Engine) -> None:
         archive = await engine.archive(uuid)
         if archive is None:
             raise TooEarly("The job or the packing of its outputs is not done. Ask again in a moment.")
-        return _BigFileResponse(archive, media_type="application/zip", headers=attachment(f"{uuid}.zip"))
+        return OpenedFileResponse(archive, media_type="application/zip", headers=attachment(f"{uuid}.zip"))
 
     @router.get(
         f"/{{uuid}}/outputs/{{path:{FILE_PATH}}}", response_class=FileResponse, openapi_extra=_RANGED, responses=_FILE
@@ -243,4 +217,4 @@ def _add_fetching(router: APIRouter, engine: Engine) -> None:
         if not path:
             raise BadRequest("Name the output that you want.")
         file = await engine.output(uuid, path)
-        return _BigFileResponse(file, media_type=_OCTETS, headers=attachment(file.name))
+        return OpenedFileResponse(file, media_type=_OCTETS, headers=attachment(file.name))

@@ -11,10 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from pixyz_ray.cluster.events import LogReader, Seen
+from pixyz_ray.cluster.events import Seen
 from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.store_access import StoreAccess
@@ -207,28 +207,3 @@ def test_given_any_text_when_read_as_an_id_then_it_is_something_that_can_have_be
     seen = Seen.parse(text)
     assert min(seen.attempt, seen.steps, seen.ended, seen.log) >= 0
     assert isinstance(seen.terminal, bool)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(max_size=60), cuts=st.lists(st.integers(0, 240), max_size=6))
-def test_given_a_log_that_grows_in_any_pieces_when_read_then_characters_are_whole(
-    tmp_path: Path, text: str, cuts: list[int]
-) -> None:
-    """And whoever takes up at the reader's offset misses nothing."""
-    path, data = tmp_path / "log", text.encode()
-    path.unlink(missing_ok=True)
-    reader, read, taken_up = LogReader(path, 0), "", []
-    assert reader.read() == ""
-    for cut in [*sorted(cuts), len(data)]:
-        path.write_bytes(data[:cut])
-        read += reader.read()
-        taken_up.append((reader.offset, read))
-    assert read == text
-    for offset, before in taken_up:
-        assert before + LogReader(path, offset).read() == text
-
-
-def test_given_a_log_that_is_not_text_when_read_then_it_is_shown_as_well_as_can_be(tmp_path: Path) -> None:
-    """A script may print anything."""
-    (tmp_path / "log").write_bytes(b"a\xff\xfeb" + bytes(range(256)))
-    assert LogReader(tmp_path / "log", 0).read().startswith("a\ufffd\ufffdb")

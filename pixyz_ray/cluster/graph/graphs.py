@@ -13,6 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from pixyz_ray.cluster.graph.awaiting import Awaiting
@@ -24,6 +25,7 @@ from pixyz_ray.cluster.graph.runs import GraphRuns
 from pixyz_ray.cluster.graph.start_times import StartTimes
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import Feed, LiveJob
+from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.logs import job_logger
 from pixyz_ray.storage import JobFolder
@@ -78,7 +80,7 @@ class Graphs:
             return known
         if forsaken := self.intake.forsaken(parent, number):
             await self.cancel(forsaken, f"The script was run again and started another graph: {_CANCELLED}")
-        run = await asyncio.to_thread(self.intake.prepared, text, parent, number)
+        run = await share_threads().wait_for(partial(self.intake.prepared, text, parent, number))
         with self.runs.coming_in(run):
             await self.intake.check_new(run.graph, insist=True)
             await self._jobs.journal.add(None, run.graph, insist=True)
@@ -90,7 +92,7 @@ class Graphs:
 
     async def submit_alone(self, job: Job, text: str) -> dict[str, Any]:
         """Accept a graph that comes from outside, with the job that stands for it."""
-        run = await asyncio.to_thread(self.intake.prepared, text, job, 0)
+        run = await share_threads().wait_for(partial(self.intake.prepared, text, job, 0))
         if (live := self._jobs.live.get(job.uuid)) is not None:
             # Sent again while it is being accepted.
             return live.job.as_state()

@@ -12,6 +12,7 @@ import time
 from pixyz_ray.cluster.graph.nodes import NodeJobs
 from pixyz_ray.cluster.graph.run import GraphRun
 from pixyz_ray.cluster.graph.runs import TAKEN, GraphRuns
+from pixyz_ray.cluster.inspection import inspector
 from pixyz_ray.cluster.store_access import StoreAccess
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job
@@ -32,6 +33,8 @@ class Intake:
         self._access = access
         self._runs = runs
         self._settings = settings
+        # The child process is ready when the first graph comes.
+        inspector().start()
         self._taken_up: dict[str, tuple[int, set[str]]] = {}
 
     def prepared(self, text: str, parent: Job, number: int) -> GraphRun:

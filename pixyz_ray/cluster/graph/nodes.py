@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pixyz_ray.cluster.inspection import inspector
+from pixyz_ray.confined_files import FileTooLarge, read_file
 from pixyz_ray.graphs import Graph, Node
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.policy import DEFAULT, POLICY_KEYS, Policy, shown
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder, plain_name
-from pixyz_ray.submission import effective_config, inspected
+from pixyz_ray.submission import effective_config
 from pixyz_worker.exception import InvalidBackendParameter, InvalidScript, PixyzException
 from pixyz_worker.loader import MAX_SECONDS, ScriptInfo
 from pixyz_worker.plan import FAIL_FAST
@@ -143,10 +145,13 @@ class NodeJobs:
         """Return a script's name, digest and content as read."""
         safe = plain_name(name, "script.py")
         try:
-            source = (self._home.script / safe).read_bytes()
+            most = self._settings.max_script_bytes
+            source = read_file(self._home.name, self._home.script.name, safe, max_bytes=most)
+        except FileTooLarge:
+            raise InvalidScript(f"The script {safe!r} takes more than {most} bytes (MAX_SCRIPT_BYTES).") from None
         except OSError:
             raise InvalidScript(f"The graph names the script {safe!r}, which its job does not have.") from None
-        return safe, hashlib.sha256(source).hexdigest(), inspected(source, safe)
+        return safe, hashlib.sha256(source).hexdigest(), inspector().inspect(source, safe)
 
     def _input(self, given: str | None) -> str | None:
         """Return an input as a path relative to the share, where that is; any other path is the script's business."""

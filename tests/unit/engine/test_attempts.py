@@ -95,8 +95,8 @@ def test_given_a_job_that_is_being_stopped_when_its_worker_says_that_it_has_ende
 
 @pytest.mark.parametrize(
     "left",
-    ['{"ok": 1}', '{"ok": true, "steps": 5}', '{"ok": true, "result": "' + "x" * 20_000_000 + '"}'],
-    ids=["type", "steps", "size"],
+    ['{"ok": 1}', '{"ok": true, "steps": 5}'],
+    ids=["type", "steps"],
 )
 def test_given_an_outcome_on_the_share_that_no_worker_writes_when_read_then_the_attempt_has_failed(
     tmp_path: Path, left: str
@@ -111,6 +111,16 @@ def test_given_an_outcome_on_the_share_that_no_worker_writes_when_read_then_the_
     assert outcome is not None
     assert (outcome["ok"], outcome["failure"]) == (False, "internal")
     assert "cannot be used" in outcome["error"]
+
+
+def test_given_an_outcome_on_the_share_that_is_too_large_when_read_then_it_counts_as_none(tmp_path: Path) -> None:
+    """Given a script that has filled its own outcome, when it is read, then no more of it gets into memory."""
+    settings = Settings(_env_file=None, share_path=tmp_path, max_result_bytes=1024)  # type: ignore[call-arg]
+    job = _running("7f3c2a9e-0000-4000-8000-000000000001")
+    folder = JobFolder(tmp_path, job.uuid)
+    folder.path.mkdir()
+    folder.marker(1).write_text('{"ok": true, "result": "' + "x" * 20_000_000 + '"}')
+    assert Attempts(Course(), settings).left_outcome(job, 1) is None
 
 
 @pytest.mark.parametrize("ok", [True, False])

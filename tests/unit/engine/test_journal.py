@@ -129,7 +129,7 @@ def test_frozen_store(store: TroubledStore) -> None:
         assert access.trouble is not None
         with pytest.raises(StoreUnusable):
             await asyncio.wait_for(journal.add(_job()), 2)
-        insistent = Graph(str(uuid4()), job.uuid, job.uuid, {"nodes": []})
+        insistent = Graph(str(uuid4()), job.uuid, job.uuid, {"nodes": [], "calls": []})
         graph = asyncio.ensure_future(journal.add(None, insistent, insist=True))
         ended = asyncio.ensure_future(_written(journal, _ended(job)))
         ticks = 0

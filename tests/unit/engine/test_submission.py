@@ -211,7 +211,7 @@ def test_given_a_schedule_with_a_value_of_no_use_when_submitted_then_it_is_refus
 def test_given_a_graph_from_outside_when_submitted_then_its_own_job_has_what_the_config_asks_for() -> None:
     """It hands its priority down to its tasks."""
     request = Request(script_name="a.py", script=SCRIPT, config='{"priority": 7, "keep": 5}', submitter="team")
-    job, _ = make_graph_job("0", request)
+    job, _ = make_graph_job("0", request, SETTINGS)
     assert (job.policy.priority, job.policy.keep, job.submitter) == (7, 5.0, "team")
 
 
@@ -264,7 +264,7 @@ def test_reserved_key(key: str, caplog: pytest.LogCaptureFixture) -> None:
 def test_reserved_keys_of_a_graph() -> None:
     """Given a graph from outside, when its config has such keys, then its job has the same notes."""
     config = '{"uuid": 1, "data": "x", "shadow": null, "priorty": 3}'
-    job, _ = make_graph_job("0", Request(script_name="a.py", script=SCRIPT, config=config))
+    job, _ = make_graph_job("0", Request(script_name="a.py", script=SCRIPT, config=config), SETTINGS)
     assert [note.split(" ")[:3] for note in job.notes] == [
         ["config", "keys", "'data',"],
         ["config", "key", "'priorty'"],

@@ -131,7 +131,7 @@ def test_many_unknown_fields(form: str) -> None:
 def test_unknown_fields_of_a_graph() -> None:
     """Given a graph with such a field, when sent, then its job has the note."""
     request = Submission(script_name="s.py", script=b"", unknown_fields=("grap",))
-    assert make_graph_job(str(uuid4()), request)[0].notes == (
+    assert make_graph_job(str(uuid4()), request, ROOMY)[0].notes == (
         "form field 'grap' is not known; did you mean 'graph'? It was ignored.",
     )
 
