@@ -129,7 +129,9 @@ def test_frozen_store(store: TroubledStore) -> None:
         assert access.trouble is not None
         with pytest.raises(StoreUnusable):
             await asyncio.wait_for(journal.add(_job()), 2)
-        insistent = Graph(str(uuid4()), job.uuid, job.uuid, {"nodes": [], "calls": []})
+        insistent = Graph(
+            str(uuid4()), job.uuid, job.uuid, {"version": 1, "nodes": [], "calls": [], "end": "", "parents": {}}
+        )
         graph = asyncio.ensure_future(journal.add(None, insistent, insist=True))
         ended = asyncio.ensure_future(_written(journal, _ended(job)))
         ticks = 0
