@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import chain, dropwhile, islice
 from typing import Any
 
-from pixyz_ray.cluster.errors import UnknownJob
+from pixyz_ray.cluster.errors import UnknownJob, UnreadableRecord
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.overview import Overview
@@ -142,6 +142,10 @@ class JobList:
             uuid = row["uuid"]
             row["waiting"] = None
             # A job that was removed meanwhile, or whose record cannot be read, must not cost the others their list.
-            with suppress(UnknownJob):
+            try:
                 row["waiting"] = self._overview.waiting(stored[uuid] if uuid in stored else await self._jobs.find(uuid))
+            except UnreadableRecord as error:
+                row["error"] = str(error)
+            except UnknownJob:
+                continue
         return rows
