@@ -86,13 +86,13 @@ class Engine:
         except BaseException:
             await self._discard(folder)
             raise
+        # The tracker writes the job down while the script is staged. Whoever runs the job waits for the script, and
+        # knows it by its digest.
+        staged = asyncio.ensure_future(self._share.run(partial(folder.stage, job.script, source)))
         asked = asyncio.ensure_future(self._patiently(lambda channel, again: channel.call("submit", record, again)))
-        # Let the request go out: the tracker writes the job down while the script is staged here. Whoever runs the job
-        # waits for the script, and knows it by its digest.
-        await asyncio.sleep(0)
         problem: Exception | None = None
         try:
-            await self._share.run(partial(folder.stage, job.script, source))
+            await staged
         except (OSError, EngineNotReady) as error:
             problem = error
         if problem is not None:

@@ -228,8 +228,11 @@ class JobFeed:
             pushes = await _pushes_within(queue, look)
             if (lost := next((push for push in pushes if isinstance(push, Exception)), None)) is not None:
                 raise lost
-            # What was printed before the job ended, or before a step began, is told first.
-            printed = await self._read_log(wanted=bool(pushes) and is_terminal(pushes[-1]))
+            # What was printed before the job ended, or before a step began, is told first. A change of status alone
+            # need not wait for the share.
+            printed, ends = False, bool(pushes) and is_terminal(pushes[-1])
+            if ends or not pushes or any(push["steps"] for push in pushes):
+                printed = await self._read_log(wanted=ends)
             if not pushes and not printed:
                 look = min(_LAST_LOOK_S, look * 1.5)
                 continue
