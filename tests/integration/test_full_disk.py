@@ -21,6 +21,8 @@ from tests.platforms import TestPlatform
 from tests.rest_client import TERMINAL, RestClient
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 SCRIPT = Path(__file__).with_name("full_disk_script.py").read_text(encoding="utf-8")
 STORE_BYTES = 4 * RESERVE_BYTES

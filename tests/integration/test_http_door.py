@@ -41,6 +41,8 @@ SHORT_OF_DESCRIPTORS = """
 import resource, socket, sys, threading, time, uvicorn
 from serve_app.connections import Limits
 from serve_app.guarded_protocol import apply_limits
+
+pytestmark = pytest.mark.slow
 resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
 
 async def app(scope, receive, send):

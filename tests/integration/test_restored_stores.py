@@ -15,6 +15,8 @@ from tests.platforms import TestPlatform
 from tests.rest_client import RestClient
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("restored_script.py").read_text(encoding="utf-8")
 
 

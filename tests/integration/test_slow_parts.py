@@ -38,6 +38,8 @@ CHATTY = """
 import time
 from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 def main(pc, params):
     deadline = time.monotonic() + 120
     while not Path(params["gate"]).exists() and time.monotonic() < deadline:

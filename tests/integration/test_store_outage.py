@@ -18,6 +18,8 @@ from tests.postgres import Postgres, program
 from tests.rest_client import RestClient
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("store_script.py").read_text(encoding="utf-8")
 QUEUES = {"free": {"num_cpus": 0}}
 CROWD = 100

@@ -37,6 +37,8 @@ SCRIPT = """
 import os, time
 from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 def note(params, what, pc):
     with open(params["book"], "a") as book:
         book.write(f"{params['n']} {pc['retry'] + 1} {os.getpid()} {what} {time.time()}\\n")
