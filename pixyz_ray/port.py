@@ -1,4 +1,4 @@
-"""The port of the HTTP service: whether it can be taken."""
+"""The address and port of the HTTP service: whether they can be taken, and how this machine reaches it."""
 
 from __future__ import annotations
 
@@ -20,3 +20,14 @@ def port_problem(host: str, port: int) -> str | None:
         except OSError as error:
             return error.strerror or str(error)
     return None
+
+
+def local_host(host: str) -> str:
+    """Return the address at which this machine reaches a service that listens on `host`, which may be all of them."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def local_url(host: str, port: int) -> str:
+    """Return the URL at which this machine reaches an HTTP service that listens on `host`."""
+    reached = local_host(host)
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"

@@ -17,6 +17,7 @@ import grpc
 import psutil
 
 from pixyz_ray.cluster.diagnosis import Part, Sign
+from pixyz_ray.port import local_host
 
 _ANSWER_WITHIN_S = 2.0
 _FIND_EVERY = 5
@@ -118,7 +119,7 @@ class Probes:
 
     def _service_answers(self) -> bool:
         """Return whether the HTTP service answers; what it says does not count."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._addresses.service_host, self._addresses.service_host)
+        host = local_host(self._addresses.service_host)
         connection = http.client.HTTPConnection(host, self._addresses.service_port, timeout=_ANSWER_WITHIN_S)
         try:
             connection.request("GET", "/health/live")

@@ -27,6 +27,7 @@ from pixyz_ray.cluster.ray_folder import clear_ray_folder, ray_folder
 from pixyz_ray.cluster.supervisor_lock import only_one
 from pixyz_ray.home import Platform, forget_platform, home, local_token, read_platform, write_platform
 from pixyz_ray.logs import configure_logging
+from pixyz_ray.port import local_url
 from pixyz_ray.private_files import make_process_private, secure_home
 from pixyz_ray.reaper import kill_marked
 from pixyz_ray.run_record import RunRecord, Status, read_record, remove_record, write_record
@@ -236,7 +237,7 @@ class Supervisor:
 
     def _write_platform(self, session: str, ray_address: str) -> None:
         platform = Platform(
-            url=f"http://{self._settings.api_host}:{self._settings.api_port}",
+            url=local_url(self._settings.api_host, self._settings.api_port),
             token=local_token(self._folder),
             pid=os.getpid(),
             started=self._started,

@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -19,7 +18,10 @@ from fastapi import FastAPI
 
 from pixyz_ray.admission import QueueFull
 from pixyz_ray.cli.app import cli
+from pixyz_ray.clock import SteadyClock
 from pixyz_ray.cluster.cleaner import Cleaner
+from pixyz_ray.cluster.journal import Journal
+from pixyz_ray.cluster.store_access import StoreAccess
 from pixyz_ray.config_file import SYSTEM_CONFIG, find_config, unused_config
 from pixyz_ray.retention import Removal, remove_jobs
 from pixyz_ray.settings import Settings
@@ -223,18 +225,21 @@ class InProcess:
 @covers("Share", "Retention")
 @pytest.mark.parametrize("enabled", [False, True])
 def test_given_jobs_of_another_scheduler_on_the_share_when_two_days_pass_then_they_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enabled: bool
+    tmp_path: Path, enabled: bool
 ) -> None:
-    """A folder of a platform like this one goes with clean-up: the page tells why none of them shares its folder."""
+    """An upload that never became a job goes with clean-up: the page tells why no platform shares its folder."""
     assert Settings().cleanup_enabled is False
     (job := tmp_path / "share" / JOB / "outputs").mkdir(parents=True)
     (ours := tmp_path / "share" / JOB.replace("7", "8")).mkdir()
-    (ours / "job.log").touch()
-    # The time of change of a folder cannot be set, so the clock is.
-    monkeypatch.setattr("pixyz_ray.cluster.cleaner.time", SimpleNamespace(time=lambda: time.time() + 2 * DAY))
+    (ours / "inputs").mkdir()
+    (ours / ".lock").touch()
     settings = Settings(share_path=tmp_path / "share", cleanup_enabled=enabled)
     with closing(JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")) as store:
-        cleaner = Cleaner(settings, store, InProcess(settings.share_path), lambda uuid: False, lambda *_: None)
+        journal = Journal(StoreAccess(store))
+        # The time of change of a folder cannot be set, so the clock is.
+        clock = SteadyClock(lambda: time.time() + 2 * DAY)
+        remover = InProcess(settings.share_path)
+        cleaner = Cleaner(settings, journal, remover, lambda uuid: False, lambda *_: None, clock=clock)
 
         async def start() -> None:
             running = asyncio.create_task(cleaner.run())
