@@ -7,7 +7,6 @@ that every job that was accepted before is in it, while the platform goes on. Th
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import hashlib
 import json
@@ -28,6 +27,7 @@ from pixyz_ray.storage import is_uuid
 from pixyz_ray.store import StoreUnusable
 from pixyz_ray.store_check import store_file
 from pixyz_ray.store_schema import GRAPHS, JOBS, SCHEMA_VERSION, VERSIONS, make_engine, migrate, open_database
+from pixyz_ray.supervisor_lock import if_free
 from pixyz_ray.version import VERSION
 from pixyz_worker.exception import PixyzException
 
@@ -158,19 +158,17 @@ def _snapshot(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def platform_down(folder: Path) -> Iterator[None]:
-    """Keep the platform of a home from being started meanwhile.
+    """Hold the supervisor's lock of a home, so that the platform is not started meanwhile.
 
     Args:
-        folder: PIXYZ_HOME.
+        folder: the platform's home.
 
     Raises:
-        BackupUnusable: it is up.
+        BackupUnusable: the platform is up.
     """
-    with (folder / "supervisor.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BackupUnusable("The platform is up. Stop it first:  pixyz down") from None
+    with if_free(folder) as owner:
+        if owner is not None:
+            raise BackupUnusable("The platform is up. Stop it first:  pixyz down")
         yield
 
 

@@ -47,11 +47,11 @@ def restore_command(file: Path, force: bool) -> None:
       pixyz restore /backup/jobs-2025-03-01.gz
     """
     from pixyz_ray.backup import compare_share, platform_down, restore_backup
-    from pixyz_ray.home import home, private_folder
+    from pixyz_ray.home import home
     from pixyz_ray.settings import load_settings
 
     settings = load_settings()
-    with platform_down(private_folder(home())):
+    with platform_down(home()):
         with _progress("bytes checked") as checked, _progress("rows restored") as report:
             backup, replaced = restore_backup(settings.job_store_url, file, force=force, checked=checked, report=report)
         taken = datetime.fromtimestamp(backup.taken).astimezone().isoformat(" ", "seconds")

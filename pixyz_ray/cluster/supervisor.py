@@ -24,7 +24,6 @@ from pixyz_ray.cluster.driver import DriverOrder, Options
 from pixyz_ray.cluster.driver_process import DRIVER_COMMAND, DriverProcess
 from pixyz_ray.cluster.probes import Addresses, Probes
 from pixyz_ray.cluster.ray_folder import clear_ray_folder, ray_folder
-from pixyz_ray.cluster.supervisor_lock import only_one
 from pixyz_ray.home import Platform, forget_platform, home, local_token, read_platform, write_platform
 from pixyz_ray.logs import configure_logging
 from pixyz_ray.port import local_url
@@ -32,6 +31,7 @@ from pixyz_ray.private_files import make_process_private, secure_home
 from pixyz_ray.reaper import kill_marked
 from pixyz_ray.run_record import RunRecord, Status, read_record, remove_record, write_record
 from pixyz_ray.settings import Settings
+from pixyz_ray.supervisor_lock import only_one
 from pixyz_ray.version import VERSION
 from pixyz_worker.exception import InternalError, PixyzException
 
