@@ -127,6 +127,10 @@ class Driver:
                 self._tracker_answered = time.monotonic()
             except (ray.exceptions.GetTimeoutError, ray.exceptions.ActorUnavailableError):
                 pass
+            except ray.exceptions.RayTaskError as error:
+                # It is there and cannot open, such as while its store is away; the next call tries again.
+                self._tracker_answered = time.monotonic()
+                _log.warning("the tracker cannot open: %s", error.cause)
             except Exception as error:
                 self._tracker_lost = str(error)
                 return
