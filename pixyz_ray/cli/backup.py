@@ -15,7 +15,7 @@ _SHOWN_EVERY_S = 1.0
 
 @click.command("backup", short_help="Write the records of all jobs to a file.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 def backup_command(file: Path, force: bool) -> None:
     """Write the records of all jobs to FILE, while the platform is up or down.
 
@@ -71,7 +71,7 @@ def restore_command(file: Path, force: bool) -> None:
 
 @contextmanager
 def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that prints how far long work is, on standard error, once a second."""
+    """Yield a function that reports progress on standard error, at most once a second."""
     shown = time.monotonic()
 
     def report(done: int, total: int) -> None:

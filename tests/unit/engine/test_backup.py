@@ -188,7 +188,7 @@ def test_given_a_damaged_backup_when_restored_then_nothing_changes(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "tar"}, "no backup"),
+        ({"format": "tar"}, "not a backup"),
         ({"format_version": 2, "version": "9.9"}, r"version 9\.9.*Upgrade"),
         ({"schema": SCHEMA_VERSION + 1}, "Upgrade"),
         ({"columns": {"jobs": ["seq"]}}, "damaged"),
