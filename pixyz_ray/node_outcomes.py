@@ -13,15 +13,14 @@ from contextlib import suppress
 from typing import Any
 
 from pixyz_ray.confined_files import made_folder, open_at, open_folder, open_to_append
-from pixyz_ray.storage import JobFolder
+from pixyz_ray.storage import MAX_OUTCOME_BYTES, JobFolder
 
 _HOST = socket.gethostname()
 _FOLDER = "outcomes"
-_MAX_OUTCOME_BYTES = 128 * 2**20
 
 
 def leave_outcome(home: JobFolder, uuid: str, attempt: int, outcome: str) -> None:
-    """Leave a node's outcome, given as JSON; half a line, after a crash or on a full disk, counts as nothing.
+    """Append a node's outcome, given as JSON; an incomplete line, after a crash or on a full disk, is ignored.
 
     Args:
         home: folder of the job above the graph.
@@ -32,7 +31,7 @@ def leave_outcome(home: JobFolder, uuid: str, attempt: int, outcome: str) -> Non
     Raises:
         OSError: it cannot be written, or not all of it.
     """
-    # Half a line may stand before it: that must not take this one along.
+    # Start with a line break: an incomplete line before this one must not spoil it.
     line = f'\n{{"uuid": "{uuid}", "attempt": {attempt}, "outcome": {outcome}}}\n'.encode("ascii")
     name = f"{_HOST}-{os.getpid()}.jsonl"
     with open_folder(home.name) as job, made_folder(job, _FOLDER) as folder:
@@ -44,10 +43,8 @@ def leave_outcome(home: JobFolder, uuid: str, attempt: int, outcome: str) -> Non
         os.close(file)
 
 
-def find_outcome(
-    home: JobFolder, uuid: str, attempt: int, max_bytes: int = _MAX_OUTCOME_BYTES
-) -> dict[str, Any] | None:
-    """Return what a worker left of a node's attempt; None when it left nothing, or more than `max_bytes`."""
+def find_outcome(home: JobFolder, uuid: str, attempt: int, max_bytes: int = MAX_OUTCOME_BYTES) -> dict[str, Any] | None:
+    """Return the outcome that a worker wrote for a node's attempt; None if there is none of at most `max_bytes`."""
     start = f'{{"uuid": "{uuid}", "attempt": {attempt}, '.encode("ascii")
     with suppress(OSError), open_folder(home.name, _FOLDER) as folder:
         with os.scandir(folder) as entries:

@@ -42,8 +42,8 @@ _MAX_NAME_BYTES = 200
 _TAIL_BYTES = 8192
 _TAIL_LINES = 20
 _MAX_OUTPUTS = 1_000_000
-_MAX_OUTCOME_BYTES = 128 * 2**20
-"""The largest outcome that is read, unless its reader knows the limit of results."""
+MAX_OUTCOME_BYTES = 128 * 2**20
+"""Default limit in bytes for reading an outcome."""
 _NO_FILE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO, errno.ENAMETOOLONG}
 )
@@ -52,18 +52,18 @@ _NO_FILE = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenedFile:
-    """A regular file that was opened for reading; who has it closes it."""
+    """A regular file that is open for reading; its owner closes it."""
 
     descriptor: int
     """File descriptor."""
     name: str
     """Its own name, without a folder."""
     status: os.stat_result
-    """What fstat said when it was opened."""
+    """Result of fstat when it was opened."""
 
     @property
     def path(self) -> str:
-        """A path that opens this very file again while the descriptor is open, whatever has become of its name."""
+        """A path that opens this same file while the descriptor is open, even if it was renamed or replaced."""
         return f"/dev/fd/{self.descriptor}"
 
     def close(self) -> None:
@@ -148,8 +148,8 @@ class JobFolder:
         """Persist an attempt's outcome, given as JSON, atomically (temporary file, then rename)."""
         write_file(self.name, self.marker(attempt).name, outcome.encode("ascii"))
 
-    def read_outcome(self, attempt: int, max_bytes: int = _MAX_OUTCOME_BYTES) -> dict[str, Any] | None:
-        """Return what a worker left of an attempt; None when it left nothing, or what cannot be an outcome."""
+    def read_outcome(self, attempt: int, max_bytes: int = MAX_OUTCOME_BYTES) -> dict[str, Any] | None:
+        """Return the outcome that a worker wrote for an attempt; None if there is none that is usable."""
         try:
             outcome = json.loads(read_file(self.name, self.marker(attempt).name, max_bytes=max_bytes))
         except (ValueError, RecursionError):
@@ -233,12 +233,12 @@ class JobFolder:
         """Open the log for reading and return its descriptor.
 
         Raises:
-            OSError: it is not there, or is not a regular file of the job.
+            OSError: it does not exist, or is not a regular file of the job.
         """
         return open_file(self.name, self.log.name)
 
     def log_size(self) -> int:
-        """Return the bytes of the log; 0 where there is none that can be read."""
+        """Return the size of the log in bytes; 0 if there is none that can be read."""
         try:
             about = self.log.lstat()
         except OSError as error:
@@ -248,7 +248,7 @@ class JobFolder:
         return about.st_size if stat.S_ISREG(about.st_mode) else 0
 
     def read_log(self, offset: int, max_bytes: int) -> bytes:
-        """Return a piece of the log, empty when there is nothing at that offset, or no log that can be read."""
+        """Return a piece of the log; empty if there is nothing at that offset, or no log that can be read."""
         try:
             file = self.open_log()
         except OSError as error:
@@ -256,7 +256,7 @@ class JobFolder:
                 return b""
             raise
         try:
-            # A caller may name any offset, and a file system seeks only so far.
+            # The caller may pass any offset, and file systems limit offsets.
             return b"" if offset >= os.fstat(file).st_size else os.pread(file, max_bytes, offset)
         finally:
             os.close(file)
@@ -279,7 +279,7 @@ class JobFolder:
 
     @contextmanager
     def _opened_outputs(self) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """Open the folder of the outputs; yield its descriptor and the absolute paths that links may name it by."""
+        """Open the folder of the outputs; yield its descriptor and its absolute paths, for links."""
         name = self.outputs.name
         with open_folder(self.name, name) as folder:
             yield folder, (f"{self.name}/{name}", f"{os.path.realpath(self.share)}/{self.uuid}/{name}")

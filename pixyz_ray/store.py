@@ -27,7 +27,7 @@ from pixyz_ray.storage import is_uuid
 from pixyz_ray.store_errors import StoreFull, StoreRefused, StoreUnusable, first_line
 from pixyz_ray.store_reserve import Reserve, is_full
 from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, limit_statements, open_database
-from pixyz_ray.store_writer import Writer, hang_up
+from pixyz_ray.store_writer import Writer, shut_down_socket
 from pixyz_ray.stored import NOT_READABLE, UNKNOWN_STATE, RecordReader, is_waits, stored_graph, stored_job
 
 __all__ = ["EndedJobs", "JobStore", "StoreFull", "StoreRefused", "StoreUnusable"]
@@ -91,7 +91,7 @@ class JobStore:
         self._url = make_url(url)
         self._records = RecordReader()
         self.unreadable = self._records.unreadable
-        """Jobs and graphs whose records were found to be unreadable, by id, and why; they are left as they are."""
+        """Jobs and graphs whose records cannot be read, by id, and why; the records are left unchanged."""
         file = self._url.database if self._url.get_backend_name() == "sqlite" else None
         self._reserve = Reserve(Path(file) if file and file != ":memory:" else None)
         try:
@@ -112,7 +112,7 @@ class JobStore:
         self._reserve.keep()
 
     def _open(self, url: str) -> Engine:
-        """Open the database; where its disk is full, with the room that was kept for that."""
+        """Open the database; if its disk is full, release the reserve and try again."""
         try:
             return open_database(url)
         except StoreUnusable as error:
@@ -134,14 +134,14 @@ class JobStore:
         """Add or change jobs, and graphs, in one transaction. When it returns, no death of a process can take it back.
 
         Raises:
-            StoreRefused: one of the rows cannot be written; nothing of it was.
-            StoreUnusable: nothing of it was written; where the connection was lost, that is not certain.
+            StoreRefused: one of the rows cannot be written; none was.
+            StoreUnusable: nothing was written; after a lost connection, that is not certain.
         """
         jobs, graphs, ended_graphs = list(jobs), list(graphs), list(ended_graphs)
         self._change(lambda: self._writer.write(jobs, graphs, ended_graphs))
 
     def take_back(self, jobs: Iterable[Job], graphs: Iterable[Graph] = ()) -> None:
-        """Make sure that new jobs and graphs are not there: their writing failed, and whether it really did is unknown.
+        """Make sure that new jobs and graphs are not in the store, after a write whose outcome is unknown.
 
         Raises:
             StoreUnusable: it is still not known.
@@ -149,7 +149,7 @@ class JobStore:
         self._change(lambda: self._writer.take_back(jobs, graphs))
 
     def ping(self) -> None:
-        """Write something that changes nothing.
+        """Write a statement that changes nothing, to test the store.
 
         Raises:
             StoreUnusable: the store takes no changes now.
@@ -158,27 +158,27 @@ class JobStore:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the database is a server, which may not answer, and not a file."""
+        """Whether the database is a server, which may not answer, rather than a file."""
         return self._url.get_backend_name() != "sqlite"
 
     def cut_off_writer(self) -> None:
-        """Make a write that another thread waits for fail, if the database is a server; the next one connects again."""
+        """Abort a write of another thread by closing its connection to a server; the next write reconnects."""
         self._writer.cut_off()
 
     def cut_off_reader(self) -> None:
-        """Make a read that another thread waits for fail, if the database is a server; the next one connects again."""
+        """Abort a read of another thread by closing its connection to a server; the next read reconnects."""
         connection = self._connection
         if self.is_remote and connection is not None:
             with suppress(Exception):
-                hang_up(connection.connection.driver_connection)
+                shut_down_socket(connection.connection.driver_connection)
 
     def unanswered_s(self, *, writing: bool) -> float:
-        """Return for how many seconds a statement of the writer, or of the reader, has waited for the database."""
+        """Return for how many seconds the current statement of the writer, or of the reader, has been running."""
         since = self._writer.busy_since if writing else self._reading_since
         return 0.0 if since is None else time.monotonic() - since
 
     def _change(self, work: Callable[[], T]) -> T:
-        """Change the store; where its disk is full, in the room that was kept for that."""
+        """Change the store; if its disk is full, release the reserve and try again."""
         try:
             return work()
         except self._writer.errors as error:
@@ -190,7 +190,7 @@ class JobStore:
             raise self._trouble(error) from error
 
     def _trouble(self, error: Exception) -> StoreUnusable | StoreRefused:
-        """Return our error for one of the driver that ended a change."""
+        """Return the platform's error for a driver error in a change."""
         if is_full(error):
             return StoreFull(f"The disk of the job store is full: {first_line(error)}.")
         kind = StoreRefused if self._writer.is_refusal(error) else StoreUnusable
@@ -200,15 +200,15 @@ class JobStore:
 
     @property
     def is_full(self) -> bool:
-        """Whether its disk was full when it was last looked at."""
+        """Whether its disk was full at the last check."""
         return self._reserve.is_missing
 
     def room_problem(self) -> str | None:
-        """Return what is wrong with the room on the store's disk, and what to do, or None."""
+        """Return a message if the store's disk is full, or None."""
         return self._reserve.problem(self._trim_log)
 
     def _trim_log(self) -> None:
-        """Give back the room that SQLite's log takes up and does not need any more."""
+        """Truncate SQLite's write-ahead log to free disk space."""
         with suppress(SQLAlchemyError, StoreUnusable), self._reading:
             if self._connection is not None:
                 self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -239,7 +239,7 @@ class JobStore:
         return self._records.read(stored_job, rows[0]) if rows else None
 
     def live(self) -> list[Job]:
-        """Return the jobs that have not ended and do not wait to be given to Ray, oldest first; none unreadable."""
+        """Return the readable jobs that have not ended and do not wait to be given to Ray, oldest first."""
         if unknown := self.counts().keys() - _STATES:
             # The query for those that have not ended does not find these.
             self._records.read_all(stored_job, self._read(select(*_JOB).where(JOBS.c.state.in_(unknown))))
@@ -253,7 +253,7 @@ class JobStore:
             after = rows[-1].seq
 
     def _waits(self, row: Row[Any]) -> str | None:
-        """Return what a job waits with: its column, else what its record says; None where neither can be read."""
+        """Return a job's `waits` from its column, else from its record; None if neither can be read."""
         if is_waits(row.waits):
             return str(row.waits)
         try:
@@ -279,7 +279,7 @@ class JobStore:
         """Return the nodes of all graphs that a job started, itself or through what it started.
 
         Raises:
-            UnreadableRecord: which nodes one of the graphs has cannot be read.
+            UnreadableRecord: the nodes of one of the graphs cannot be read.
         """
         return [
             id for row in self._read(_GRAPH.where(GRAPHS.c.root == root)) for id in self._records.read(_node_ids, row)
@@ -302,7 +302,7 @@ class JobStore:
         return dict(Counter(self._change(lambda: self._writer.forget(uuids, root))))
 
     def get_many(self, uuids: Sequence[str]) -> dict[str, Job]:
-        """Return those jobs that are there and readable, by id."""
+        """Return the jobs that exist and can be read, by id."""
         found: dict[str, Job] = {}
         for start in range(0, len(uuids), _MANY):
             some = JOBS.c.uuid.in_(uuids[start : start + _MANY])
@@ -322,7 +322,7 @@ class JobStore:
         """Return one graph.
 
         Raises:
-            UnknownJob: there is none of that id.
+            UnknownJob: there is no graph with that id.
             UnreadableRecord: its record cannot be read.
         """
         rows = self._read(_GRAPH.where(GRAPHS.c.uuid == uuid))
@@ -331,15 +331,15 @@ class JobStore:
         return self._records.read(stored_graph, rows[0])
 
     def live_graphs(self) -> list[Graph]:
-        """Return the graphs that have not ended, oldest first; none unreadable."""
+        """Return the graphs that have not ended, oldest first, without unreadable ones."""
         return self._read_graphs(GRAPHS.c.ended.is_(False))
 
     def graphs_of(self, parent: str) -> list[Graph]:
-        """Return the graphs that a job's script started, oldest first; none unreadable."""
+        """Return the graphs that a job's script started, oldest first, without unreadable ones."""
         return self._read_graphs(GRAPHS.c.parent == parent)
 
     def graphs_under(self, root: str) -> list[Graph]:
-        """Return the graphs that a job started, itself or through what it started, oldest first; none unreadable."""
+        """Return the readable graphs that a job started, itself or through what it started, oldest first."""
         return self._read_graphs(GRAPHS.c.root == root)
 
     def _read_graphs(self, which: ColumnElement[bool]) -> list[Graph]:
@@ -413,7 +413,7 @@ class JobStore:
                 self._reading_since = None
 
     def _replace_reader(self) -> None:
-        """Give up a connection to a server on which a read has failed; the next read makes another."""
+        """Discard a connection to a server after a failed read; the next read reconnects."""
         connection = self._connection
         if self.is_remote and connection is not None:
             self._connection = None
@@ -430,7 +430,7 @@ class JobStore:
 
 
 def _node_ids(row: Any) -> list[str]:
-    """Return the ids of a graph's nodes; less is read of it than to run it, so that older ones can be removed too."""
+    """Return the ids of a graph's nodes; works for graphs of older versions too, so that they can be removed."""
     try:
         ids = [node["id"] for node in json.loads(row.record)["nodes"]]
         if not all(is_uuid(id) for id in ids):

@@ -45,11 +45,11 @@ IMPATIENT_MS = 200
 """How long a statement waits for a SQLite file that another process has locked: the tracker stands still meanwhile."""
 _OPENING_S = 10.0
 _CONNECT_S = 2
-"""How long a connection to a database server may take to be made, in seconds."""
+"""Seconds that connecting to a database server may take."""
 _UNHEARD_MS = 5000
-"""How long the network may leave what was sent without an answer before the connection counts as lost."""
+"""Milliseconds for which sent data may stay unacknowledged before the connection counts as lost."""
 _STATEMENT_MS = 10_000
-"""How long a database server works at a statement of ours: one that waits for a lock must not pile up there."""
+"""Milliseconds that a database server may work at a statement, so that statements waiting for a lock do not pile up."""
 _PORTION = 1000
 
 METADATA = MetaData()
@@ -216,10 +216,10 @@ def _record(row: Any) -> dict[str, Any] | None:
 
 
 def make_engine(url: str) -> Engine:
-    """Return the database of a URL, whatever is in it. A SQLite file's folder is made when it is missing."""
+    """Return an engine for a URL, without checking the tables. A SQLite file's folder is made if it is missing."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        # The store keeps its two connections itself. One that a pool had kept could hang in the pool's own hands.
+        # The store keeps its two connections itself; a pooled one could hang inside the pool.
         return create_engine(url, poolclass=NullPool, connect_args=_patience(parsed))
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -239,7 +239,7 @@ def make_engine(url: str) -> Engine:
 
 
 def _patience(url: URL) -> dict[str, Any]:
-    """Return libpq's options that bound how long it waits for a server; those that the URL sets are left alone."""
+    """Return libpq's options that limit waiting for a server, except those that the URL sets."""
     if url.get_driver_name() not in ("psycopg", "psycopg2"):
         return {}
     wanted = {
@@ -253,7 +253,7 @@ def _patience(url: URL) -> dict[str, Any]:
 
 
 def limit_statements(engine: Engine) -> None:
-    """Bound how long a database server works at one statement, on connections that are made from now on."""
+    """Limit the time of each statement on a database server, for new connections."""
     if engine.dialect.name != "postgresql":
         return
 

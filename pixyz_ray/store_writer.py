@@ -98,9 +98,10 @@ class Writer:
         )
 
     def take_back(self, jobs: Iterable[Job], graphs: Iterable[Graph]) -> None:
-        """Make sure that new jobs and graphs are not there, whatever became of the transaction that added them.
+        """Make sure that new jobs and graphs are not in the store, whatever became of the adding transaction.
 
-        A server that was cut off may still carry that out. To add them once more waits for it; then they are removed.
+        A server whose connection was cut may still execute it. Inserting the rows again waits for that transaction;
+        then they are removed.
         """
         job_rows, graph_rows = [_job_row(job) for job in jobs], [_graph_row(graph) for graph in graphs]
         self._execute(
@@ -111,7 +112,7 @@ class Writer:
         )
 
     def ping(self) -> None:
-        """Write something that changes nothing."""
+        """Write a statement that changes nothing, to test the store."""
         self._execute((self._ping, [{}]))
 
     def is_refusal(self, error: BaseException) -> bool:
@@ -119,9 +120,9 @@ class Writer:
         return is_refusal(error, self._dbapi)
 
     def cut_off(self) -> None:
-        """Make a call that another thread waits for fail, where the database is a server that does not answer."""
+        """Abort a call of another thread by closing its connection to a server."""
         with suppress(Exception):
-            hang_up(self._connection.driver_connection)
+            shut_down_socket(self._connection.driver_connection)
 
     def close(self) -> None:
         """Close the connection."""
@@ -166,8 +167,8 @@ class Writer:
             self._lost = True
 
 
-def hang_up(connection: Any) -> None:
-    """Shut down a driver connection's socket: whoever waits for its answer, in another thread, hears of the end."""
+def shut_down_socket(connection: Any) -> None:
+    """Shut down a driver connection's socket, which ends a call that waits for an answer in another thread."""
     if not hasattr(connection, "fileno"):
         return
     # It may be closed at this very moment, and then there is nothing left to do.
@@ -176,7 +177,7 @@ def hang_up(connection: Any) -> None:
 
 
 def _insert_graph(engine: Engine) -> Any:
-    """Return the statement that adds a graph; one that is there already, from a commit in doubt, is left as it is."""
+    """Return the statement that adds a graph; one that exists already, after a commit in doubt, is left unchanged."""
     dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
     return dialect.insert(GRAPHS).on_conflict_do_nothing(index_elements=["uuid"])
 

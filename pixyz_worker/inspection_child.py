@@ -1,12 +1,12 @@
-"""Child process that reads what scripts declare (see loader.py), within limits of time and memory.
+"""Child process that inspects scripts (see loader.py) within limits of time and memory.
 
-A script of a few megabytes can take gigabytes and many seconds to parse, and may crash the parser: that must not happen
-in a process that others need. Python's own literals cross the pipes (marshal): nothing is executed at either end.
+A script of a few megabytes can take gigabytes and many seconds to parse, and may crash the parser, which must not
+happen in the service or the tracker. Plain literals cross the pipes (marshal): nothing is executed at either end.
 
     parent -> struct(name bytes, source bytes), name, source
     child  -> struct(answer bytes), marshal of ("ok", ...) or ("invalid", message, line, column) or ("memory",)
 
-It imports the standard library alone, and ends with its parent.
+It imports only the standard library, and exits with its parent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(max_seconds: int, max_bytes: int) -> None:
         max_seconds: CPU time for one script.
         max_bytes: memory that this process may take beyond what it has at its start.
     """
-    # Syntax trees have no cycles: the collector would only go through millions of objects in vain.
+    # Syntax trees have no cycles: the collector would scan millions of objects in vain.
     gc.disable()
     _limit_memory(max_bytes)
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
@@ -55,7 +55,7 @@ def _inspect(source: bytes, name: str, max_bytes: int) -> Answer:
     try:
         return encode(inspect_source(source, name))
     except InvalidScript as error:
-        # A parser whose stack is full raises MemoryError too, long before any memory is taken.
+        # The parser raises MemoryError for a stack overflow too, without using much memory.
         if isinstance(error.__context__, MemoryError) and _peak_bytes() > max_bytes // 2:
             return ("memory",)
         return "invalid", str(error), error.line, error.column
@@ -84,7 +84,7 @@ def decode(entrypoints: Sequence[str], schedules: Sequence[Any], doc: str | None
 
 
 def _limit_memory(max_bytes: int) -> None:
-    # Windows has no such limits, and macOS does not keep them; the parent's time limit holds everywhere.
+    # Windows has no such limits, and macOS does not enforce them; the parent's time limit works everywhere.
     with suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -95,7 +95,7 @@ def _limit_memory(max_bytes: int) -> None:
 
 
 def _limit_time(max_seconds: int) -> None:
-    """Limit the CPU time from now on: the parent may be gone before it can end this process."""
+    """Limit the CPU time from now on, since the parent may have died and cannot kill this process."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 

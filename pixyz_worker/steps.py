@@ -1,4 +1,4 @@
-"""The steps of one task: the first and the last of them one by one, those in the middle as one."""
+"""The steps of a task: the first and the last are kept one by one, those in the middle as one aggregate."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 MAX_STEPS = 10_000
-"""Steps that are kept one by one."""
+"""Steps that are kept, the aggregate included."""
 MAX_NAME_BYTES = 1024
-"""Bytes of a step's text; of a longer one the end is cut off."""
+"""Maximum length of a step's text in bytes; a longer text is truncated."""
 _FIRST = 9000
 _LAST = MAX_STEPS - _FIRST - 1
 _FIRST_BYTES = 1 << 20
@@ -19,7 +19,7 @@ _CUT = " [...]"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a task, or several that are kept as one."""
+    """One step of a task, or an aggregate of several."""
 
     info: str
     """What the step does, for a person."""
@@ -31,30 +31,30 @@ class Step:
     """Values that the script gave with the text: `output`, and any others."""
 
     count: int = 1
-    """Steps that this one stands for."""
+    """Number of steps that it represents."""
 
     def as_info(self) -> dict[str, Any]:
         """Return it as scripts read it in `step_infos`."""
         return {**self.as_view(), **(self.values or {})}
 
     def as_view(self) -> dict[str, Any]:
-        """Return it as clients read it: `count` only of several steps that are kept as one."""
+        """Return it as clients read it: `count` only for an aggregate."""
         view = {"duration": self.duration, "info": self.info}
         return view if self.count == 1 else {**view, "count": self.count}
 
     def as_plain(self) -> tuple[Any, ...]:
-        """Return text and duration, and the count if there is more than one; `Step.from_plain` reads it."""
+        """Return text and duration, and the count of an aggregate; `Step.from_plain` reads it."""
         return (self.info, self.duration) if self.count == 1 else (self.info, self.duration, self.count)
 
     @classmethod
     def from_plain(cls, values: Sequence[Any]) -> Self:
-        """Return the step that `as_plain` made plain."""
+        """Return the step of a value of `as_plain`."""
         info, duration, *count = values
         return cls(info, duration, count=count[0] if count else 1)
 
 
 class StepLog:
-    """Steps as they begin and end. Adding one takes constant time, and all of them a bounded amount of memory.
+    """Records steps as they begin and end. Adding a step takes constant time; memory is bounded.
 
     >>> log = StepLog()
     >>> for number in range(100_000): log.begin(f"step {number}", float(number))
@@ -94,8 +94,8 @@ class StepLog:
         Args:
             info: what it does.
             now: the time, in seconds.
-            index: its number from 0; those between it and the one before were not reported, and are left out.
-            values: what goes with it.
+            index: its number from 0; steps skipped before it were not reported, and go into the aggregate.
+            values: its values.
         """
         missed = 0 if index is None else index - self.count
         self.end(now)
@@ -111,13 +111,13 @@ class StepLog:
             self._put(replace(step, duration=max(0.0, now - self.began)))
 
     def set_values(self, values: Mapping[str, Any]) -> None:
-        """Give more values to the running step, if there is one."""
+        """Add values to the running step, if there is one."""
         step = self.running
         if step is not None:
             self._put(replace(step, values={**(step.values or {}), **values}))
 
     def since(self, number: int) -> list[tuple[int, Step]]:
-        """Return the steps from a number on, each with its number; an aggregate with that of its first."""
+        """Return the steps from a number on, each with its number; an aggregate with the number of its first step."""
         found, place = deque[tuple[int, Step]](), self.count
         for step in self._backwards():
             if place <= number:
@@ -151,7 +151,7 @@ class StepLog:
         return len(self._first) < _FIRST and self._first_bytes + len(step.info) <= _FIRST_BYTES
 
     def _leave_out_last(self, missed: int, now: float) -> None:
-        """Leave out steps that are not known; the time since the last known one began is theirs."""
+        """Add the last steps, and a number of unreported ones after them, to the aggregate."""
         while self._last:
             self._leave_out(self._last.popleft())
         self.count += missed
@@ -165,7 +165,7 @@ class StepLog:
 
 
 def cut_name(text: str) -> str:
-    """Return a step's text as it is kept: at most MAX_NAME_BYTES of UTF-8, with a mark where the end is cut off.
+    """Return a step's text truncated to MAX_NAME_BYTES of UTF-8, with a mark at the end if it was cut.
 
     >>> len(cut_name("x" * 5000)), cut_name("x" * 5000)[-7:]
     (1024, 'x [...]')

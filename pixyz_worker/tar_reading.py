@@ -1,7 +1,7 @@
-"""Read a tar archive that nobody vouches for: forward only, with bounds on headers, on each member and on all of it.
+"""Read an untrusted tar archive: forward only, with limits for headers, each member and the total.
 
 `tarfile` reads a header's extension (a PAX record, a long name, the map of a sparse file) into memory at whatever size
-the header gives. Its input is therefore a stream that refuses to give more than a header may have.
+the header gives. Its input is therefore a stream that limits what a header may read.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import IO, Any
 from pixyz_worker.exception import UnsafeFile
 
 MAX_HEADER_BYTES = 256 * 1024
-"""Bytes of the headers of one member, its extensions included. A path has at most 26 KB, Linux attributes 64 KB."""
+"""Maximum bytes of one member's headers, extensions included. A path takes at most 26 KB, Linux attributes 64 KB."""
 _CHUNK = 64 * 1024
 _BLOCK = 512
-# `tarfile` searches such records with a pattern that takes quadratic time on a run of digits. A name has up to 255.
+# `tarfile` searches PAX records with a pattern that is quadratic in a run of digits. A name has at most 255.
 _LONG_NUMBER = re.compile(rb"[0-9]{300}")
 
 
@@ -30,7 +30,7 @@ def opened(path: Path, allowed: float) -> Iterator[BoundedTar]:
 
     Args:
         path: the archive.
-        allowed: bytes that may come out of it, its headers included.
+        allowed: maximum number of unpacked bytes, headers included.
 
     Raises:
         UnsafeFile: a header, or the whole stream, is larger than allowed; also while members are read.
@@ -54,7 +54,7 @@ class BoundedTar:
         self._name = name
 
     def members(self) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
-        """Yield each member with what to read it from; None for whatever is no file."""
+        """Yield each member with a file to read it from; None if it is not a regular file."""
         while True:
             self._stream.allow_header()
             info = self._file.next()
@@ -67,7 +67,7 @@ class BoundedTar:
             yield info, self._file.extractfile(info) if info.isreg() else None
 
     def _forget_what_was_read(self) -> None:
-        # TarFile keeps every member with its header, and all global headers.
+        # TarFile keeps every member and all global headers in memory.
         self._file.members.clear()  # type: ignore[attr-defined]
         size = sum(len(key) + len(value) for key, value in self._file.pax_headers.items())
         if size > MAX_HEADER_BYTES:
@@ -75,7 +75,7 @@ class BoundedTar:
 
 
 class _ForwardStream(io.RawIOBase):
-    """What `tarfile` reads from. It only moves forward, and gives no more than the present part may have."""
+    """Input of `tarfile`: forward only, with a limit for the current header or content."""
 
     def __init__(self, source: Any, name: str, allowed: float) -> None:
         self._source = source
@@ -90,7 +90,7 @@ class _ForwardStream(io.RawIOBase):
         self._left, self._in_header = MAX_HEADER_BYTES, True
 
     def allow_content(self, size: int) -> None:
-        """Allow a member's content; the blocks of a sparse file may lie apart."""
+        """Allow a member's content and one more block, since the parts of a sparse file may lie apart."""
         self._left, self._in_header = size + _BLOCK, False
 
     def readable(self) -> bool:
@@ -98,7 +98,7 @@ class _ForwardStream(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Return True: forward."""
+        """Return True; only forward seeks work."""
         return True
 
     def tell(self) -> int:
@@ -109,7 +109,7 @@ class _ForwardStream(io.RawIOBase):
         """Skip to a place.
 
         Raises:
-            tarfile.StreamError: it lies behind.
+            tarfile.StreamError: the position is behind.
         """
         if whence != io.SEEK_SET or offset < self._position:
             raise tarfile.StreamError("a member lies before its header")
@@ -122,7 +122,7 @@ class _ForwardStream(io.RawIOBase):
         """Read exactly that many bytes, fewer at the end.
 
         Raises:
-            UnsafeFile: that is more than the present part may have, or than may come out of the archive.
+            UnsafeFile: it exceeds the limit of the current part or of the archive.
         """
         if size < 0 or size > self._left:
             raise _too_large(self._name)

@@ -1,7 +1,7 @@
-"""Read a zip archive that nobody vouches for: its table of contents and each entry take a bounded amount of memory.
+"""Read an untrusted zip archive: its central directory and each entry take a bounded amount of memory.
 
-`zipfile` reads the table of contents whole, at whatever size the end record gives; it unpacks an entry of BZIP2 or LZMA
-without a bound, and one of deflate up to what is asked for, though the entry announces less.
+`zipfile` reads the central directory whole, at whatever size the end record gives; it unpacks BZIP2 and LZMA entries
+without a limit, and deflate entries up to the size of a read, even if the entry declares less.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def opened(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
     """Open a zip for reading.
 
     Raises:
-        UnsafeFile: its table of contents is larger, or has more entries, than allowed (MAX_ARCHIVE_ENTRIES), or entries
-            share bytes with others.
+        UnsafeFile: its central directory is larger, or has more entries, than allowed (MAX_ARCHIVE_ENTRIES), or entries
+            overlap.
         zipfile.BadZipFile, EOFError, ValueError: it is damaged.
     """
     with _TableReader(path, limits) as file, zipfile.ZipFile(file) as archive:
@@ -42,7 +42,7 @@ def opened(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
 
 
 def entry_bytes(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """Return an entry's content, never more than the size that it announces.
+    """Return an entry's content, at most the size that it declares.
 
     Raises:
         UnsafeFile: its compression needs too much memory.
@@ -56,7 +56,7 @@ def entry_bytes(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 
 
 def open_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
-    """Return what to read an entry from, in pieces: a piece takes no more memory than twice its size.
+    """Return a file to read an entry from; a read takes at most twice its size in memory.
 
     Raises:
         UnsafeFile: its compression needs too much memory.
@@ -69,7 +69,7 @@ def open_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
 
 
 class _TableReader(io.FileIO):
-    """The file as `zipfile` reads it: a piece of it may not be larger than a table of contents may be."""
+    """Input of `zipfile`, in which no read may be larger than the limit of a central directory."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         super().__init__(path, "rb")
@@ -111,7 +111,7 @@ class _TableReader(io.FileIO):
 
 
 class _Unpacked(io.RawIOBase):
-    """What an entry of BZIP2 or LZMA unpacks to, made as it is read."""
+    """Content of a BZIP2 or LZMA entry, unpacked while it is read."""
 
     def __init__(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
         assert archive.fp is not None

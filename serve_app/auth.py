@@ -17,7 +17,7 @@ TokenCheck = Callable[..., Awaitable[None]]
 TOKEN_HEADER = "x-api-key"
 
 TokenSeen = Callable[[Request], Awaitable[bool]]
-"""Returns whether a request has a valid token, where it needs none."""
+"""Returns whether a request has a valid token; for routes that need none."""
 
 _HEADER = APIKeyHeader(name=TOKEN_HEADER, auto_error=False, description="The token of this server.")
 

@@ -1,14 +1,14 @@
-"""Connections of the HTTP server: how many there may be, and how long one may take for what it has begun.
+"""Limits for the connections of the HTTP server: their number, and time-outs for each state.
 
-A request that is slow to arrive, or an answer that is slow to be read, costs its sender nothing and the server a
-descriptor and a buffer. So each connection is in one of these states, all of which are bounded in time:
+A request that arrives slowly, or an answer that is read slowly, costs the client nothing and the server a descriptor
+and a buffer. Each connection is therefore in one of these states, all of which are bounded in time:
 
     half open   no complete header yet: at most `header_timeout_s`
     receiving   the header is complete, the body is not: at most `stall_timeout_s` without a byte
     answering   the answer waits for its reader: at most `stall_timeout_s` without a byte
     idle        between two requests: the server's keep-alive timeout
 
-and half-open and idle ones give way when there are too many. A proper client is half open for milliseconds.
+When there are too many, the oldest half-open and idle ones are closed. A normal client is half open for milliseconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pixyz_ray.setting_types import Network
 from pixyz_ray.settings import Settings
 
 _SPARE_DESCRIPTORS = 512
-"""Left for files, for the tracker and for Ray."""
+"""Descriptors reserved for files, the tracker and Ray."""
 _MOST_CONNECTIONS = 16_384
 """Each takes some 10 KB, with its parser and buffers."""
 _SWEEP_S = 1.0
@@ -34,27 +34,27 @@ _SWEEP_S = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one server's connections may take."""
+    """Limits for the connections of one server."""
 
     header_timeout_s: float
     """Seconds for a complete header."""
     stall_timeout_s: float
     """Seconds without a byte, of a body that arrives or of an answer that is read."""
     max_connections: int
-    """Connections, of all kinds."""
+    """Maximum number of connections."""
     max_half_open: int
-    """Connections without a complete header."""
+    """Maximum number of connections without a complete header."""
     max_half_open_per_address: int
-    """The same from one address, or from one /64 network of IPv6; reverse proxies are exempt."""
+    """The same from one IPv4 address or one IPv6 /64 network; reverse proxies are exempt."""
     trusted_proxies: Sequence[Network] = ()
     """Addresses and networks of reverse proxies."""
     grace_s: float = 1.0
-    """Seconds that a connection cannot be one too many of its address: the server accepts a burst of connections before
-    it reads from any of them."""
+    """Seconds for which a new connection is exempt from the limit per address: the server accepts a burst of
+    connections before it reads from any of them."""
 
 
 def raise_descriptor_limit() -> int:
-    """Let this process open as many descriptors as it may, and return how many of them connections may take."""
+    """Raise the soft limit of descriptors to the hard one; return the number that connections may use."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
@@ -63,17 +63,17 @@ def raise_descriptor_limit() -> int:
 
 
 def limits_of(settings: Settings, max_connections: int) -> Limits:
-    """Return the limits that settings ask for.
+    """Return the limits given by the settings.
 
     Args:
-        settings: the operator's.
-        max_connections: connections for which there are descriptors.
+        settings: the platform's settings.
+        max_connections: number of connections for which there are descriptors.
     """
     return Limits(
         header_timeout_s=settings.api_header_timeout,
         stall_timeout_s=settings.api_stall_timeout,
         max_connections=max_connections,
-        # Some must be left for requests that have arrived.
+        # Leave some for complete requests.
         max_half_open=min(settings.api_max_half_open, max(1, max_connections // 2)),
         max_half_open_per_address=settings.api_max_half_open_per_address,
         trusted_proxies=settings.trusted_proxies,
@@ -81,7 +81,7 @@ def limits_of(settings: Settings, max_connections: int) -> Limits:
 
 
 class Connection(Protocol):
-    """What there is to know of one connection."""
+    """What the registry needs of a connection."""
 
     loop: asyncio.AbstractEventLoop
     client_host: str
@@ -97,17 +97,17 @@ class Connection(Protocol):
 
     @property
     def reading_paused(self) -> bool:
-        """Whether it is us who take no more of the body for now."""
+        """Whether the server has paused reading the body."""
 
     def drop(self, status: int | None = None) -> None:
-        """Close the connection at once, and `leave`; with a status, answer a header that has begun."""
+        """Close the connection at once, and call `leave`; with a status, answer a request whose header has begun."""
 
 
 class Connections:
     """The connections of one server.
 
     Args:
-        limits: what they may take.
+        limits: the limits.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -122,10 +122,10 @@ class Connections:
         self._sweeping = False
         self._exempt = functools.lru_cache(maxsize=1024)(self._is_trusted)
 
-    # --- What the connections report ---------------------------------------------------------------------------------
+    # --- Reports of the connections ----------------------------------------------------------------------------------
 
     def opened(self, one: Connection) -> None:
-        """Count a new connection, and make room for it by closing others, or close it where there is none."""
+        """Count a new connection; close the oldest other for it, or itself if there is none to close."""
         self._count += 1
         if self._count > self._limits.max_connections:
             victim = next(iter(self._half_open or self._idle), one)
@@ -147,21 +147,21 @@ class Connections:
         self.leave(one)
 
     def leave(self, one: Connection) -> None:
-        """Take a connection that is being closed out of what is limited."""
+        """Remove a connection that is being closed from all states."""
         self.not_half_open(one)
         self._receiving.pop(one, None)
         self._answering.pop(one, None)
         self._idle.pop(one, None)
 
     def half_open(self, one: Connection) -> None:
-        """Note that bytes, or a connection, came without a complete header; the first note counts."""
+        """Record that a connection has no complete header; time counts from the first call."""
         if one not in self._half_open:
             self._half_open[one] = one.loop.time()
             if one.address:
                 self._half_open_of[one.address][one] = None
 
     def not_half_open(self, one: Connection) -> None:
-        """Note that a header is complete."""
+        """Record that a header is complete."""
         if self._half_open.pop(one, None) is not None and one.address:
             others = self._half_open_of[one.address]
             others.pop(one, None)
@@ -169,33 +169,33 @@ class Connections:
                 del self._half_open_of[one.address]
 
     def receiving(self, one: Connection, *, more: bool) -> None:
-        """Note whether a body has more to come."""
+        """Record whether the body is incomplete."""
         if more:
             self._receiving[one] = None
         else:
             self._receiving.pop(one, None)
 
     def answering(self, one: Connection, *, waits: bool) -> None:
-        """Note whether an answer waits for its reader."""
+        """Record whether an answer waits to be read."""
         if waits:
             self._answering[one] = (one.loop.time(), one.unsent_bytes)
         else:
             self._answering.pop(one, None)
 
     def idle(self, one: Connection, *, waits: bool) -> None:
-        """Note whether a connection is between two requests."""
+        """Record whether a connection is between two requests."""
         if waits:
             self._idle[one] = None
         else:
             self._idle.pop(one, None)
 
-    # --- Who has to go -----------------------------------------------------------------------------------------------
+    # --- Enforcement -------------------------------------------------------------------------------------------------
 
     def _limit_address(self, one: Connection) -> None:
         others = self._half_open_of.get(one.address, {})
         if len(others) < self._limits.max_half_open_per_address:
             return
-        # Two for one, so that a burst that was let in for its grace shrinks again.
+        # Close two for each new one, so that a burst admitted during the grace period shrinks again.
         for oldest in list(_first(others, 2)):
             waited_s = one.loop.time() - self._half_open[oldest]
             if waited_s > self._limits.grace_s or len(self._half_open) >= self._limits.max_half_open:

@@ -1,4 +1,4 @@
-"""The generated description of the interface, /openapi.json: every status that a route may answer, and nothing else."""
+"""The OpenAPI description, /openapi.json, with exactly the statuses that each route may answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WHEN = {
     500: "The server failed; its log says why.",
     503: "The engine is not ready: ask again after Retry-After seconds.",
 }
-"""Status of an error -> when it is answered."""
+"""Status of an error -> its description."""
 
 
 _ERROR = {"schema": {"$ref": "#/components/schemas/Error"}}
@@ -38,7 +38,7 @@ BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 def describe(app: FastAPI) -> None:
-    """Make an application describe all errors as it answers them: validation errors with 400, and each as JSON."""
+    """Make an application's description match its errors: validation errors have status 400, and all are JSON."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -46,10 +46,10 @@ def describe(app: FastAPI) -> None:
             description = generate()
             for operations in description["paths"].values():
                 for operation in operations.values():
-                    # FastAPI's own, which our handler of errors replaces.
+                    # FastAPI's default, which our error handler replaces.
                     operation["responses"].pop("422", None)
                     for status, response in operation["responses"].items():
-                        # FastAPI describes them as of the type that the route answers with otherwise.
+                        # FastAPI describes them with the content type of the route's success.
                         if status >= "400" and "application/json" not in response["content"]:
                             response["content"] = {"application/json": _ERROR}
             for name in ("HTTPValidationError", "ValidationError"):

@@ -71,7 +71,7 @@ STATUS_OF: Mapping[type[Exception], int] = {
 _IN_THE_LOG: Mapping[type[Exception], str] = {
     StoreUnusable: "The job store cannot be used at the moment. Try again; the server's log says what is wrong.",
 }
-"""Errors whose own texts have SQL, hosts or paths in them -> what a caller gets instead."""
+"""Errors whose messages may contain SQL, hosts or paths -> what callers get instead; the log has the message."""
 _MOST_SHOWN_CHARS = 100
 _RETRY_AFTER_S = {425: "1", 429: "5", 503: "2"}
 

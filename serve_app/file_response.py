@@ -1,4 +1,4 @@
-"""Downloads of files that were opened already, whatever has become of their names since."""
+"""Downloads of files that are already open, even if they were renamed or replaced since."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _BAD_RANGES = {
 
 
 class OpenedFileResponse(FileResponse):
-    """The content of an opened file, which is closed at the end; Range works.
+    """The content of an open file, which is closed at the end; supports Range.
 
-    It is read in the threads for the share, so that a share that hangs holds up nobody else.
+    It is read in the threads for the share, so that a share that hangs does not block other requests.
     """
 
-    # One hop to a thread for each megabyte, not for each 64 KiB.
+    # One switch to a thread per MiB, not per 64 KiB.
     chunk_size = 1 << 20
 
     def __init__(self, opened: OpenedFile, *, media_type: str, headers: dict[str, str]) -> None:
@@ -63,7 +63,7 @@ class OpenedFileResponse(FileResponse):
 
 
 class _Reader:
-    """The part of an asynchronous file that a FileResponse uses."""
+    """The methods of an asynchronous file that FileResponse uses."""
 
     def __init__(self, file: Any, threads: Threads) -> None:
         self._file = file

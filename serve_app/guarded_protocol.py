@@ -20,19 +20,19 @@ _MAX_HEADERS = 100
 
 
 def apply_limits(config: Any, limits: Limits) -> None:
-    """Give a server limits for its connections.
+    """Set the limits for a server's connections.
 
     Args:
-        config: configuration of uvicorn, which it has not read yet.
-        limits: what its connections may take.
+        config: uvicorn's configuration, not loaded yet.
+        limits: the limits.
 
     Raises:
-        InternalError: it has been read.
+        InternalError: it has been loaded.
     """
     if config.loaded:
         raise InternalError("The HTTP server has begun before its connections were bounded.")
     config.http = functools.partial(GuardedProtocol, connections=Connections(limits))
-    # The service has none, and such a connection would leave our protocol.
+    # The service has no WebSockets, and an upgraded connection would leave this protocol.
     config.ws = "none"
     if limits.trusted_proxies:
         config.forwarded_allow_ips = [str(network) for network in limits.trusted_proxies]
@@ -63,7 +63,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     @property
     def reading_paused(self) -> bool:
-        """Whether it is us who take no more of the body for now."""
+        """Whether the server has paused reading the body."""
         return bool(self.flow.read_paused)
 
     def drop(self, status: int | None = None) -> None:
@@ -76,7 +76,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._dropped = True
         self._guard.leave(self)
-        # Bytes that nobody reads are no reason to keep it, so that an answer is only tried.
+        # Send an answer only if the client has read everything so far: unread bytes must not keep it open.
         if status is not None and self._header_bytes and not self.unsent_bytes:
             self._refusal = status
             self.send_400_response("")
@@ -110,7 +110,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._header_bytes = 0
             self._guard.not_half_open(self)
         elif not self.transport.is_closing():
-            # Part of a header, line breaks before one, or the rest of a body that nobody wants any more.
+            # Part of a header, line breaks before one, or the rest of a body whose request was already answered.
             self._header_bytes += len(data)
             self._guard.half_open(self)
             if self._header_bytes > _MAX_HEADER_BYTES and not self._header_complete:
@@ -140,7 +140,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Wait for the next request."""
         super().on_response_complete()
         if self.transport.is_closing():
-            # What is unsent would keep it open for as long as the other end likes.
+            # Unsent bytes would keep it open until the client reads them.
             self._guard.answering(self, waits=True)
         else:
             self._guard.receiving(self, more=False)
@@ -158,13 +158,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close the connection, with or without the other end's having read everything."""
+        """Close the connection, whether or not the client has read everything."""
         self.drop()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, or too much of it, in the form of all errors, and close the connection."""
+        """Answer a malformed or oversized request in the form of all errors, and close the connection."""
         if self.cycle is not None and not self.cycle.response_complete:
-            # An answer is on its way; another one in its midst would be taken for a part of it.
+            # An answer is being sent; a second one would be read as a part of it.
             self.transport.abort()
             return
         answer = error_response(self._refusal, _REFUSALS[self._refusal])
@@ -191,7 +191,7 @@ _REFUSALS = {
 
 @functools.lru_cache(maxsize=4096)
 def _network(host: str) -> str:
-    """Return the address that a limit per client counts: of IPv6 the /64 network, which one client has all of."""
+    """Return the key of the limit per client: the address, for IPv6 its /64 network, which one client owns."""
     if ":" not in host:
         return host
     try:

@@ -1,9 +1,8 @@
-"""How Serve's HTTP server gets limits for its connections.
+"""Limits for the connections of Serve's HTTP server.
 
-Serve 2.60 builds the configuration of uvicorn itself and lets nobody change it. What this uses of Serve's inside is
-`ray.serve._private.http_util.start_asgi_http_server`, which returns the server before it has begun: uvicorn reads its
-configuration when it starts, and takes the class of its protocol from there. Checked against the pinned version by
-tests.
+Serve 2.60 builds uvicorn's configuration itself and has no option for the protocol class. This module replaces the
+private `ray.serve._private.http_util.start_asgi_http_server`, which returns the server before it starts: uvicorn loads
+its configuration, with the protocol class, only then. Tests check this against the pinned version.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ _START = "start_asgi_http_server"
 
 
 def guard_server(settings: Settings) -> None:
-    """Make the HTTP server of this process bound its connections; call it before Serve starts it.
+    """Limit the connections of this process's HTTP server; call it before Serve starts the server.
 
     Raises:
-        InternalError: this version of Serve does it differently.
+        InternalError: this version of Serve has no such function.
     """
     start = getattr(http_util, _START, None)
     if start is None:

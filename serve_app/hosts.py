@@ -1,7 +1,7 @@
-"""Which host names the service answers to, against DNS rebinding.
+"""Check of the header Host, against DNS rebinding.
 
-A page of a stranger can let its own name point at 127.0.0.1, and its scripts are then of the same origin as a service
-there. The browser still sends the page's own name as Host. Such a page has no token: callers that send a valid one may
+A hostile web page can make its own host name resolve to 127.0.0.1; its scripts then have the same origin as a service
+there. The browser still sends the page's host name as Host. Such a page has no token: callers with a valid token may
 use any name.
 """
 
@@ -24,11 +24,12 @@ _HOST = re.compile(rb"(?:(?P<name>[A-Za-z0-9._-]{1,253})|\[(?P<address>[0-9A-Fa-
 
 
 class HostCheck:
-    """Refuses requests for a host that the service does not answer to.
+    """Refuses requests for host names that are not allowed.
 
     Args:
-        app: what answers the others.
-        allowed_hosts: names beside addresses, loopback's and this machine's: `*.example.org` is any below, `*` any.
+        app: the application.
+        allowed_hosts: further names, besides addresses, loopback names and this machine's; `*.example.org` is any name
+            below it, `*` any name.
         is_known: returns whether a token is valid.
     """
 
@@ -78,7 +79,7 @@ class HostCheck:
         return self._any or host in self._names or host.endswith(self._domains) or _is_address(host)
 
     async def _is_own_name(self, host: str) -> bool:
-        """Return whether a name is this machine's full name, which DNS may be asked for."""
+        """Return whether a name is this machine's full name; this may query DNS."""
         if not host.startswith(f"{socket.gethostname().lower().partition('.')[0]}."):
             return False
         return host == await asyncio.to_thread(_full_name)
@@ -90,7 +91,7 @@ def _full_name() -> str:
 
 
 def _host_of(header: bytes) -> str | None:
-    """Return the host that a header Host names, in lower case and without its port; None for anything else."""
+    """Return the host of a header Host, in lower case and without its port; None if it is malformed."""
     found = _HOST.fullmatch(header)
     if found is None:
         return None

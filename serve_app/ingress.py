@@ -19,7 +19,7 @@ _SERVES_OWN = frozenset(
         *(b"serve%smultiplexed%smodel%sid" % dashes for dashes in product((b"-", b"_"), repeat=3)),
     }
 )
-"""Headers by which a caller would steer Serve, or make it fail: it expects texts in UTF-8."""
+"""Headers with which a caller could control Serve, or make it fail, since it expects UTF-8."""
 _REQUEST_ID = b"x-request-id"
 _MAX_REQUEST_ID_BYTES = 200
 

@@ -1,4 +1,4 @@
-"""The body of a request, piece by piece, and no more of it than the server accepts."""
+"""The body of a request, piece by piece, up to a limit."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ async def request_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]
 
     Args:
         request: the request.
-        max_bytes: the most that it may have.
+        max_bytes: maximum size of the body.
 
     Raises:
-        UploadTooLarge: it has more, or says so beforehand.
+        UploadTooLarge: the body, or its Content-Length, is larger.
         BadRequest: the client went away before the end.
     """
     declared = request.headers.get("content-length", "")
@@ -42,10 +42,10 @@ async def json_body(request: Request, max_bytes: int) -> Any:
 
     Args:
         request: the request.
-        max_bytes: the most that the body may have.
+        max_bytes: maximum size of the body.
 
     Raises:
-        UploadTooLarge: it has more, or says so beforehand.
+        UploadTooLarge: the body, or its Content-Length, is larger.
         BadRequest: it is not UTF-8, or the client went away before the end.
         InvalidBackendParameter: it is not JSON, or nested too deeply.
     """

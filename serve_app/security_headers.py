@@ -1,7 +1,6 @@
-"""Headers that every answer has, an error too: what a browser may do with it.
+"""Security headers of every answer, errors included.
 
-Outputs are whatever a script wrote, HTML and SVG among it: nothing of it may run in a browser as a page of this
-service.
+Outputs are arbitrary files of scripts, HTML and SVG included; they must not run in a browser as pages of this service.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
 )
-"""Each is for answers that do not bring it themselves."""
+"""Defaults; an answer that sets one of these headers itself keeps its own value."""
 
 
 class SecurityHeaders:

@@ -40,10 +40,9 @@ def keep_grpc_on_node_address() -> None:
 
 
 def listen_on(host: str) -> None:
-    """Make the replica of this process listen on an address of its own; call it before Serve does.
+    """Make this process's replica listen on `host` instead of the proxy's address; call it before Serve starts it.
 
-    Serve would use its proxy's address. The proxy stays on loopback, since nobody needs it: elsewhere it would be a
-    second entrance, on a random port.
+    The proxy stays on loopback: on another address it would expose the service a second time, on a random port.
     """
     module: Any = http_util
     start = module.start_asgi_http_server

@@ -49,7 +49,7 @@ class EventStream(Response):
                 if not more:
                     return
         except PixyzException as error:
-            # The client sees a whole answer without the job's end, and comes back with its last event's id.
+            # The client gets a complete answer without the job's end, and reconnects with the id of its last event.
             _log.info("the events of a job end early: %s", error)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
@@ -91,7 +91,7 @@ async def job_list_stream(
 async def log_stream(engine: Engine, uuid: str, offset: int, *, follow: bool) -> AsyncIterator[bytes]:
     """Yield a log from a byte offset to its present end; with `follow` to its end when the job has ended.
 
-    The first item, which may be empty, comes at once: an error in it still gets its own status code.
+    The first item, which may be empty, comes at once, so that an error before it still gets its status code.
     """
     wait, first = 0.02, True
     while True:

@@ -96,7 +96,7 @@ class Engine:
         except (OSError, EngineNotReady) as error:
             problem = error
         if problem is not None:
-            # Whether the tracker has it or not: without its script it cannot run, and nothing of it is to stay.
+            # Whether or not the tracker has accepted it: without its script it cannot run, so cancel and remove it.
             with suppress(PixyzException):
                 await asked
                 await self.cancel(folder.uuid)
@@ -136,7 +136,7 @@ class Engine:
         return answer
 
     async def _read_script(self, request: Request) -> Script:
-        """Return a request's script, read and inspected outside this thread unless it is known."""
+        """Return a request's script, read and inspected in another thread unless it is cached."""
         if request.process == "custom" and request.script is not None and request.script_name is not None:
             digest = hashlib.sha256(request.script).hexdigest()
             if (info := self._inspector.known(digest, request.script_name)) is not None:
@@ -144,7 +144,7 @@ class Engine:
         return await inspection_threads().run(partial(read_script, request, self.settings, self._inspector.inspect))
 
     async def discard(self, folder: JobFolder) -> None:
-        """Remove the files of a job that was not accepted; where the share does not answer they stay."""
+        """Remove the files of a refused job; if the share does not answer they stay."""
         with suppress(EngineNotReady):
             await self._share.run(folder.remove)
 
@@ -240,7 +240,7 @@ class Engine:
         Raises:
             InvalidBackendParameter: it has not ended, is pinned, or is part of another's graph.
         """
-        # That takes as long as the files do; whether the tracker answers at all is asked first.
+        # Removing files may take long; check first whether the tracker answers.
         await self._ask_of("state", uuid)
         removed: dict[str, Any] = await self._patiently(
             lambda channel, _again: channel.call("remove", uuid), patience_s=_REMOVAL_PATIENCE_S
@@ -322,7 +322,7 @@ class Engine:
 
         Args:
             use: takes the channel, and whether it was tried before.
-            patience_s: seconds after which the caller is told that there is no answer; None for the usual ones.
+            patience_s: seconds to wait for an answer; None for the default.
 
         Raises:
             EngineNotReady: the tracker does not answer: it is being restarted, is frozen, or has too much to do.
@@ -350,7 +350,7 @@ class Engine:
     async def _connected(self) -> Channel:
         if self._channel is not None and not self._channel.closed:
             return self._channel
-        # One attempt for all who wait, which goes on when one of them gives up.
+        # One attempt shared by all waiting requests; it goes on if one of them gives up.
         if self._opening is None or self._opening.done():
             self._opening = asyncio.ensure_future(self._open_channel())
             self._opening.add_done_callback(_ignore_outcome)
@@ -380,7 +380,7 @@ def _close(file: OpenedFile | None) -> None:
 
 
 def _ignore_outcome(task: asyncio.Task[Channel]) -> None:
-    """Retrieve a task's error, which nobody may be waiting for any more."""
+    """Retrieve a task's error, so that asyncio does not warn if nobody awaits it."""
     if not task.cancelled():
         task.exception()
 

@@ -61,14 +61,14 @@ class Lifecycle(JobFinder):
     # --- The store ---------------------------------------------------------------------------------------------------
 
     def _store_changed(self) -> None:
-        """Let nothing begin while the store is away: its record could not be read, nor what becomes of it be kept."""
+        """Pause dispatching while the store is unavailable: records could be neither read nor written."""
         if (trouble := self.access.trouble) is not None:
             self.turns.pause(trouble)
         else:
             self.turns.go_on()
 
     def off_end(self, uuid: str, callback: Callable[[Job], None]) -> None:
-        """Take back an `on_end` whose end has not come."""
+        """Remove a callback of `on_end` that has not been called."""
         callbacks = self._on_end.get(uuid)
         if callbacks is not None and callback in callbacks:
             callbacks.remove(callback)
@@ -140,7 +140,7 @@ class Lifecycle(JobFinder):
             self.begin(self._call_up())
 
     async def _call_up(self) -> None:
-        """Fetch the records of jobs whose turn has come, all of them at once, and let them begin."""
+        """Fetch the records of dispatched jobs in batches, and begin the jobs."""
         while self._called_up:
             uuids, self._called_up = self._called_up, []
             try:
@@ -155,7 +155,7 @@ class Lifecycle(JobFinder):
         self.turns.pump()
 
     def _take_turn(self, uuid: str, stored: Job | None) -> None:
-        """Begin a job with its record from the store, if nothing else has become of it meanwhile."""
+        """Begin a job with its record from the store, unless it has ended meanwhile."""
         job = self.in_memory(uuid) or stored
         if job is None or job.state.terminal:
             if job is None:
@@ -253,7 +253,7 @@ class Lifecycle(JobFinder):
             self._get_in_line(live.record)
 
     def refused(self, live: LiveJob, written: Job) -> bool:
-        """Show the end of a job that was to go on, if the store has refused its record; return whether it has."""
+        """End a live job if the store has refused its record; return whether it has."""
         if not written.state.terminal:
             return False
         self.turns.withdraw(written.uuid)
@@ -276,7 +276,7 @@ class Lifecycle(JobFinder):
     def _show_end(self, live: LiveJob, job: Job, then: Callable[[], None] | None) -> None:
         self.change(live, job)
         self.live.pop(job.uuid, None)
-        # A large one is read from the store when somebody asks.
+        # A large job is read from the store on demand.
         if is_light(job):
             self._recent[job.uuid] = job
         while len(self._recent) > _RECENT:

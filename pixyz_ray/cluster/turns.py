@@ -28,7 +28,7 @@ class Turns:
     Args:
         settings: queues, pools, tokens and limits.
         begin: starts the job whose turn has come.
-        clock: tells how long jobs wait.
+        clock: clock for waiting times.
     """
 
     def __init__(self, settings: Settings, begin: Callable[[str], None], *, clock: SteadyClock | None = None) -> None:
@@ -110,7 +110,7 @@ class Turns:
             self._wait(uuid, needs, requested, not_before, pause[0] if pause else None)
 
     def _wait(self, uuid: str, needs: Needs, since: float, not_before: float | None, pause_s: float | None) -> None:
-        # Times of records are the wall clock's, which may be set: from here on a job waits by the steady one.
+        # Times of records are of the wall clock, which may be set; waiting uses the steady clock.
         now = self._clock.now()
         rest = 0.0 if not_before is None else self._clock.rest(not_before, pause_s)
         since = self._clock.since(since)
@@ -121,20 +121,20 @@ class Turns:
             self._admission.add(uuid, needs, since)
 
     def put_back(self, uuid: str) -> None:
-        """Let a job wait again that could not begin when its turn came, where it was in line."""
+        """Put a dispatched job that could not begin back into its old place in line."""
         self._admission.put_back(uuid)
 
     def pause(self, reason: str) -> None:
-        """Give nobody a turn until `go_on`; those who ask why they wait are told the reason."""
+        """Dispatch no jobs until `go_on`; the reason is shown to waiting jobs."""
         self._paused = reason
 
     @property
     def is_paused(self) -> bool:
-        """Whether nobody is given a turn."""
+        """Whether dispatching is paused."""
         return self._paused is not None
 
     def go_on(self) -> None:
-        """Give turns again."""
+        """Resume dispatching."""
         self._paused = None
         self.pump()
         self._set_alarm()
@@ -154,7 +154,7 @@ class Turns:
 
     def _begin_or_release(self, uuid: str) -> None:
         if self.is_paused:
-            # The one before has found that the store is away.
+            # The job dispatched before has found the store unavailable.
             self._admission.put_back(uuid)
             return
         # What goes wrong with one must not keep its place, nor the others from beginning.

@@ -1,7 +1,7 @@
-"""The generated reference as pages: Swagger UI at /docs, ReDoc at /redoc, without a connection to the internet.
+"""Reference pages: Swagger UI at /docs, ReDoc at /redoc, without a connection to the internet.
 
-Their scripts come from the package fastapi-offline, of which nothing but those files is used, and run under a policy
-that allows scripts of this service alone.
+Only the script files of the package fastapi-offline are used; a Content-Security-Policy allows only scripts of this
+service.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def reference_router() -> APIRouter:
 
 @functools.cache
 def _folder() -> Path:
-    # Not imported: the package would bring its own application.
+    # Not imported: only its files are used.
     found = find_spec("fastapi_offline")
     if found is None or found.origin is None:
         raise InternalError("The package fastapi-offline is missing: install the project with its dependencies.")

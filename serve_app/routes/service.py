@@ -25,7 +25,7 @@ _GOOD = "ok"
 """What a check of the engine says when it finds nothing."""
 _ANY_JSON = {"requestBody": {"required": True, "content": {"application/json": {"schema": {}}}}}
 _HIDDEN = "Not working. Ask with a token for the details."
-"""What a caller without a token gets of anything else: the details have paths, hosts and SQL in them."""
+"""Shown to callers without a token instead of details, which may contain paths, hosts and SQL."""
 
 
 def service_router(engine: Engine, check_token: TokenCheck) -> APIRouter:

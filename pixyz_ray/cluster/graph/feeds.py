@@ -1,4 +1,4 @@
-"""Feeds: what a node's params are made of, from values in Ray's object store, in memory, or in the job store."""
+"""Feeds: a node's inputs, from values in Ray's object store, in memory, or in the job store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pixyz_ray.jobs import Job
 
 
 def feed_of(run: GraphRun, id: str) -> Feed | None:
-    """Return what a node's params are made of, none of whose values is missing; None for one that gets no value."""
+    """Return a node's inputs, all of which must be available; None for a node without inputs."""
     node = run.nodes[id]
     if not node.fed or node.after is None or node.on_failure:
         return None
@@ -20,14 +20,14 @@ def feed_of(run: GraphRun, id: str) -> Feed | None:
 
 
 async def fetch_values(run: GraphRun, id: str, access: StoreAccess) -> list[str]:
-    """Fetch the values of a node that only the store has, however long it is away; return those that it has not."""
+    """Fetch a node's missing inputs from the store, however long it is away; return the ids that it does not have."""
     found = await access.insist(access.store.get_many, run.missing(id))
     run.values.update((source, Value(shape=shape_of(job))) for source, job in found.items())
     return run.missing(id)
 
 
 def forget_values(run: GraphRun, id: str) -> None:
-    """Forget the values of a node that is run again: Ray's references may point to what is lost."""
+    """Discard the inputs of a node that is run again: Ray's references may point to lost objects."""
     after = run.nodes[id].after
     assert after is not None
     for source in run.sources(after):
@@ -36,5 +36,5 @@ def forget_values(run: GraphRun, id: str) -> None:
 
 
 def shape_of(job: Job) -> list[Any]:
-    """Return the shape of a value that the record, or the share, has."""
+    """Return the shape of a value that is in the record or on the share."""
     return ["kept", job.uuid] if job.opaque else ["value", job.value]
