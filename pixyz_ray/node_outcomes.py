@@ -1,6 +1,6 @@
-"""What workers leave of the nodes of a graph: a line for each in a file of their own, in the folder of the job above.
+"""Outcomes of the nodes of a graph: each worker appends a line per node to its own file, in the folder of the root job.
 
-A file for each node would be the dearest part of a short one.
+A file for each node would be the most expensive part of a short one.
 """
 
 from __future__ import annotations

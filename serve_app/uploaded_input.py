@@ -1,5 +1,5 @@
-"""The input of a job while it is uploaded: written in the threads for the share, so that a share that hangs or is slow
-holds up nobody else."""
+"""The input file of a job during its upload, written in the threads for the share, so that a slow or hanging share does
+not block other requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker's line to the tracker's channel: what is told on it goes one way."""
+"""A worker's connection to the tracker's channel, for events in one direction."""
 
 from __future__ import annotations
 
