@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pixyz_ray.cluster.driver import Options
-from pixyz_ray.cluster.supervisor import Pace, Supervisor, _remove_old_logs
+from pixyz_ray.cluster.supervisor import Pace, Supervisor
 from pixyz_ray.cluster.supervisor_lock import AlreadyRunning, if_free, only_one
 from pixyz_ray.home import read_platform
 from pixyz_ray.reaper import marked
@@ -159,13 +159,3 @@ def test_given_a_lock_that_is_held_when_another_comes_then_it_is_refused_and_lea
             pytest.fail("two have it")
     with if_free(tmp_path) as owner:
         assert owner is None
-
-
-def test_given_logs_of_earlier_sessions_when_another_begins_then_the_last_two_stay(tmp_path: Path) -> None:
-    """Given five sessions and the link to the last, when old ones are removed, then two are left to be read."""
-    names = [f"session_2030-01-0{day}_00-00-00_000000_1" for day in range(1, 6)]
-    for name in names:
-        (tmp_path / name / "logs").mkdir(parents=True)
-    (tmp_path / "session_latest").symlink_to(tmp_path / names[-1])
-    _remove_old_logs(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [*names[-2:], "session_latest"]
