@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 from httpx_sse import EventSource
 
 from tests.platforms import TestPlatform
