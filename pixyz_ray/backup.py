@@ -7,7 +7,6 @@ that every job that was accepted before is in it, while the platform goes on. Th
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import hashlib
 import json
@@ -28,6 +27,7 @@ from pixyz_ray.storage import is_uuid
 from pixyz_ray.store import StoreUnusable
 from pixyz_ray.store_check import store_file
 from pixyz_ray.store_schema import GRAPHS, JOBS, SCHEMA_VERSION, VERSIONS, make_engine, migrate, open_database
+from pixyz_ray.supervisor_lock import if_free
 from pixyz_ray.version import VERSION
 from pixyz_worker.exception import PixyzException
 
@@ -37,16 +37,16 @@ _TABLES: Sequence[Table] = (JOBS, GRAPHS)
 _ROWS = 500
 _MAX_LINE_BYTES = 1 << 30
 Report = Callable[[int, int], None]
-"""Told how many rows are done, and how many there are."""
+"""Called with the number of rows done and the total."""
 
 
 class BackupUnusable(PixyzException):
-    """A backup cannot be made or restored; the message says why, and what to do."""
+    """A backup cannot be made or restored; the message says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backup:
-    """What a backup is of."""
+    """Header of a backup."""
 
     taken: float
     """When it was taken, in seconds since the epoch."""
@@ -69,20 +69,20 @@ class Backup:
 
 
 def take_backup(url: str, target: Path, *, force: bool = False, report: Report = lambda done, total: None) -> Backup:
-    """Write a backup of a store, which may be in use; the file has its name once it is whole and on the disk.
+    """Write a backup of a store, which may be in use; atomically (temporary file, fsync, rename).
 
     Args:
         url: SQLAlchemy URL of the store.
-        target: file to write; readable by its owner alone, since it has the params and results of all jobs.
-        force: whether a file of that name is replaced.
+        target: file to write; only its owner may read it, since it has the params and results of all jobs.
+        force: whether to replace an existing file.
         report: told of the progress.
 
     Raises:
-        BackupUnusable: there is such a file, or no store, or the file cannot be written.
+        BackupUnusable: the file exists, there is no store, or the file cannot be written.
         StoreUnusable: the store does not answer.
     """
     if target.exists() and not force:
-        raise BackupUnusable(f"{target} is there already. Choose another name, or replace it with --force.")
+        raise BackupUnusable(f"{target} exists already. Choose another name, or replace it with --force.")
     source = store_file(url)
     if source is not None and not source.is_file():
         raise BackupUnusable(
@@ -141,10 +141,10 @@ def _write(connection: Connection, file: IO[bytes], report: Report) -> Backup:
 
 @contextmanager
 def _snapshot(engine: Engine) -> Iterator[Connection]:
-    """Give a connection that sees the store as it was at one moment, and keeps nobody from writing."""
+    """Yield a connection with a snapshot of the store; writers are not blocked."""
     if engine.dialect.name == "sqlite":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            # The driver begins no transaction for a read by itself.
+            # The driver does not begin a transaction for reads.
             connection.exec_driver_sql("BEGIN")
             try:
                 yield connection
@@ -158,19 +158,17 @@ def _snapshot(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def platform_down(folder: Path) -> Iterator[None]:
-    """Keep the platform of a home from being started meanwhile.
+    """Hold the supervisor's lock of a home, so that the platform is not started meanwhile.
 
     Args:
-        folder: PIXYZ_HOME.
+        folder: the platform's home.
 
     Raises:
-        BackupUnusable: it is up.
+        BackupUnusable: the platform is up.
     """
-    with (folder / "supervisor.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BackupUnusable("The platform is up. Stop it first:  pixyz down") from None
+    with if_free(folder) as owner:
+        if owner is not None:
+            raise BackupUnusable("The platform is up. Stop it first:  pixyz down")
         yield
 
 
@@ -178,19 +176,19 @@ def platform_down(folder: Path) -> Iterator[None]:
 
 
 def read_backup(source: Path, report: Report = lambda done, total: None) -> Backup:
-    """Return what a backup is of, after reading all of it.
+    """Read and check a whole backup; return its header.
 
     Args:
         source: the file.
         report: told how many bytes of the file are done, and how many there are.
 
     Raises:
-        BackupUnusable: it is no backup, is damaged or not whole, or a newer version wrote it.
+        BackupUnusable: it is not a backup, is damaged or incomplete, or a newer version wrote it.
     """
     lines = _lines(source, report)
     header = next(lines, None)
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise BackupUnusable(f"{source} is no backup of a job store: `pixyz backup FILE` writes one.")
+        raise BackupUnusable(f"{source} is not a backup of a job store: `pixyz backup FILE` writes one.")
     if header.get("format_version") != FORMAT_VERSION or not 1 <= _whole(header.get("schema")) <= SCHEMA_VERSION:
         raise BackupUnusable(
             f"{source} was written by version {header.get('version')} (format {header.get('format_version')}, schema "
@@ -210,9 +208,9 @@ def read_backup(source: Path, report: Report = lambda done, total: None) -> Back
             fields = {name: header[name] for name in ("taken", "schema", "version", "columns")}
             return Backup(**fields, rows=counts)
         if not isinstance(line, list) or line[:1] == [] or len(line) - 1 != len(columns.get(line[0], ())):
-            raise BackupUnusable(f"{source} is damaged: a row has not the columns of its table.")
+            raise BackupUnusable(f"{source} is damaged: a row does not have the columns of its table.")
         counts[line[0]] += 1
-    raise BackupUnusable(f"{source} is not whole: its end is missing. Take another backup.")
+    raise BackupUnusable(f"{source} is incomplete: its end is missing. Take another backup.")
 
 
 def _rows(source: Path, backup: Backup) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -223,10 +221,10 @@ def _rows(source: Path, backup: Backup) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _lines(source: Path, report: Report = lambda done, total: None) -> Iterator[Any]:
-    """Yield the lines of a backup, the last one once its digest is found right.
+    """Yield the lines of a backup; the last one after its digest was checked.
 
     Raises:
-        BackupUnusable: it is damaged or not whole.
+        BackupUnusable: it is damaged or incomplete.
     """
     digest, ended = hashlib.sha256(), False
     total = source.stat().st_size
@@ -244,7 +242,7 @@ def _lines(source: Path, report: Report = lambda done, total: None) -> Iterator[
                 report(file.tell(), total)
                 yield value
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
-        raise BackupUnusable(f"{source} is damaged, not whole, or no backup: {error}.") from error
+        raise BackupUnusable(f"{source} is damaged, incomplete, or not a backup: {error}.") from error
 
 
 def _whole(value: Any) -> int:
@@ -262,20 +260,20 @@ def restore_backup(
     checked: Report = lambda done, total: None,
     report: Report = lambda done, total: None,
 ) -> tuple[Backup, int]:
-    """Make a store what it was when a backup was taken, in one transaction; return the backup, and the jobs replaced.
+    """Restore a backup in one transaction; return its header and the number of jobs replaced.
 
     The platform must be down. The whole file is checked before the store is touched.
 
     Args:
         url: SQLAlchemy URL of the store, which may be of another kind than the one that was backed up.
         source: the backup.
-        force: whether the jobs of a store that is not empty are replaced.
+        force: whether to replace the jobs of a store that is not empty.
         checked: told how many bytes of the file are checked.
         report: told how many rows are restored.
 
     Raises:
         BackupUnusable: the backup cannot be used, or the store is not empty.
-        StoreUnusable: the store does not answer; nothing of it has changed.
+        StoreUnusable: the store does not answer; it is unchanged.
     """
     backup = read_backup(source, checked)
     # A store of a newer version is refused here, before anything of it is replaced.
@@ -316,7 +314,7 @@ def _put(connection: Connection, pending: Mapping[str, list[dict[str, Any]]]) ->
 
 
 def _continue_numbers(connection: Connection) -> None:
-    """Let the numbers of new rows go on after those that were restored; SQLite does so by itself."""
+    """Continue the sequence numbers after the restored rows; SQLite does so by itself."""
     if connection.dialect.name == "postgresql":
         for table in _TABLES:
             highest = f"(SELECT COALESCE(MAX(seq), 0) + 1 FROM {table.name})"
@@ -324,7 +322,7 @@ def _continue_numbers(connection: Connection) -> None:
 
 
 def _check_unused(connection: Connection) -> None:
-    """Refuse a PostgreSQL database that somebody else is connected to: a platform on another machine may use it."""
+    """Refuse a PostgreSQL database with other connections: a platform on another machine may use it."""
     if connection.dialect.name != "postgresql":
         return
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -351,7 +349,7 @@ def _connected(url: str) -> Iterator[Engine]:
 
 
 def compare_share(url: str, share: Path) -> tuple[int, int]:
-    """Return how many jobs of a store have no folder on the share, and how many folders belong to no job of it.
+    """Return the number of jobs without a folder on the share, and of folders without a job in the store.
 
     Raises:
         OSError: the share cannot be read.
@@ -368,14 +366,14 @@ def compare_share(url: str, share: Path) -> tuple[int, int]:
 
 
 def _is_node(record: str) -> bool:
-    """Return whether a job is a node of a graph: not each of those has a folder."""
+    """Return whether a job is a node of a graph; not every node has a folder."""
     with suppress(ValueError, AttributeError, RecursionError):
         return json.loads(record).get("home") is not None
     return False
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a new name in a folder to the disk; some file systems cannot do that."""
+    """Fsync a folder, so that a new name in it is durable; some file systems cannot."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

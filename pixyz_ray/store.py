@@ -286,7 +286,7 @@ class JobStore:
         ]
 
     def has_live_graphs(self, root: str) -> bool:
-        """Tell whether something lives that a job started, itself or through what it started."""
+        """Return whether something lives that a job started, itself or through what it started."""
         return bool(self._read(select(GRAPHS.c.seq).where(GRAPHS.c.root == root, GRAPHS.c.ended.is_(False)).limit(1)))
 
     def forget(self, uuids: Sequence[str], root: str | None = None) -> dict[str, int]:

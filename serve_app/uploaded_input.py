@@ -33,7 +33,7 @@ class UploadedInput:
         self._pending += data
 
     def finish(self) -> None:
-        """Take note that it is whole."""
+        """Record that it is whole."""
         self._is_whole = True
 
     async def write(self) -> None:

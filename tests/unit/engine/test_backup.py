@@ -29,6 +29,7 @@ from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.store import JobStore, StoreUnusable
 from pixyz_ray.store_schema import SCHEMA_VERSION
+from pixyz_ray.supervisor_lock import only_one
 from pixyz_worker.wire import VERSION
 from tests.waiting import wait_until
 
@@ -187,7 +188,7 @@ def test_given_a_damaged_backup_when_restored_then_nothing_changes(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "tar"}, "no backup"),
+        ({"format": "tar"}, "not a backup"),
         ({"format_version": 2, "version": "9.9"}, r"version 9\.9.*Upgrade"),
         ({"schema": SCHEMA_VERSION + 1}, "Upgrade"),
         ({"columns": {"jobs": ["seq"]}}, "damaged"),
@@ -310,3 +311,11 @@ def test_given_a_store_of_a_newer_version_when_restored_over_then_it_is_refused(
         restore_backup(url_of(other), taken, force=True)
     with closing(sqlite3.connect(other)) as connection:
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (1,)
+
+
+def test_given_a_platform_that_is_up_when_a_restore_is_refused_then_down_still_finds_it(tmp_path: Path) -> None:
+    """Given a supervisor with its lock, when a restore is refused, then the lock file still names the supervisor."""
+    with only_one(tmp_path):
+        with pytest.raises(BackupUnusable, match="pixyz down"), platform_down(tmp_path):
+            pass
+        assert (tmp_path / "supervisor.lock").read_text(encoding="ascii") == str(os.getpid())

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pixyz_ray.cluster.supervisor_lock import AlreadyRunning, if_free, only_one
 
 from pixyz_ray.cluster.driver import Options
 from pixyz_ray.cluster.supervisor import Pace, Supervisor
-from pixyz_ray.cluster.supervisor_lock import AlreadyRunning, if_free, only_one
 from pixyz_ray.home import read_platform
 from pixyz_ray.reaper import marked
 from pixyz_ray.run_record import read_record

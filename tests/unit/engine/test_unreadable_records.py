@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pixyz_ray.cluster.errors import decode_error, encode_error
 from pixyz_ray.graphs import Graph
-from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.jobs import Attempt, Job, JobState
 from pixyz_ray.record_errors import UnknownJob, UnreadableRecord
 from pixyz_ray.store import EndedJobs, JobStore
 from pixyz_worker.wire import VERSION
@@ -138,6 +138,17 @@ def test_given_a_spoilt_place_in_line_when_it_is_read_then_the_record_says_it(
         (jobs[0].uuid, jobs[0].waits),
         (jobs[2].uuid, jobs[2].waits),
     ]
+
+
+def test_given_a_retry_with_a_pause_when_its_place_is_read_then_it_comes_from_the_column(
+    store: JobStore, file: Path
+) -> None:
+    """Given a job that waits for its retry, when those that wait are read, then its record is not needed for that."""
+    attempt = Attempt(number=1, queue="cpu", stopped=100.0)
+    job = make_job(state=JobState.RETRY, attempts=(attempt,), not_before=130.0)
+    store.write([job])
+    spoil(file, job.uuid, record="{")
+    assert [(uuid, text) for uuid, _, text in store.waiting()] == [(job.uuid, job.waits)]
 
 
 @pytest.mark.parametrize("record", ["{", "[]", '{"version": 1}', '{"version": 999, "calls": [], "nodes": []}'])
