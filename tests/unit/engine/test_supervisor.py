@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pixyz_ray.cluster.supervisor_lock import AlreadyRunning, if_free, only_one
 
 from pixyz_ray.cluster.driver import Options
 from pixyz_ray.cluster.supervisor import Pace, Supervisor
@@ -17,6 +16,7 @@ from pixyz_ray.home import read_platform
 from pixyz_ray.reaper import marked
 from pixyz_ray.run_record import read_record
 from pixyz_ray.settings import Settings
+from pixyz_ray.supervisor_lock import AlreadyRunning, if_free, only_one
 from pixyz_worker.exception import InternalError
 from tests.waiting import wait_until
 
