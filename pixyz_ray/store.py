@@ -28,7 +28,16 @@ from pixyz_ray.store_errors import StoreFull, StoreRefused, StoreUnusable, first
 from pixyz_ray.store_reserve import Reserve, is_full
 from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, limit_statements, open_database
 from pixyz_ray.store_writer import Writer, shut_down_socket
-from pixyz_ray.stored import NOT_READABLE, UNKNOWN_STATE, RecordReader, is_waits, stored_graph, stored_job
+from pixyz_ray.stored import (
+    NOT_READABLE,
+    UNKNOWN_STATE,
+    RecordReader,
+    is_listed,
+    is_waits,
+    spoilt_item,
+    stored_graph,
+    stored_job,
+)
 
 __all__ = ["EndedJobs", "JobStore", "StoreFull", "StoreRefused", "StoreUnusable"]
 
@@ -385,6 +394,8 @@ class JobStore:
                 item |= {"status": str(JobState.FAILURE), "error": str(error)}
             elif item["uuid"] in self.unreadable:
                 item["error"] = str(self.unreadable[item["uuid"]])
+            if not is_listed(item):
+                item |= spoilt_item(item)
         return items, rows[-1].seq if rows else None
 
     def place_of(self, uuid: str) -> int | None:

@@ -46,12 +46,36 @@ def stored_job(row: Any) -> Job:
     try:
         if row.state not in _STATES:
             raise ValueError(UNKNOWN_STATE.format(row.state))
-        record = json.loads(row.record)
-        job = decode_job(record, None if row.result is None else json.loads(row.result))
+        record = _loads(row.record)
+        job = decode_job(record, None if row.result is None else _loads(row.result))
         _check(job, record, row.uuid)
     except NOT_READABLE as error:
         raise unreadable("job", row.uuid, error) from error
     return job
+
+
+def _loads(text: Any) -> Any:
+    """Return the value of a stored JSON text, which is written in ASCII: what stands for other bytes is damage."""
+    if not isinstance(text, str):
+        raise TypeError(f"it is stored as {type(text).__name__}, not as text")
+    if "\ufffd" in text:
+        raise ValueError("it has bytes that are not UTF-8")
+    return json.loads(text)
+
+
+def is_listed(item: Mapping[str, Any]) -> bool:
+    """Return whether the values of an item of the list of jobs have the types that they should have."""
+    return isinstance(item["progress"], _MAYBE_NUMBER) and all(
+        isinstance(value, _MAYBE_TEXT) for name, value in item.items() if name != "progress"
+    )
+
+
+def spoilt_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item of the list of jobs with what can be shown of one that is damaged."""
+    texts = {name: value for name, value in item.items() if isinstance(value, _MAYBE_TEXT)}
+    bad = ", ".join(sorted(item.keys() - texts.keys() - {"progress"})) or "progress"
+    error = unreadable("job", str(item["uuid"]), f"its {bad} in the list is damaged")
+    return {**dict.fromkeys(item, ""), "progress": None, **texts, "error": str(error)}
 
 
 def _check(job: Job, record: Mapping[str, Any], uuid: str) -> None:
@@ -77,7 +101,7 @@ def stored_graph(row: Any) -> Graph:
         UnreadableRecord: it is not JSON, lacks something, or was written by a newer version.
     """
     try:
-        plain = json.loads(row.record)
+        plain = _loads(row.record)
         for name, kind in _GRAPH_PARTS.items():
             if not isinstance(plain[name], kind):
                 raise TypeError(f"{name!r} is no {kind.__name__.lower()}")

@@ -18,7 +18,7 @@ from pixyz_ray.cluster.threads import Threads
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
 from pixyz_ray.submission import Request as Submission
-from serve_app.errors import BadRequest
+from serve_app.errors import BadRequest, UploadTooLarge
 from serve_app.request_body import json_body
 from serve_app.upload import read_form
 from serve_app.uploaded_input import UploadedInput
@@ -70,6 +70,28 @@ def test_connection_lost(tmp_path: Path) -> None:
     """Given a whole form of which the connection promised more, when it breaks, then the form is refused."""
     with pytest.raises(BadRequest, match="connection broke"):
         _read(FORM, tmp_path, cut=True)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZIP, identity"])
+def test_compressed(tmp_path: Path, coding: str) -> None:
+    """Given a compressed body, when read, then it is refused by what it is."""
+    request = _request(FORM, "multipart/form-data; boundary=XX")
+    request.scope["headers"].append((b"content-encoding", coding.encode()))
+    with pytest.raises(BadRequest, match=r"Content-Encoding.*unencoded"):
+        asyncio.run(read_form(request, JobFolder(tmp_path, str(uuid4())), SETTINGS))
+
+
+@pytest.mark.parametrize(("length", "fits"), [("0" * 5000 + "20", True), ("9" * 5000, False), ("1" * 21, False)])
+def test_long_length(tmp_path: Path, length: str, fits: bool) -> None:
+    """Given a Content-Length of thousands of digits, when read, then its value counts."""
+    request = _request(FORM, "multipart/form-data; boundary=XX")
+    request.scope["headers"].append((b"content-length", length.encode()))
+    reading = read_form(request, JobFolder(tmp_path, str(uuid4())), SETTINGS)
+    if fits:
+        assert asyncio.run(reading).process == "sleep"
+    else:
+        with pytest.raises(UploadTooLarge):
+            asyncio.run(reading)
 
 
 def test_epilogue(tmp_path: Path) -> None:
