@@ -95,7 +95,7 @@ def backup_rows(source: Path, backup: Backup) -> Iterator[tuple[str, dict[str, A
 
 def _checked_header(source: Path, header: Any) -> dict[str, Any]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise BackupUnusable(f"{source} is no backup of a job store: `pixyz backup FILE` writes one.")
+        raise BackupUnusable(f"{source} is not a backup of a job store: `pixyz backup FILE` writes one.")
     if header.get("format_version") != FORMAT_VERSION or not 1 <= _whole(header.get("schema")) <= SCHEMA_VERSION:
         raise BackupUnusable(
             f"{source} was written by version {header.get('version')} (format {header.get('format_version')}, schema "

@@ -143,10 +143,10 @@ def test_given_a_driver_that_starts_or_is_up_when_stopped_then_everything_ends(s
 
 
 def test_given_a_joined_cluster_when_its_driver_dies_then_nothing_is_restarted(tmp_path: Path) -> None:
-    """Given a cluster that belongs to somebody else, when the driver dies, then an error says so."""
+    """Given a cluster that was started elsewhere, when the driver dies, then an error says so."""
     stage = Stage(tmp_path, address="127.0.0.1:6379")
     stage.start("dies")
-    assert "The Ray cluster at 127.0.0.1:6379 belongs to somebody else" in stage.end()
+    assert "The Ray cluster at 127.0.0.1:6379 was started elsewhere" in stage.end()
     assert len(stage.starts) == 1
 
 
