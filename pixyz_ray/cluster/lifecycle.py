@@ -34,6 +34,7 @@ from pixyz_ray.store import JobStore, StoreUnusable
 _log = logging.getLogger(__name__)
 _RECENT = 2000
 _SETTLING_S = 0.005
+_CALL_UP_AGAIN_S = 1.0
 
 
 class Lifecycle(JobFinder):
@@ -141,17 +142,32 @@ class Lifecycle(JobFinder):
 
     async def _call_up(self) -> None:
         """Fetch the records of dispatched jobs in batches, and begin the jobs."""
-        while self._called_up:
-            uuids, self._called_up = self._called_up, []
-            try:
-                found = await self.access.read(self.store.get_many, uuids)
-            except StoreUnusable:
-                for uuid in uuids:
-                    self.turns.put_back(uuid)
-                continue
-            for uuid in uuids:
-                self._take_turn(uuid, found.get(uuid))
-        self._calling_up = False
+        try:
+            while self._called_up:
+                uuids, self._called_up = self._called_up, []
+                await self._begin_stored(uuids)
+        finally:
+            # Whatever went wrong, the next job whose turn has come starts this again.
+            self._calling_up = False
+        self.turns.pump()
+
+    async def _begin_stored(self, uuids: Sequence[str]) -> None:
+        try:
+            found = await self.access.read(self.store.get_many, uuids)
+        except StoreUnusable:
+            self._put_back(uuids)
+            return
+        except Exception:
+            # A fault of ours: not at once again, or nothing else would be done.
+            _log.exception("the records of %d jobs whose turn had come could not be read", len(uuids))
+            asyncio.get_running_loop().call_later(_CALL_UP_AGAIN_S, self._put_back, uuids)
+            return
+        for uuid in uuids:
+            self._take_turn(uuid, found.get(uuid))
+
+    def _put_back(self, uuids: Sequence[str]) -> None:
+        for uuid in uuids:
+            self.turns.put_back(uuid)
         self.turns.pump()
 
     def _take_turn(self, uuid: str, stored: Job | None) -> None:
