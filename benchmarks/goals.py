@@ -38,7 +38,7 @@ class Goal:
         return f"{'≥' if self.at_least else '≤'} " + form.format(f"{self.limit:g}")
 
     def met(self, value: float) -> bool | None:
-        """Tell whether a value reaches the goal; None where there is none."""
+        """Return whether a value reaches the goal; None where there is none."""
         if self.limit is None:
             return None
         return value >= self.limit if self.at_least else value <= self.limit

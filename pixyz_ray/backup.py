@@ -1,88 +1,65 @@
 """Backup and restore of the job store: one file for SQLite and PostgreSQL alike, and from one to the other.
 
-The file is gzip of JSON lines: a header with format, schema and columns; a line per row; a last line with the number
-of rows of each table and the SHA-256 of all lines before it. Rows are read in one transaction that sees one moment, so
+The format of the file is that of backup_file.py. Rows are read in one transaction that sees one moment, so
 that every job that was accepted before is in it, while the platform goes on. The files of jobs are not in it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import hashlib
 import json
 import os
 import secrets
+import stat
 import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, make_url, select, text
+from sqlalchemy import Column, Connection, Engine, delete, func, insert, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from pixyz_ray.backup_file import (
+    FORMAT,
+    FORMAT_VERSION,
+    TABLES,
+    Backup,
+    BackupUnusable,
+    Report,
+    backup_rows,
+    read_backup,
+)
 from pixyz_ray.storage import is_uuid
 from pixyz_ray.store import StoreUnusable
 from pixyz_ray.store_check import store_file
-from pixyz_ray.store_schema import GRAPHS, JOBS, SCHEMA_VERSION, VERSIONS, make_engine, migrate, open_database
+from pixyz_ray.store_schema import JOBS, SCHEMA_VERSION, VERSIONS, make_engine, migrate, open_database
+from pixyz_ray.supervisor_lock import if_free
 from pixyz_ray.version import VERSION
-from pixyz_worker.exception import PixyzException
 
-FORMAT = "pixyz-backup"
-FORMAT_VERSION = 1
-_TABLES: Sequence[Table] = (JOBS, GRAPHS)
 _ROWS = 500
-_MAX_LINE_BYTES = 1 << 30
-Report = Callable[[int, int], None]
-"""Told how many rows are done, and how many there are."""
-
-
-class BackupUnusable(PixyzException):
-    """A backup cannot be made or restored; the message says why, and what to do."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Backup:
-    """What a backup is of."""
-
-    taken: float
-    """When it was taken, in seconds since the epoch."""
-    schema: int
-    """Schema version of the store."""
-    version: str
-    """Version of the platform that took it."""
-    columns: Mapping[str, Sequence[str]]
-    """Columns of the rows of each table."""
-    rows: Mapping[str, int]
-    """Number of rows of each table."""
-
-    @property
-    def jobs(self) -> int:
-        """Number of jobs in it."""
-        return self.rows[JOBS.name]
 
 
 # --- Taking ----------------------------------------------------------------------------------------------------------
 
 
 def take_backup(url: str, target: Path, *, force: bool = False, report: Report = lambda done, total: None) -> Backup:
-    """Write a backup of a store, which may be in use; the file has its name once it is whole and on the disk.
+    """Write a backup of a store, which may be in use; atomically (temporary file, fsync, rename).
 
     Args:
         url: SQLAlchemy URL of the store.
-        target: file to write; readable by its owner alone, since it has the params and results of all jobs.
-        force: whether a file of that name is replaced.
+        target: file to write; only its owner may read it, since it has the params and results of all jobs.
+        force: whether to replace an existing file.
         report: told of the progress.
 
     Raises:
-        BackupUnusable: there is such a file, or no store, or the file cannot be written.
+        BackupUnusable: the file exists, there is no store, or the file cannot be written.
         StoreUnusable: the store does not answer.
     """
+    _check_target(target)
     if target.exists() and not force:
-        raise BackupUnusable(f"{target} is there already. Choose another name, or replace it with --force.")
+        raise BackupUnusable(f"{target} exists already. Choose another name, or replace it with --force.")
     source = store_file(url)
     if source is not None and not source.is_file():
         raise BackupUnusable(
@@ -106,6 +83,16 @@ def take_backup(url: str, target: Path, *, force: bool = False, report: Report =
     return backup
 
 
+def _check_target(target: Path) -> None:
+    """Refuse to put a file in place of a device, a FIFO or a folder: nobody means that by --force."""
+    try:
+        kind = target.stat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(kind):
+        raise BackupUnusable(f"{target} is not a file. Name a file; to send it elsewhere, copy it from there.")
+
+
 def _write(connection: Connection, file: IO[bytes], report: Report) -> Backup:
     found = connection.execute(select(func.max(VERSIONS.c.version))).scalar()
     if found != SCHEMA_VERSION:
@@ -113,8 +100,8 @@ def _write(connection: Connection, file: IO[bytes], report: Report) -> Backup:
             f"The store has schema {found}, this version knows {SCHEMA_VERSION}. Use the version of the platform that "
             "wrote it, or start this one once."
         )
-    total = sum(int(connection.execute(select(func.count()).select_from(table)).scalar() or 0) for table in _TABLES)
-    columns = {table.name: table.c.keys() for table in _TABLES}
+    total = sum(int(connection.execute(select(func.count()).select_from(table)).scalar() or 0) for table in TABLES)
+    columns = {table.name: table.c.keys() for table in TABLES}
     header = {"taken": time.time(), "schema": found, "version": VERSION, "columns": columns}
     digest = hashlib.sha256()
     counts: dict[str, int] = {}
@@ -126,11 +113,11 @@ def _write(connection: Connection, file: IO[bytes], report: Report) -> Backup:
             archive.write(line)
 
         put({"format": FORMAT, "format_version": FORMAT_VERSION, **header})
-        for table in _TABLES:
+        for table in TABLES:
             counts[table.name] = 0
             rows = connection.execution_options(yield_per=_ROWS).execute(select(table).order_by(table.c.seq))
             for row in rows:
-                put([table.name, *row])
+                put([table.name, *map(_cell, table.c, row)])
                 counts[table.name] += 1
                 if sum(counts.values()) % _ROWS == 0:
                     report(sum(counts.values()), total)
@@ -139,12 +126,22 @@ def _write(connection: Connection, file: IO[bytes], report: Report) -> Backup:
     return Backup(**header, rows=counts)
 
 
+def _cell(column: Column[Any], value: Any) -> Any:
+    """Return a value of a row as any database takes it; a damaged one must not keep all others from being restored."""
+    kind = column.type.python_type
+    if value is None or isinstance(value, kind) or (kind is float and isinstance(value, int)):
+        return value
+    if kind is str:
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return None if column.nullable else kind(0)
+
+
 @contextmanager
 def _snapshot(engine: Engine) -> Iterator[Connection]:
-    """Give a connection that sees the store as it was at one moment, and keeps nobody from writing."""
+    """Yield a connection with a snapshot of the store; writers are not blocked."""
     if engine.dialect.name == "sqlite":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            # The driver begins no transaction for a read by itself.
+            # The driver does not begin a transaction for reads.
             connection.exec_driver_sql("BEGIN")
             try:
                 yield connection
@@ -158,97 +155,18 @@ def _snapshot(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def platform_down(folder: Path) -> Iterator[None]:
-    """Keep the platform of a home from being started meanwhile.
+    """Hold the supervisor's lock of a home, so that the platform is not started meanwhile.
 
     Args:
-        folder: PIXYZ_HOME.
+        folder: the platform's home.
 
     Raises:
-        BackupUnusable: it is up.
+        BackupUnusable: the platform is up.
     """
-    with (folder / "supervisor.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BackupUnusable("The platform is up. Stop it first:  pixyz down") from None
+    with if_free(folder) as owner:
+        if owner is not None:
+            raise BackupUnusable("The platform is up. Stop it first:  pixyz down")
         yield
-
-
-# --- Reading ---------------------------------------------------------------------------------------------------------
-
-
-def read_backup(source: Path, report: Report = lambda done, total: None) -> Backup:
-    """Return what a backup is of, after reading all of it.
-
-    Args:
-        source: the file.
-        report: told how many bytes of the file are done, and how many there are.
-
-    Raises:
-        BackupUnusable: it is no backup, is damaged or not whole, or a newer version wrote it.
-    """
-    lines = _lines(source, report)
-    header = next(lines, None)
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise BackupUnusable(f"{source} is no backup of a job store: `pixyz backup FILE` writes one.")
-    if header.get("format_version") != FORMAT_VERSION or not 1 <= _whole(header.get("schema")) <= SCHEMA_VERSION:
-        raise BackupUnusable(
-            f"{source} was written by version {header.get('version')} (format {header.get('format_version')}, schema "
-            f"{header.get('schema')}); this one reads format {FORMAT_VERSION}, schemas up to {SCHEMA_VERSION}. Upgrade."
-        )
-    known = {table.name: set(table.c.keys()) for table in _TABLES}
-    columns = header.get("columns")
-    if not isinstance(columns, dict) or columns.keys() != known.keys():
-        raise BackupUnusable(f"{source} is damaged: its header does not name the tables.")
-    if unknown := [name for table, names in columns.items() for name in names if name not in known[table]]:
-        raise BackupUnusable(f"{source} has columns that this version does not know: {', '.join(unknown)}. Upgrade.")
-    counts = dict.fromkeys(known, 0)
-    for line in lines:
-        if isinstance(line, dict):
-            if line["rows"] != counts:
-                raise BackupUnusable(f"{source} is damaged: it has {counts} rows instead of {line['rows']}.")
-            fields = {name: header[name] for name in ("taken", "schema", "version", "columns")}
-            return Backup(**fields, rows=counts)
-        if not isinstance(line, list) or line[:1] == [] or len(line) - 1 != len(columns.get(line[0], ())):
-            raise BackupUnusable(f"{source} is damaged: a row has not the columns of its table.")
-        counts[line[0]] += 1
-    raise BackupUnusable(f"{source} is not whole: its end is missing. Take another backup.")
-
-
-def _rows(source: Path, backup: Backup) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (table, values) of a backup that was read before."""
-    for line in _lines(source):
-        if isinstance(line, list):
-            yield line[0], dict(zip(backup.columns[line[0]], line[1:], strict=True))
-
-
-def _lines(source: Path, report: Report = lambda done, total: None) -> Iterator[Any]:
-    """Yield the lines of a backup, the last one once its digest is found right.
-
-    Raises:
-        BackupUnusable: it is damaged or not whole.
-    """
-    digest, ended = hashlib.sha256(), False
-    total = source.stat().st_size
-    try:
-        with source.open("rb") as file, gzip.GzipFile(fileobj=file) as archive:
-            while line := archive.readline(_MAX_LINE_BYTES):
-                if ended:
-                    raise BackupUnusable(f"{source} is damaged: something follows its end.")
-                value = json.loads(line)
-                if isinstance(value, dict) and "sha256" in value:
-                    ended = True
-                    if value["sha256"] != digest.hexdigest():
-                        raise BackupUnusable(f"{source} is damaged: its digest is wrong. Use another backup.")
-                digest.update(line)
-                report(file.tell(), total)
-                yield value
-    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
-        raise BackupUnusable(f"{source} is damaged, not whole, or no backup: {error}.") from error
-
-
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 # --- Restoring -------------------------------------------------------------------------------------------------------
@@ -262,20 +180,20 @@ def restore_backup(
     checked: Report = lambda done, total: None,
     report: Report = lambda done, total: None,
 ) -> tuple[Backup, int]:
-    """Make a store what it was when a backup was taken, in one transaction; return the backup, and the jobs replaced.
+    """Restore a backup in one transaction; return its header and the number of jobs replaced.
 
     The platform must be down. The whole file is checked before the store is touched.
 
     Args:
         url: SQLAlchemy URL of the store, which may be of another kind than the one that was backed up.
         source: the backup.
-        force: whether the jobs of a store that is not empty are replaced.
+        force: whether to replace the jobs of a store that is not empty.
         checked: told how many bytes of the file are checked.
         report: told how many rows are restored.
 
     Raises:
         BackupUnusable: the backup cannot be used, or the store is not empty.
-        StoreUnusable: the store does not answer; nothing of it has changed.
+        StoreUnusable: the store does not answer; it is unchanged.
     """
     backup = read_backup(source, checked)
     # A store of a newer version is refused here, before anything of it is replaced.
@@ -287,7 +205,7 @@ def restore_backup(
             raise BackupUnusable(
                 f"The job store {make_url(url)!r} has {replaced} jobs. Back it up, and replace them with --force."
             )
-        for table in (*_TABLES, VERSIONS):
+        for table in (*TABLES, VERSIONS):
             connection.execute(delete(table))
         connection.execute(insert(VERSIONS), {"version": backup.schema})
         _insert(connection, source, backup, report)
@@ -298,8 +216,8 @@ def restore_backup(
 
 def _insert(connection: Connection, source: Path, backup: Backup, report: Report) -> None:
     total = sum(backup.rows.values())
-    pending: dict[str, list[dict[str, Any]]] = {table.name: [] for table in _TABLES}
-    for done, (name, values) in enumerate(_rows(source, backup), 1):
+    pending: dict[str, list[dict[str, Any]]] = {table.name: [] for table in TABLES}
+    for done, (name, values) in enumerate(backup_rows(source, backup), 1):
         pending[name].append(values)
         if len(pending[name]) == _ROWS:
             _put(connection, pending)
@@ -309,22 +227,22 @@ def _insert(connection: Connection, source: Path, backup: Backup, report: Report
 
 
 def _put(connection: Connection, pending: Mapping[str, list[dict[str, Any]]]) -> None:
-    for table in _TABLES:
+    for table in TABLES:
         if pending[table.name]:
             connection.execute(insert(table), pending[table.name])
             pending[table.name].clear()
 
 
 def _continue_numbers(connection: Connection) -> None:
-    """Let the numbers of new rows go on after those that were restored; SQLite does so by itself."""
+    """Continue the sequence numbers after the restored rows; SQLite does so by itself."""
     if connection.dialect.name == "postgresql":
-        for table in _TABLES:
+        for table in TABLES:
             highest = f"(SELECT COALESCE(MAX(seq), 0) + 1 FROM {table.name})"
             connection.execute(text(f"SELECT setval(pg_get_serial_sequence('{table.name}', 'seq'), {highest}, false)"))
 
 
 def _check_unused(connection: Connection) -> None:
-    """Refuse a PostgreSQL database that somebody else is connected to: a platform on another machine may use it."""
+    """Refuse a PostgreSQL database with other connections: a platform on another machine may use it."""
     if connection.dialect.name != "postgresql":
         return
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -351,7 +269,7 @@ def _connected(url: str) -> Iterator[Engine]:
 
 
 def compare_share(url: str, share: Path) -> tuple[int, int]:
-    """Return how many jobs of a store have no folder on the share, and how many folders belong to no job of it.
+    """Return the number of jobs without a folder on the share, and of folders without a job in the store.
 
     Raises:
         OSError: the share cannot be read.
@@ -368,14 +286,14 @@ def compare_share(url: str, share: Path) -> tuple[int, int]:
 
 
 def _is_node(record: str) -> bool:
-    """Return whether a job is a node of a graph: not each of those has a folder."""
+    """Return whether a job is a node of a graph; not every node has a folder."""
     with suppress(ValueError, AttributeError, RecursionError):
         return json.loads(record).get("home") is not None
     return False
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a new name in a folder to the disk; some file systems cannot do that."""
+    """Fsync a folder, so that a new name in it is durable; some file systems cannot."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

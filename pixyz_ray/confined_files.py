@@ -22,7 +22,7 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY 
 _MAX_LINKS = 40
 _ATTEMPTS = 3
 _NOT_REGULAR = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR, errno.EOPNOTSUPP})
-"""What opening a link, a FIFO without a reader, a socket or a folder for writing fails with."""
+"""Errors of opening a link, a FIFO without a reader, a socket, or a folder for writing."""
 
 
 class NotRegular(OSError):
@@ -30,7 +30,7 @@ class NotRegular(OSError):
 
 
 class FileTooLarge(OSError):
-    """A file has more bytes than are read of it."""
+    """A file is larger than its reader allows."""
 
 
 @contextmanager
@@ -38,11 +38,11 @@ def open_folder(root: str, *names: str) -> Iterator[int]:
     """Open a folder below a trusted one and yield its descriptor.
 
     Args:
-        root: the first folder; its parents are trusted, it must not be a link itself.
-        names: the folders below it, one by one.
+        root: the first folder; its parents are trusted, but it must not be a link.
+        names: names of the folders below it, outermost first.
 
     Raises:
-        OSError: it is not there, or one of them is not a real folder.
+        OSError: it does not exist, or one of the folders is not a real folder.
     """
     folder = os.open(root, _FOLDER)
     try:
@@ -60,7 +60,7 @@ def open_file(root: str, *names: str) -> int:
 
     Raises:
         NotRegular: it is not a regular file.
-        OSError: it cannot be opened; one of the folders may be a link.
+        OSError: it cannot be opened, for instance since one of the folders is a link.
     """
     *folders, name = names
     with open_folder(root, *folders) as folder:
@@ -116,7 +116,7 @@ def read_path(path: str, *, max_bytes: int) -> bytes:
 
 def _content(file: int, name: str, max_bytes: int) -> bytes:
     too_large = FileTooLarge(errno.EFBIG, f"it has more than {max_bytes} bytes", name)
-    # The size is a hint alone: the file may grow while it is read.
+    # The size is only a hint: the file may grow while it is read.
     if os.fstat(file).st_size > max_bytes:
         raise too_large
     pieces, left = [], max_bytes + 1
@@ -129,7 +129,7 @@ def _content(file: int, name: str, max_bytes: int) -> bytes:
 
 
 def open_to_append(path: str, folder: int | None = None) -> int:
-    """Open a file for appending, made if it is missing; anything else of that name is renamed out of the way.
+    """Open a file for appending, creating it if it is missing; anything else with that name is renamed out of the way.
 
     Args:
         path: the file.
@@ -161,7 +161,7 @@ def _open_to_append(path: str, folder: int | None) -> int:
 
 @contextmanager
 def made_folder(parent: int, name: str) -> Iterator[int]:
-    """Open a folder of a folder, made if it is missing; anything else of that name is renamed out of the way.
+    """Open a subfolder, creating it if it is missing; anything else with that name is renamed out of the way.
 
     Yields:
         Its descriptor.
@@ -193,7 +193,7 @@ def _set_aside(path: str, folder: int | None) -> None:
 
 
 def write_file(root: str, name: str, content: bytes) -> None:
-    """Write a file of a folder atomically (temporary file, then rename); whatever had its name is replaced.
+    """Write a file of a folder atomically (temporary file, then rename), replacing anything with that name.
 
     Raises:
         OSError: it cannot be written.
@@ -219,13 +219,13 @@ def write_file(root: str, name: str, content: bytes) -> None:
 
 
 def open_inside(root: int, root_paths: Sequence[str], name: str) -> tuple[int, str]:
-    """Open a regular file below a folder, through links that stay in that folder.
+    """Open a regular file below a folder, following links that stay in that folder.
 
-    Each link is read and followed here, one component at a time, so that none can be swapped for one that leads out.
+    Each link is read and followed here, one component at a time, so that none can be replaced by one that leads out.
 
     Args:
         root: descriptor of the folder.
-        root_paths: absolute paths of it; an absolute link below one of them stays inside.
+        root_paths: absolute paths of the folder; an absolute link to a path below one of them stays inside.
         name: relative path with forward slashes.
 
     Returns:
@@ -295,10 +295,10 @@ def list_inside(root: int, root_paths: Sequence[str], *, max_files: int) -> list
     Args:
         root: descriptor of the folder.
         root_paths: as for `open_inside`.
-        max_files: the most that are listed.
+        max_files: maximum number of files.
 
     Raises:
-        FileTooLarge: there are more.
+        FileTooLarge: there are more files.
         OSError: it cannot be read.
     """
     found: list[str] = []

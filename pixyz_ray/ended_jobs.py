@@ -1,4 +1,4 @@
-"""Reading the jobs that have ended past the tracker, from SQLite's file."""
+"""Reading ended jobs directly from SQLite's file, without the tracker."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _ENDED_STATES = frozenset(map(str, TERMINAL))
 
 
 class EndedJobs:
-    """Reads the jobs that have ended beside the tracker, in the process that wants to know.
+    """Reads ended jobs from SQLite's file, in the calling process.
 
-    They never change again, and a look into SQLite's file takes a tenth of the time of asking the tracker. It is only
-    that: where the store is not a file of this machine, or the job has not ended, there is nothing to see.
+    Ended jobs never change, and reading the file takes a tenth of the time of asking the tracker. It is only a
+    shortcut: it finds nothing if the store is not a file on this machine, or if the job has not ended.
 
     Args:
         url: SQLAlchemy URL of the store.
@@ -32,7 +32,7 @@ class EndedJobs:
         self._connection: sqlite3.Connection | None = None
 
     def state(self, uuid: str) -> dict[str, Any] | None:
-        """Return the JobState of a job that has ended; None where that cannot be told."""
+        """Return the JobState of an ended job; None if that is not known here."""
         if not self._usable:
             return None
         try:

@@ -224,7 +224,7 @@ class Job:
 
     @property
     def keep(self) -> bool | float | None:
-        """How long it is kept after its end: True for ever, seconds, or None for the operator's delay."""
+        """How long it is kept after its end: True to keep it forever, seconds, or None for the operator's delay."""
         return True if self.pinned else self.policy.keep
 
     def become(self, state: JobState, **changes: Any) -> Job:
@@ -245,7 +245,7 @@ class Job:
         return replace(self, attempts=(*self.attempts[:-1], replace(self.attempts[-1], **attempt)), **changes)
 
     def with_done(self, done: int) -> Job:
-        """Return this group with so many of its members ended."""
+        """Return this group with this number of its members ended."""
         return replace(self, done=done)
 
     def as_state(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Files and folders that only the platform's user may open, and the umask that keeps them so.
 
-Every process of the platform runs with umask 077. The exception are the processes that write to the share: what they
-write is for colleagues too, so they use the share's own umask, which the environment carries to them.
+Every process of the platform runs with umask 077. Processes that write to the share are the exception: their
+files are for colleagues too, so they use the umask of the share, which they get through the environment.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def make_shared_folder(path: Path) -> None:
 
 
 def own_folder(path: Path) -> Path:
-    """Make a folder in a place where others may write too, or check an existing one; return it.
+    """Make a private folder where other users can write, or check an existing one; return it.
 
     Raises:
         PixyzSecurityViolation: it is a link, belongs to another user, or is open to others.
@@ -106,7 +106,7 @@ def secure_home(folder: Path) -> list[str]:
 
 
 def tighten(path: Path) -> bool:
-    """Take a file of this user away from others; return whether that changed anything. Links are not followed."""
+    """Remove other users' rights to a file of this user; return whether there were any. Links are not followed."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -122,7 +122,7 @@ def tighten(path: Path) -> bool:
 
 
 def open_private(path: Path) -> BinaryIO:
-    """Open a file for writing from its beginning, without a buffer; only its owner may read it. No link is followed."""
+    """Truncate and open a file for unbuffered writing; only its owner may read it. Links are not followed."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     os.fchmod(handle, 0o600)
     os.ftruncate(handle, 0)

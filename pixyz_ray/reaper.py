@@ -51,7 +51,7 @@ def _is_our_program(word: str) -> bool:
 
 
 def end_marked(session: str, *, patience_s: float) -> int:
-    """End every process of a run: SIGTERM, then SIGKILL after so many seconds. Return how many there were."""
+    """End every process of a run: SIGTERM, then SIGKILL after `patience_s` seconds. Return how many there were."""
     found = list(set(marked(session)))
     for process in found:
         _signal(process, kill=False)

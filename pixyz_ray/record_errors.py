@@ -1,4 +1,4 @@
-"""Errors of one record of the job store: there is none of that id, or it cannot be read."""
+"""Errors of one record of the job store: it does not exist, or cannot be read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class UnknownJob(PixyzException):
 class UnreadableRecord(UnknownJob):
     """The record of one job or graph cannot be read; the store and all other jobs are usable.
 
-    Whoever can do without an unknown job can do without this one.
+    A subclass of UnknownJob: callers that tolerate a missing job tolerate this one.
     """
 
 

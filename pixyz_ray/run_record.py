@@ -1,7 +1,7 @@
-"""What the supervisor of this machine is doing: `supervisor.json` in the platform's home, for commands and people.
+"""State of this machine's supervisor: `supervisor.json` in the platform's home, for commands and people.
 
-`platform.json` says where the platform answers, and stays the same while it is restarted; this file says whether it
-does just now. Only the standard library is imported, since the command line reads it.
+`platform.json` has the address of the platform, and stays the same during a restart; this file says whether the
+platform is up now. Only the standard library is imported, since the command line reads it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ class RunRecord:
     pid: int
     """Its process id."""
     session: str
-    """Mark of the processes that it has started last."""
+    """Mark of the processes of its last run."""
     status: Status
     """What it is doing; `failed` when it has given up."""
     message: str
-    """The same as a sentence, with the reason of a restart."""
+    """The same as a message, with the reason of a restart."""
     since: float = field(default_factory=time.time)
     """When that began, in seconds since the epoch."""
 
 
 def read_record(folder: Path | None = None) -> RunRecord | None:
-    """Return what the supervisor has written last, or None where nothing readable is there."""
+    """Return the supervisor's last record; None if there is none that can be read."""
     try:
         data = json.loads(_path(folder).read_text(encoding="utf-8"))
         return RunRecord(**{one.name: data[one.name] for one in fields(RunRecord)})
@@ -44,31 +44,31 @@ def read_record(folder: Path | None = None) -> RunRecord | None:
 
 
 def write_record(record: RunRecord, folder: Path | None = None) -> None:
-    """Replace what the supervisor has written."""
+    """Write the supervisor's record, replacing the last one."""
     write_private(_path(folder), json.dumps(asdict(record), indent=2))
 
 
 def remove_record(folder: Path | None = None) -> None:
-    """Remove the file: no supervisor is there any more."""
+    """Remove the record: the supervisor ends."""
     with contextlib.suppress(FileNotFoundError):
         _path(folder).unlink()
 
 
 def outage(url: str, folder: Path | None = None) -> str | None:
-    """Return why this machine's platform does not answer just now, or None where its supervisor has nothing to say.
+    """Return why this machine's platform does not answer now; None if its supervisor reports no restart.
 
     Args:
-        url: where nothing answers; of another platform than this machine's, nothing is known.
+        url: address that does not answer; only that of this machine's platform is known here.
         folder: the platform's home.
     """
     record, platform = read_record(folder), read_platform(folder)
     if record is None:
         return None
     is_here = platform is not None and platform.url == url.rstrip("/")
-    return record.message if is_here and record.status == "restarting" and _is_there(record.pid) else None
+    return record.message if is_here and record.status == "restarting" and _is_alive(record.pid) else None
 
 
-def _is_there(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     # The platform runs on Linux alone, and elsewhere a signal 0 is not harmless.
     return Path(f"/proc/{pid}").exists()
 

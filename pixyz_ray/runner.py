@@ -103,7 +103,7 @@ class _Watch:
         self._ended = False
 
     def was_stopped(self) -> bool:
-        """Tell whether it was being stopped when it ended: a signal may be on its way."""
+        """Return whether it was being stopped when it ended: a signal may be on its way."""
         return self._dog is not None and self._dog.must_leave()
 
     def end(self) -> Usage | None:

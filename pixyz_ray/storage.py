@@ -364,7 +364,7 @@ def _unpicklable(value: Any, error: Exception) -> str:
 
 
 def is_uuid(text: str) -> bool:
-    """Tell whether a text is a job's id in canonical form."""
+    """Return whether a text is a job's id in canonical form."""
     return _UUID.fullmatch(text) is not None
 
 

@@ -28,7 +28,16 @@ from pixyz_ray.store_errors import StoreFull, StoreRefused, StoreUnusable, first
 from pixyz_ray.store_reserve import Reserve, is_full
 from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, limit_statements, open_database
 from pixyz_ray.store_writer import Writer, hang_up
-from pixyz_ray.stored import NOT_READABLE, UNKNOWN_STATE, RecordReader, is_waits, stored_graph, stored_job
+from pixyz_ray.stored import (
+    NOT_READABLE,
+    UNKNOWN_STATE,
+    RecordReader,
+    is_listed,
+    is_waits,
+    spoilt_item,
+    stored_graph,
+    stored_job,
+)
 
 __all__ = ["EndedJobs", "JobStore", "StoreFull", "StoreRefused", "StoreUnusable"]
 
@@ -286,7 +295,7 @@ class JobStore:
         ]
 
     def has_live_graphs(self, root: str) -> bool:
-        """Tell whether something lives that a job started, itself or through what it started."""
+        """Return whether something lives that a job started, itself or through what it started."""
         return bool(self._read(select(GRAPHS.c.seq).where(GRAPHS.c.root == root, GRAPHS.c.ended.is_(False)).limit(1)))
 
     def forget(self, uuids: Sequence[str], root: str | None = None) -> dict[str, int]:
@@ -385,6 +394,8 @@ class JobStore:
                 item |= {"status": str(JobState.FAILURE), "error": str(error)}
             elif item["uuid"] in self.unreadable:
                 item["error"] = str(self.unreadable[item["uuid"]])
+            if not is_listed(item):
+                item |= spoilt_item(item)
         return items, rows[-1].seq if rows else None
 
     def place_of(self, uuid: str) -> int | None:

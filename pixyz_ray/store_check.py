@@ -1,6 +1,6 @@
-"""What an operator should know of the job store before the platform starts; nothing is changed here.
+"""Checks of the job store for the operator; they change nothing.
 
-`pixyz up` says that an empty store stands beside a share with jobs; `pixyz doctor` names records that cannot be read.
+`pixyz up` warns of an empty store with a share that has jobs; `pixyz doctor` names records that cannot be read.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _PORTION = 500
 
 @dataclass(kw_only=True, slots=True)
 class StoreReport:
-    """What was found in a store."""
+    """Result of reading a store."""
 
     jobs: int = 0
     """Records of jobs that were read."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Jobs and graphs whose records cannot be read, by id, and why."""
     complete: bool = True
-    """Whether all records were read in the time that there was."""
+    """Whether all records were read within the time limit."""
     exists: bool = True
     """Whether there is a store; the first start makes one."""
 
@@ -54,7 +54,7 @@ def check_store(url: str, patience_s: float) -> StoreReport:
         patience_s: seconds after which the rest is left unread.
 
     Raises:
-        StoreUnusable: it does not answer.
+        StoreUnusable: the store does not answer.
     """
     report = StoreReport()
     deadline = time.monotonic() + patience_s
@@ -85,7 +85,7 @@ def _check_table(
 
 
 def store_notes(settings: Settings) -> list[Note]:
-    """Return what to tell the operator before a start; nothing where the store does not answer."""
+    """Return notes for the operator before a start; none if the store does not answer."""
     try:
         with _reading(settings.job_store_url) as connection:
             empty = (
@@ -94,7 +94,7 @@ def store_notes(settings: Settings) -> list[Note]:
                 or connection.execute(select(JOBS.c.seq).limit(1)).first() is None
             )
     except StoreUnusable:
-        # The tracker will say so, and better.
+        # The tracker reports that when it starts.
         return []
     if not (empty and has_jobs(settings.share_path)):
         return []
@@ -108,7 +108,7 @@ def store_notes(settings: Settings) -> list[Note]:
 
 
 def _has(connection: Connection, table: Table) -> bool:
-    """Return whether a table is there, with all columns of this version: an older store is migrated at the start."""
+    """Return whether a table exists with all columns of this version; an older store is migrated at the start."""
     there = inspect(connection)
     if not there.has_table(table.name):
         return False
@@ -117,7 +117,7 @@ def _has(connection: Connection, table: Table) -> bool:
 
 @contextmanager
 def _reading(url: str) -> Iterator[Connection | None]:
-    """Give a connection to read from; None where the file of the store is not there."""
+    """Yield a connection for reading; None if the store's file does not exist."""
     file = store_file(url)
     if file is not None and not file.is_file():
         yield None

@@ -1,4 +1,4 @@
-"""What goes wrong at the job store: the store itself, which may be back in a moment, or one row that it refuses."""
+"""Errors of the job store: an outage, after which a call may be repeated, or a row that the database refuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StoreFull(StoreUnusable):
 
 
 class StoreRefused(InternalError):
-    """The database works and refuses what was to be written; the same call fails again."""
+    """The database works and refuses the data; the same call would fail again."""
 
 
 def is_refusal(error: BaseException, dbapi: Any) -> bool:
@@ -40,11 +40,11 @@ def is_refusal(error: BaseException, dbapi: Any) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what a driver says of an error, in one line, without the statement that SQLAlchemy adds."""
+    """Return the first line of a driver's error message, without the statement that SQLAlchemy adds."""
     lines = str(getattr(error, "orig", None) or error).splitlines()
     return lines[0].strip() if lines else type(error).__name__
 
 
 def storable(text: str | None) -> str | None:
-    """Return a text as every database takes it: NUL and lone surrogates become U+FFFD, the replacement character."""
+    """Return a text that every database accepts: NUL and lone surrogates become U+FFFD, the replacement character."""
     return text if text is None else _UNSTORABLE.sub("\ufffd", text)

@@ -1,6 +1,6 @@
-"""Reserve: room beside a SQLite store, given free when its disk is full.
+"""Reserve: disk space beside a SQLite store, released when its disk is full.
 
-What helps then, to cancel, pin and remove jobs, and the ends of those that run, has to be written down too.
+The remedies (cancelling, pinning and removing jobs) and the ends of running jobs have to be written too.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pathlib import Path
 
 _log = logging.getLogger(__name__)
 RESERVE_BYTES = 8 * 2**20
-"""Room that is kept beside a store."""
+"""Size of the reserve of a store."""
 _LOOK_EVERY_S = 1.0
 _DISK_FULL = "53100"
 """PostgreSQL's code for a disk without room."""
 
 
 class Reserve:
-    """A file that takes up room until that is needed.
+    """A file that occupies disk space until it is needed.
 
     Args:
-        store: file of the store; None for a store that has none, which keeps no room.
+        store: file of the store; None for a store without a file, which has no reserve.
         size: bytes to keep.
     """
 
@@ -38,11 +38,11 @@ class Reserve:
 
     @property
     def is_missing(self) -> bool:
-        """Whether the disk had no room for it when it was last looked at."""
+        """Whether the disk had no room for it at the last check."""
         return self._file is not None and not self._is_kept
 
     def keep(self) -> bool:
-        """Make the file where it is missing and the disk has room for twice as much; return whether it is there."""
+        """Make the file if it is missing and twice its size is free; return whether it exists."""
         if self._file is None:
             return False
         try:
@@ -52,22 +52,22 @@ class Reserve:
                 _take_up(self._file, self._size)
                 self._is_kept = True
         except OSError:
-            # There is no room after all: whoever was quicker has it.
+            # Another process has taken the space meanwhile.
             self._release()
         return self._is_kept
 
     def make_room(self, error: BaseException) -> bool:
-        """Give the kept room free if that is what an error calls for; return whether there was any."""
+        """Release the reserve if an error says that the disk is full; return whether there was one."""
         if not is_full(error) or not self._release():
             return False
         _log.error("the disk of the job store is full: no job is accepted until there is room again")
         return True
 
     def problem(self, trim: Callable[[], None]) -> str | None:
-        """Return that the disk is full, and what to do, or None; once a second look whether it still is.
+        """Return a message if the disk is full, or None; check at most once a second whether it still is.
 
         Args:
-            trim: gives back the room that the store itself does not need any more.
+            trim: releases disk space that the store does not need any more.
         """
         if self._file is None or self._is_kept:
             return None
@@ -81,8 +81,8 @@ class Reserve:
         with suppress(OSError):
             free = shutil.disk_usage(self._file.parent).free
         return (
-            f"The disk of the job store is full: {free} bytes are left. Free some, or remove jobs; "
-            "then it goes on by itself."
+            f"The disk of the job store is full: {free} bytes are left. Free some space, or remove jobs; "
+            "the platform then continues by itself."
         )
 
     def _release(self) -> bool:
@@ -97,10 +97,10 @@ class Reserve:
 
 
 def _take_up(file: Path, size: int) -> None:
-    """Make a file that really has that many bytes of the disk.
+    """Make a file of a size whose blocks are allocated.
 
     Raises:
-        OSError: there is not as much.
+        OSError: there is not enough space.
     """
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

@@ -230,12 +230,18 @@ def make_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
+        # One flipped bit in a text would make every query fail that comes across it: it is to spoil one record alone.
+        connection.text_factory = _text
         # NORMAL commits without waiting for the disk: `sync` waits, where that matters, while other work goes on.
         # A short log is written again from its start sooner, and a commit into a file that does not grow is quicker.
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY", "wal_autocheckpoint=300"):
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def _patience(url: URL) -> dict[str, Any]:

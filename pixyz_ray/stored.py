@@ -1,4 +1,4 @@
-"""Stored rows: jobs and graphs decoded from rows of the store, each checked: a bad row is the trouble of one job."""
+"""Decoding and checking of stored jobs and graphs; a bad row affects one job only."""
 
 from __future__ import annotations
 
@@ -46,16 +46,40 @@ def stored_job(row: Any) -> Job:
     try:
         if row.state not in _STATES:
             raise ValueError(UNKNOWN_STATE.format(row.state))
-        record = json.loads(row.record)
-        job = decode_job(record, None if row.result is None else json.loads(row.result))
+        record = _loads(row.record)
+        job = decode_job(record, None if row.result is None else _loads(row.result))
         _check(job, record, row.uuid)
     except NOT_READABLE as error:
         raise unreadable("job", row.uuid, error) from error
     return job
 
 
+def _loads(text: Any) -> Any:
+    """Return the value of a stored JSON text, which is written in ASCII: what stands for other bytes is damage."""
+    if not isinstance(text, str):
+        raise TypeError(f"it is stored as {type(text).__name__}, not as text")
+    if "\ufffd" in text:
+        raise ValueError("it has bytes that are not UTF-8")
+    return json.loads(text)
+
+
+def is_listed(item: Mapping[str, Any]) -> bool:
+    """Return whether the values of an item of the list of jobs have the types that they should have."""
+    return isinstance(item["progress"], _MAYBE_NUMBER) and all(
+        isinstance(value, _MAYBE_TEXT) for name, value in item.items() if name != "progress"
+    )
+
+
+def spoilt_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item of the list of jobs with what can be shown of one that is damaged."""
+    texts = {name: value for name, value in item.items() if isinstance(value, _MAYBE_TEXT)}
+    bad = ", ".join(sorted(item.keys() - texts.keys() - {"progress"})) or "progress"
+    error = unreadable("job", str(item["uuid"]), f"its {bad} in the list is damaged")
+    return {**dict.fromkeys(item, ""), "progress": None, **texts, "error": str(error)}
+
+
 def _check(job: Job, record: Mapping[str, Any], uuid: str) -> None:
-    """Raise ValueError or TypeError when the values of a record do not make sense to this version."""
+    """Check the values of a record; raise ValueError or TypeError if this version cannot use them."""
     if job.uuid != uuid:
         raise ValueError(f"it names another job, {job.uuid!r}")
     for name, kind in _TYPES.items():
@@ -65,7 +89,7 @@ def _check(job: Job, record: Mapping[str, Any], uuid: str) -> None:
         raise ValueError(f"its kind {job.kind!r} is not known to this version")
     if not all(isinstance(step.info, str) and isinstance(step.duration, _NUMBER) for step in job.steps):
         raise TypeError("a step is not a text and a number of seconds")
-    # A job that has ended is only shown; to run one without a field that it has would be another job.
+    # An ended job is only shown. A live one must not run without a field that it has.
     if not job.state.terminal and (newer := sorted(record.keys() - RECORD_KEYS)):
         raise ValueError(f"this version does not know its fields {', '.join(newer)}")
 
@@ -77,7 +101,7 @@ def stored_graph(row: Any) -> Graph:
         UnreadableRecord: it is not JSON, lacks something, or was written by a newer version.
     """
     try:
-        plain = json.loads(row.record)
+        plain = _loads(row.record)
         for name, kind in _GRAPH_PARTS.items():
             if not isinstance(plain[name], kind):
                 raise TypeError(f"{name!r} is no {kind.__name__.lower()}")
@@ -89,30 +113,31 @@ def stored_graph(row: Any) -> Graph:
 
 
 def is_waits(text: str) -> bool:
-    """Return whether a text is what `Job.waits` writes: queue, submitter, priority, seats by pool, not_before."""
+    """Return whether a text has the form that `Job.waits` writes."""
     try:
-        queue, submitter, priority, pools, not_before = json.loads(text)
+        queue, submitter, priority, pools, not_before, *pause = json.loads(text)
         seats = [(name, count) for name, count in pools]
     except NOT_READABLE:
         return False
     texts = (queue, submitter, *(name for name, _ in seats))
-    numbers = (priority, *(count for _, count in seats))
+    numbers = (priority, *pause, *(count for _, count in seats))
     return (
-        all(isinstance(one, str) for one in texts)
+        len(pause) <= 1
+        and all(isinstance(one, str) for one in texts)
         and all(isinstance(one, _NUMBER) for one in numbers)
         and isinstance(not_before, _MAYBE_NUMBER)
     )
 
 
 class RecordReader:
-    """Decodes rows, and keeps in mind which of them cannot be read."""
+    """Decodes rows, and remembers which cannot be read."""
 
     def __init__(self) -> None:
         self.unreadable: dict[str, UnreadableRecord] = {}
         """Jobs and graphs whose records cannot be read, by id, and why."""
 
     def read(self, decode: Callable[[Any], T], row: Any) -> T:
-        """Return what a row holds; log one that cannot be read, once.
+        """Return the decoded row; an unreadable one is logged once.
 
         Raises:
             UnreadableRecord: it cannot be read.
@@ -124,7 +149,7 @@ class RecordReader:
             raise
 
     def read_all(self, decode: Callable[[Any], T], rows: Iterable[Any]) -> list[T]:
-        """Return what rows hold, without those that cannot be read."""
+        """Return the decoded rows, without unreadable ones."""
         found = []
         for row in rows:
             with suppress(UnreadableRecord):
@@ -132,7 +157,7 @@ class RecordReader:
         return found
 
     def note(self, uuid: str, error: UnreadableRecord) -> None:
-        """Take note of a record that cannot be read."""
+        """Remember and log a record that cannot be read."""
         if uuid not in self.unreadable:
             self.unreadable[uuid] = error
             _log.error("%s", error)

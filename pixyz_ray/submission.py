@@ -144,7 +144,7 @@ def make_job(uuid: str, request: Request, settings: Settings, script: Script | N
         uuid: the job's identity.
         request: what is asked for.
         settings: queues, limits and pools.
-        script: its script; read and inspected in this process when None.
+        script: its script; if None, it is read and inspected in this process.
 
     Raises:
         InvalidBackendParameter, InvalidScript: what is wrong, in a sentence.
@@ -246,7 +246,7 @@ def _check_time_limit(limit: float | None, settings: Settings) -> None:
 
 
 def _check_seats(policy: Policy, settings: Settings) -> None:
-    """Refuse what would wait for ever: seats of a pool that does not exist, or more than it has."""
+    """Refuse what would wait forever: seats of a pool that does not exist, or more than it has."""
     for name, seats in policy.pools:
         if name not in settings.pools:
             known = ", ".join(settings.pools) or "none; an operator sets them with PIXYZ_POOLS"

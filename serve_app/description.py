@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 
 from serve_app import schemas
 
-Responses = Mapping[int | str, dict[str, Any]]
 _WHEN = {
     400: "The request cannot be understood.",
     401: "The token is missing or wrong.",

@@ -47,6 +47,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._header_complete = False
         self._body_complete = False
+        self._framing_bytes = 0
+        self._got_body = False
         self._refusal = 400
         self._dropped = False
         self.client_host = ""
@@ -103,7 +105,9 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._guard.idle(self, waits=False)
         self.last_byte = self.loop.time()
+        self._got_body = False
         super().data_received(data)
+        self._bound_framing(len(data))
         cycle = self.cycle
         in_progress = self._header_complete and cycle is not None and not cycle.response_complete
         if in_progress:
@@ -116,6 +120,20 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._header_bytes > _MAX_HEADER_BYTES and not self._header_complete:
                 self._refuse(431)
         self._guard.receiving(self, more=in_progress and not self._body_complete)
+
+    def _bound_framing(self, size: int) -> None:
+        """Refuse a body of which nothing but framing comes: the parser keeps all of its trailers in memory."""
+        if not self._header_complete or self._body_complete or self._got_body:
+            self._framing_bytes = 0
+        elif not self.transport.is_closing():
+            self._framing_bytes += size
+            if self._framing_bytes > _MAX_HEADER_BYTES:
+                self._refuse(431)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._got_body = True
+        super().on_body(body)
 
     def on_message_begin(self) -> None:
         """Begin a request."""

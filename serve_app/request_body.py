@@ -10,6 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from pixyz_ray.json_fields import json_value
 from serve_app.errors import BadRequest, UploadTooLarge
 
+_MAX_LENGTH_DIGITS = 20
+
 
 async def request_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     """Yield the pieces of a request's body.
@@ -20,10 +22,13 @@ async def request_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]
 
     Raises:
         UploadTooLarge: it has more, or says so beforehand.
-        BadRequest: the client went away before the end.
+        BadRequest: it is compressed, or the client went away before the end.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
+    if (coding := request.headers.get("content-encoding", "").strip().lower()) not in ("", "identity"):
+        raise BadRequest(f"The body comes with Content-Encoding {coding[:100]!r}: send it unencoded.")
+    declared = request.headers.get("content-length", "").lstrip("0")
+    # Python refuses to read numbers of thousands of digits.
+    if declared.isdecimal() and (len(declared) > _MAX_LENGTH_DIGITS or int(declared) > max_bytes):
         raise _too_large(max_bytes)
     size = 0
     try:

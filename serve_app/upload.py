@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -18,6 +17,7 @@ from pixyz_ray.submission import Request as Submission
 from serve_app.errors import BadRequest, UploadTooLarge
 from serve_app.request_body import request_body
 from serve_app.text_form import TextForm
+from serve_app.uploaded_input import UploadedInput
 
 if TYPE_CHECKING:
     # The library defines it for type checkers alone.
@@ -29,7 +29,6 @@ _MAX_BOUNDARY_BYTES = 70
 """What RFC 2046 allows."""
 _ENCODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})
 """Values of a part's Content-Transfer-Encoding that leave its content unchanged."""
-_WRITE_BUFFER_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -40,7 +39,8 @@ class _Part:
     file_name: str | None = None
     size: int = 0
     content: bytearray = field(default_factory=bytearray)
-    file: BinaryIO | None = None
+    is_input: bool = False
+    """Whether its content goes to the job's input."""
 
 
 async def read_form(request: Request, folder: JobFolder, settings: Settings) -> Submission:
@@ -79,7 +79,7 @@ class JobForm:
         self._parts = 0
         self._fields: dict[str, str] = {}
         self._scripts: dict[str, bytes] = {}
-        self._input: str | None = None
+        self._input: UploadedInput | None = None
         self._unknown = UnknownFields()
         self._complete = False
 
@@ -95,6 +95,8 @@ class JobForm:
         try:
             async for chunk in request_body(request, self._settings.max_upload_bytes):
                 parser.write(chunk)
+                if self._input is not None:
+                    await self._input.write()
             # The parser itself does not say whether it has seen the closing boundary.
             if not self._complete:
                 raise BadRequest("The form ends before its closing boundary: it was cut off. Send it again.")
@@ -103,7 +105,8 @@ class JobForm:
         except OSError as error:
             raise EngineNotReady(f"The job's files cannot be written: {error.strerror or error}.") from error
         finally:
-            self._close()
+            if self._input is not None:
+                await self._input.close()
         return self._submission()
 
     def _submission(self) -> Submission:
@@ -114,7 +117,7 @@ class JobForm:
             process=self._fields.get("process") or "custom",
             script_name=name,
             script=content,
-            input_file=self._input,
+            input_file=None if self._input is None else self._input.name,
             params=self._fields.get("params", ""),
             name=self._fields.get("name", ""),
             config=self._fields.get("config", ""),
@@ -176,9 +179,10 @@ class JobForm:
         part = self._part
         part.size += end - start
         if part.name == "file" and part.file_name is not None:
-            if part.file is None:
-                part.file = self._open_input(part.file_name)
-            part.file.write(data[start:end] if (start, end) != (0, len(data)) else data)
+            if not part.is_input:
+                self._begin_input(part.file_name)
+            assert self._input is not None
+            self._input.add(data[start:end] if (start, end) != (0, len(data)) else data)
         elif part.name == "script" and part.size > self._settings.max_script_bytes:
             raise UploadTooLarge(
                 f"The script takes more than {self._settings.max_script_bytes} bytes (MAX_SCRIPT_BYTES). "
@@ -197,11 +201,12 @@ class JobForm:
 
     def _end(self) -> None:
         part = self._part
-        if part.file is not None:
-            part.file.close()
-        elif part.name == "file" and part.file_name:
+        if part.name == "file" and part.file_name is not None and (part.file_name or part.size):
             # An empty file with a name is an input all the same; without one it is an empty part.
-            self._open_input(part.file_name).close()
+            if not part.is_input:
+                self._begin_input(part.file_name)
+            assert self._input is not None
+            self._input.finish()
         elif part.name == "file" and part.size:
             raise BadRequest("Field 'file' came as a text: send a file, with its name (with curl: -F file=@PATH).")
         elif part.name == "script" and (part.content or part.file_name):
@@ -217,22 +222,11 @@ class JobForm:
     def _finish(self) -> None:
         self._complete = True
 
-    def _open_input(self, name: str) -> BinaryIO:
+    def _begin_input(self, name: str) -> None:
         if self._input is not None:
             raise BadRequest("The form has more than one input: send one 'file', or an archive of several.")
-        self._input = plain_name(name, "input")
-        # Never the share itself: where that is gone, no other may come into being in its place.
-        self._folder.path.mkdir()
-        # By this file the folder is known as one of the platform's, should the request never be finished.
-        self._folder.lock.touch()
-        self._folder.inputs.mkdir()
-        return (self._folder.inputs / self._input).open("xb", buffering=_WRITE_BUFFER_BYTES)
-
-    def _close(self) -> None:
-        if self._part.file is not None:
-            # What is still in its buffer need not be written: a part that is whole was closed before.
-            with suppress(OSError):
-                self._part.file.close()
+        self._part.is_input = True
+        self._input = UploadedInput(self._folder, plain_name(name, "input"))
 
 
 def _text(part: _Part) -> str:

@@ -205,7 +205,7 @@ def _kill_tracker(platform: Fragile, uuid: str) -> float:
 
 
 def _drain(platform: Fragile, uuids: list[str]) -> bool:
-    """Let the first ones run; tell whether they did so in the order in which they had been sent."""
+    """Let the first ones run; return whether they did so in the order in which they had been sent."""
     with platform.connect() as connection:
 
         def details(uuid: str) -> dict[str, Any]:

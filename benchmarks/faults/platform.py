@@ -85,7 +85,7 @@ class Fragile(Ours):
 
 
 def title_of(process: psutil.Process, title: str) -> bool:
-    """Tell whether a process's command line begins with a title."""
+    """Return whether a process's command line begins with a title."""
     return " ".join(command_line(process)).startswith(title)
 
 
@@ -98,7 +98,7 @@ def command_line(process: psutil.Process) -> list[str]:
 
 
 def kill(pid: int) -> bool:
-    """Kill a process at once; tell whether it was there."""
+    """Kill a process at once; return whether it was there."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -107,7 +107,7 @@ def kill(pid: int) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; one that only waits to be reaped does not."""
+    """Return whether a process runs; one that only waits to be reaped does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -58,7 +58,7 @@ class Verdict:
         return not self.counts.total()
 
     def blame(self, kind: str, words: str) -> None:
-        """Take note of a fault."""
+        """Record a fault."""
         self.counts[kind] += 1
         self.troubles.append(f"{kind}: {words}")
 

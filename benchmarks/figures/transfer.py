@@ -87,7 +87,7 @@ def _download(connection: Connection, path: str) -> float:
 
 
 def _is_whole(connection: Connection, uuid: str, path: str, digest: str, large: Path) -> bool:
-    """Tell whether the script got the file, whether it comes back, and whether a part of it does."""
+    """Return whether the script got the file, whether it comes back, and whether a part of it does."""
     result = connection.get_json(f"/jobs/{uuid}/details")["result"]
     fetched = hashlib.sha256()
     for piece in connection.stream(connection.request("GET", path)):

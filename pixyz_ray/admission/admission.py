@@ -5,7 +5,7 @@
 Who comes first: the higher priority, which grows by one level for each `ageing_s` of waiting; among equals the
 submitter who has used least of the queue, by share; then the oldest. Who cannot start does not stand in the way of
 those behind who can, with one exception: from a job that has waited for `ageing_s`, and whose pools could ever have the
-seats that it asks for, those behind take no seat, so that many small ones cannot keep it waiting for ever.
+seats that it asks for, those behind take no seat, so that many small ones cannot keep it waiting forever.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Admission:
 
     Args:
         limits: what the platform may be given.
-        clock: seconds since the epoch; must never jump, and all times given here are times of it.
+        clock: returns seconds since the epoch; must never jump. All times passed to this class must come from it.
         ageing_s: seconds of waiting that raise a job's priority by one level.
     """
 
@@ -57,7 +57,7 @@ class Admission:
     # --- Coming in ---------------------------------------------------------------------------------------------------
 
     def check_room(self, submitter: str, jobs: int = 1) -> None:
-        """Check that so many more jobs may wait.
+        """Check that this number of additional jobs may wait.
 
         Raises:
             QueueFull: they may not; the error tells when to try again.
@@ -106,7 +106,7 @@ class Admission:
         return alarms[0][0] if alarms else None
 
     def withdraw(self, key: str) -> bool:
-        """Take a job out that waits; tell whether it did."""
+        """Take a job out that waits; return whether it did."""
         entry = self._entries.pop(key, None)
         if entry is not None:
             line = entry[3]
@@ -122,7 +122,7 @@ class Admission:
         return True
 
     def put_back(self, key: str) -> bool:
-        """Let a job that was let out and could not begin wait again, where it was; return whether it held anything."""
+        """Put a dispatched job that could not begin back into its old place in line; return False if it held none."""
         holder = self._holders.get(key)
         if holder is None:
             return False
@@ -212,7 +212,7 @@ class Admission:
 
     @staticmethod
     def _may_start(line: Line, taken: Collection[Pool] = ()) -> bool:
-        """Tell whether all is free that the head of a line needs beside a place."""
+        """Return whether all is free that the head of a line needs beside a place."""
         if not line.submitter.has_room:
             return False
         return not line.pools or (line.has_seats and not any(pool in taken for pool, _ in line.pools))
@@ -249,7 +249,7 @@ class Admission:
         self._hold(key, self._line(needs), now, now)
 
     def may_follow(self, key: str, needs: Needs) -> bool:
-        """Tell whether a job may take over what another one holds, without standing in line.
+        """Return whether a job may take over what another one holds, without standing in line.
 
         It may if it needs no other place, and no more seats, and nobody waits for that place who comes first.
         The takeover itself is `release` of the one and `hold` of the other, with no `admit` between them.
@@ -302,7 +302,7 @@ class Admission:
             holder[0].place.learn(ran)
 
     def _give_back(self, key: str) -> float:
-        """Take back all that a job holds; return for how many seconds it did."""
+        """Release everything that a job holds; return the number of seconds for which it held its place."""
         line, started, ran, _ = self._holders.pop(key)
         if started is not None:
             now = self._clock()

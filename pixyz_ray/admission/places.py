@@ -10,7 +10,7 @@ from pixyz_ray.admission.backlog import Backlog
 from pixyz_ray.admission.limits import Needs, SubmitterLimit
 
 MAX_LEVEL = 20
-"""Priority that ageing leads to at most: there, shares and age decide, and nothing is overtaken for ever."""
+"""Priority that ageing leads to at most: there, shares and age decide, and nothing is overtaken forever."""
 
 START_COST_S = 0.1
 """What a start counts for in a share, beside the seconds that the job holds its place."""
@@ -62,19 +62,19 @@ class Account:
         return self._paid
 
     def start(self, now: float) -> None:
-        """Take note of a job that starts."""
+        """Record a job that starts."""
         self._paid = self.used(now) + self._start_cost
         self._since = now
         self.running += 1
 
     def stop(self, now: float) -> None:
-        """Take note of a job that gives its place back."""
+        """Record a job that gives its place back."""
         self._paid = self.used(now)
         self._since = now
         self.running -= 1
 
     def refund(self) -> None:
-        """Take back what a start has cost, of a job that could not begin."""
+        """Refund the cost of a start to an account whose job could not begin."""
         self._paid = max(0.0, self._paid - self._start_cost)
 
     def forgo(self, floor: float) -> None:
@@ -138,7 +138,7 @@ class Place:
         self.busy[account] = None
 
     def leave(self, account: Account, now: float) -> None:
-        """Take note that nothing of a submitter waits or runs here any more."""
+        """Record that nothing of a submitter waits or runs here any more."""
         del self.busy[account]
         self._floor = max(self._floor, account.used(now))
 
@@ -165,7 +165,7 @@ class Place:
             self.leave(account, now)
 
     def learn(self, ran: float) -> None:
-        """Take note of how long a job has held its place."""
+        """Record how long a job has held its place."""
         mean = self.mean_run_s
         self.mean_run_s = ran if mean is None else mean + _NEW_RUN_WEIGHT * (ran - mean)
 
@@ -201,7 +201,7 @@ class Line(Backlog["Line"]):
         self.pools = pools
 
     def open(self, now: float) -> None:
-        """Take note that somebody waits here."""
+        """Record that somebody waits here."""
         account = self.account
         account.lines[self] = None
         if account not in self.place.busy:
@@ -210,7 +210,7 @@ class Line(Backlog["Line"]):
             pool.lines[self] = None
 
     def close(self, now: float) -> None:
-        """Take note that nobody waits here any more."""
+        """Record that nobody waits here any more."""
         account = self.account
         del account.lines[self]
         for pool, _ in self.pools:
@@ -237,7 +237,7 @@ class Line(Backlog["Line"]):
         return -self.level(head[0], now, ageing_s), self.account.used(now), head
 
     def keeps_seats(self, now: float, ageing_s: float) -> bool:
-        """Tell whether no seat that its head needs may go to those who come after it."""
+        """Return whether no seat that its head needs may go to those who come after it."""
         aged = bool(self.pools) and now - self.head[0] >= ageing_s
         return aged and self.submitter.has_room and all(seats <= pool.seats for pool, seats in self.pools)
 

@@ -111,7 +111,7 @@ def _seats(pool: Pool, asked: int) -> str:
     if asked > 1:
         sentence += f", and the job asks for {asked}"
     if pool.resting:
-        sentence += f"; {pool.resting} of them by jobs that wait for others: if these need it too, they wait for ever"
+        sentence += f"; {pool.resting} of them by jobs that wait for others: if these need it too, they wait forever"
     return sentence
 
 

@@ -15,7 +15,7 @@ _SHOWN_EVERY_S = 1.0
 
 @click.command("backup", short_help="Write the records of all jobs to a file.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 def backup_command(file: Path, force: bool) -> None:
     """Write the records of all jobs to FILE, while the platform is up or down.
 
@@ -47,11 +47,11 @@ def restore_command(file: Path, force: bool) -> None:
       pixyz restore /backup/jobs-2025-03-01.gz
     """
     from pixyz_ray.backup import compare_share, platform_down, restore_backup
-    from pixyz_ray.home import home, private_folder
+    from pixyz_ray.home import home
     from pixyz_ray.settings import load_settings
 
     settings = load_settings()
-    with platform_down(private_folder(home())):
+    with platform_down(home()):
         with _progress("bytes checked") as checked, _progress("rows restored") as report:
             backup, replaced = restore_backup(settings.job_store_url, file, force=force, checked=checked, report=report)
         taken = datetime.fromtimestamp(backup.taken).astimezone().isoformat(" ", "seconds")
@@ -71,7 +71,7 @@ def restore_command(file: Path, force: bool) -> None:
 
 @contextmanager
 def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that prints how far long work is, on standard error, once a second."""
+    """Yield a function that reports progress on standard error, at most once a second."""
     shown = time.monotonic()
 
     def report(done: int, total: int) -> None:

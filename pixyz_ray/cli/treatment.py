@@ -36,7 +36,7 @@ class KeepParam(click.ParamType[Any]):
     name = "TIME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return True for ever, else seconds."""
+        """Return True to keep forever, else seconds."""
         if value is True or value == _FOREVER:
             return True
         try:

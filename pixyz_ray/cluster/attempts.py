@@ -54,16 +54,16 @@ class Course(Protocol):
         """Settle an attempt."""
 
     def has_started(self, live: LiveJob) -> None:
-        """Take note that an attempt has begun."""
+        """Record that an attempt has begun."""
 
     def is_over(self, uuid: str) -> None:
-        """Take note that nothing of an attempt that was stopped is left."""
+        """Record that nothing of an attempt that was stopped is left."""
 
     def is_ahead(self, uuid: str) -> bool:
-        """Tell whether a job was launched ahead of its turn, which has not come yet."""
+        """Return whether a job was launched ahead of its turn, which has not come yet."""
 
     def hands_over(self, uuid: str) -> bool:
-        """Tell whether Ray has been given what comes after a job."""
+        """Return whether Ray has been given the tasks that follow a job."""
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something go on by itself."""
@@ -242,7 +242,7 @@ class Attempts:
         return {**autopsy(failure, sentence, died, limit), "stopped": stopped, "log": log}
 
     def _is_anothers(self, live: LiveJob) -> bool:
-        """Tell whether a crash may be that of the node before, or a blow that was meant for the job before."""
+        """Return whether a crash may be that of the node before, or a blow that was meant for the job before."""
         return live.has_nothing_to_begin_with or self.launcher.hit_by_mistake(live.record)
 
     def left_outcome(self, job: Job, attempt: int) -> dict[str, Any] | None:

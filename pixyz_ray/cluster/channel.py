@@ -43,11 +43,11 @@ class _Lines:
         self._searched = 0
         self.max_bytes = max_bytes
         self.limits: Mapping[str, int] = {}
-        """The most bytes of single methods."""
+        """Maximum size of a message in bytes, by method."""
 
     @property
     def buffered(self) -> int:
-        """Bytes of the message that is not complete."""
+        """Bytes of the incomplete message."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[Any]:
@@ -70,7 +70,7 @@ class _Lines:
         if size > self.max_bytes:
             raise ValueError("the message is too long")
         if size > _SMALL_BYTES and self.limits:
-            # [number,"method", - how `encode` writes it; a large message of a method of small ones is not even parsed.
+            # `encode` writes [number,"method", first: a message too large for its method is not even parsed.
             _, _, rest = bytes(self._buffer[:_MAX_METHOD_BYTES]).partition(b'"')
             if size > self.limits.get(rest.partition(b'"')[0].decode("ascii", "replace"), size):
                 raise ValueError("the message is too long for its method")
@@ -111,12 +111,12 @@ class Peer:
         if not self._transport.is_closing():
             self._transport.write(encode(message))
             if self._transport.get_write_buffer_size() > self._max_unread:
-                # Whoever reads nothing must not make this process hold it all.
+                # A peer that reads nothing must not make this process buffer everything.
                 self.refuse()
 
     @property
     def closed(self) -> bool:
-        """Whether the connection ends, or has ended."""
+        """Whether the connection is being closed, or is closed."""
         return self._transport.is_closing()
 
     def refuse(self) -> None:
@@ -134,8 +134,8 @@ class ChannelServer:
     Args:
         handlers: method name -> coroutine function taking (peer, call number, *arguments).
         takers: name of what is told without wanting an answer -> function taking the arguments.
-        max_message_bytes: size of a message; a caller that sends a larger one is hung up on.
-        limits: the same of single methods.
+        max_message_bytes: size of a message; the connection of a caller that sends a larger one is closed.
+        limits: the same for single methods.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class ChannelServer:
         self.max_message_bytes = max_message_bytes
         self.limits = limits or {}
         self.buffered = 0
-        """Bytes of messages that are not complete, of all callers."""
+        """Bytes of incomplete messages, of all callers together."""
         self._handlers = handlers
         self._takers = takers or {}
         self._secret = secrets.token_hex(16)
@@ -169,7 +169,7 @@ class ChannelServer:
             self._server.close()
 
     def knows(self, hello: Any) -> bool:
-        """Tell whether a caller's first message is the secret."""
+        """Return whether a caller's first message is the secret."""
         return isinstance(hello, str) and hmac.compare_digest(hello.encode(), self._secret.encode())
 
     def dispatch(self, peer: Peer, message: Any) -> None:
@@ -190,7 +190,8 @@ class ChannelServer:
             self._takers[method](*arguments)
         except BadMessage as error:
             _log.warning(
-                "hung up on a worker that sent %s: its script speaks on its line, or its version differs", error
+                "closed the connection of a worker that sent %s: its script uses it, or its version differs",
+                error,
             )
             peer.refuse()
         except Exception:

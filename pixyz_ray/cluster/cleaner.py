@@ -1,8 +1,8 @@
 """Cleaner: removes jobs that ended long ago, files first, record last.
 
 Until its record has gone a job is found again, and all of it is done again: a crash in between leaves nothing over that
-nobody knows of. Uploads that never became a job are removed at the start; a folder that once was a job's never is
-without its record.
+nobody knows of. Uploads that never became a job are removed at the start; a job's folder is
+never removed without its record.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Cleaner:
         remover: who removes their files.
         is_needed: whether a job must stay that the store takes for removable: what is not written yet counts too.
         forgotten: told which jobs are no more, and how many of them were in each state.
-        clock: tells how old jobs are.
+        clock: time from which the age of jobs is computed.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Cleaner:
         self._in_trouble: set[str] = set()
 
     async def run(self) -> None:
-        """Remove what is too old, for ever; what goes wrong is tried again next time."""
+        """Remove jobs that are too old, again and again; one that fails is tried again next time."""
         if not self._settings.cleanup_enabled:
             return
         await self._undisturbed(self.sweep)
@@ -82,19 +82,19 @@ class Cleaner:
             await asyncio.sleep(min(60.0, max(1.0, self._settings.cleanup_delay / 10)))
 
     def _now(self) -> float:
-        """Return the time by which jobs are old: a clock that was set forward makes none of them older."""
+        """Return the time from which the age of jobs is computed, without jumps forward of the machine's clock."""
         jump_s = self._clock.jump_s
         if jump_s > 0 and not self._told_of_jump:
             _log.warning(
                 "the machine's clock was set forward by %.0f s since the platform was started; the age of jobs is "
-                "reckoned as if it had not been. If the clock is right now, start the platform again.",
+                "computed as if it had not been. If the clock is right now, restart the platform.",
                 jump_s,
             )
         self._told_of_jump = jump_s > 0
         return self._clock.earlier()
 
     def is_removing(self, uuid: str) -> bool:
-        """Tell whether a job is just being removed: it cannot be pinned any more."""
+        """Return whether a job is just being removed: it cannot be pinned any more."""
         return uuid in self._removing
 
     async def clean(self) -> int:
@@ -138,7 +138,7 @@ class Cleaner:
                     raise UnknownJob(f"There is no job {uuid}.")
                 await self._check_removable(job)
             except UnreadableRecord:
-                # Nothing can be said against it, and nothing else can be done with it.
+                # An unreadable record can only be removed.
                 await self._check_graphs(uuid)
             if trouble := (await self._remove([uuid])).get(uuid):
                 raise InternalError(f"Job {uuid} cannot be removed: {trouble}")
@@ -168,7 +168,7 @@ class Cleaner:
             )
 
     async def _unknown(self, uuids: Sequence[str]) -> list[str]:
-        """Return those that are no job's of this store."""
+        """Return the ids that no job of this store has."""
         known = set(await self._read(self._store.known, uuids))
         return [uuid for uuid in uuids if uuid not in known and not self._is_needed(uuid)]
 
@@ -195,7 +195,7 @@ class Cleaner:
                 try:
                     nodes[root] = await self._read(self._store.nodes_under, root)
                 except UnreadableRecord as error:
-                    # Which folders are those of its nodes is not known: better to keep all than to leave some behind.
+                    # Which folders belong to its nodes is unknown: keep all rather than leave some behind.
                     troubles.update(self._tell({root: str(error)}))
                 if sum(map(len, nodes.values())) > _MAX_FOLDERS or root == roots[-1]:
                     troubles.update(await self._remove_some(nodes))

@@ -1,4 +1,4 @@
-"""Decide from observations of the platform's parts whether one of them is killed, or everything is restarted.
+"""Decide, from observations of the platform's parts, whether to kill one of them or to restart everything.
 
 Pure logic: no clock, no processes. `probes.py` observes, `supervisor.py` acts.
 """
@@ -24,7 +24,7 @@ class Part(StrEnum):
 
 
 class Sign(StrEnum):
-    """What one look at a part has found; the value completes a sentence after the part's name."""
+    """What an observation of a part has found; the value completes a sentence after the part's name."""
 
     GOOD = "answers"
     SILENT = "does not answer"
@@ -37,7 +37,7 @@ class Limits:
     """How long a bad sign must last until the supervisor acts, in seconds."""
 
     stopped_s: float = 4.0
-    """A process that is stopped. Somebody may only look at it with a debugger for a moment."""
+    """A stopped process. A debugger may stop one for a moment."""
     ray_silent_s: float = 12.0
     """GCS or raylet without an answer: on a loaded machine a single answer may take seconds."""
     service_silent_s: float = 25.0
@@ -47,7 +47,7 @@ class Limits:
     tracker_silent_s: float = 120.0
     """The tracker without an answer to the driver; after a restart it reads a long queue first."""
     own_gap_s: float = 6.0
-    """Time between two looks after which the supervisor itself, or the whole machine, is taken to have slept."""
+    """Time between two observations above which the supervisor itself, or the machine, counts as suspended."""
 
     def patience(self, part: Part, sign: Sign) -> float:
         """Return the seconds for which a sign of a part is tolerated."""
@@ -68,7 +68,7 @@ REPLACED_BY_RAY = frozenset({Part.TRACKER, Part.REPLICA, Part.CONTROLLER, Part.P
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What is to be done."""
+    """What to do."""
 
     restart: str | None = None
     """Why everything is restarted; None when it is not."""
@@ -90,14 +90,14 @@ class Diagnosis:
         self._last: float | None = None
 
     def judge(self, now: float, signs: Mapping[Part, Sign]) -> Verdict:
-        """Return what is to be done.
+        """Return what to do.
 
         Args:
             now: monotonic time of the observation, in seconds.
-            signs: what was observed; a part that is not named is not watched.
+            signs: what was observed; parts that are missing are not watched.
         """
         if self._last is not None and now - self._last > self._limits.own_gap_s:
-            # This process was frozen: the others may have answered all the time.
+            # This process was suspended: the others may have answered all along.
             self._bad_since.clear()
             self._stopped_since.clear()
         self._last = now
@@ -131,9 +131,9 @@ class RestartCount:
     limit: int = 3
     """Restarts in a row that may fail."""
     steady_s: float = 60.0
-    """A run that was up for less seconds than this counts as a failed restart."""
+    """A run that was up for fewer seconds than this counts as a failed restart."""
     tried: int = field(default=0, init=False)
-    """Restarts since the platform was last steady."""
+    """Restarts since a run was last up for `steady_s`."""
 
     def may_restart(self, up_for_s: float) -> bool:
         """Count a restart and return whether it may be tried.

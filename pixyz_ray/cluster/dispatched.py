@@ -1,7 +1,7 @@
-"""Attempts that Ray has been given: how many of them have started, and how many still wait for a free machine.
+"""Attempts that Ray has been given: how many have started, and how many still wait for a free machine.
 
-Ray is given more tasks than can run, so that it never idles; admission counts all of them as holding a place. Those who
-look at a queue want to know what runs.
+Ray is given more tasks than can run, so that it never idles. Admission counts all of them as running; for users, only
+those that have started are.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Dispatched:
         self._recent: dict[str, deque[list[int]]] = {}
 
     def on_given(self, job: Job) -> None:
-        """Count a job's attempt as waiting, from when Ray has it."""
+        """Count a job's attempt as waiting: Ray has been given it."""
         self.on_end(job.uuid)
         self._waiting[job.uuid] = _Attempt(job.queue, job.submitter, job.requested)
 
@@ -53,20 +53,20 @@ class Dispatched:
         recent[-1][1] += 1
 
     def on_end(self, uuid: str) -> None:
-        """Count a job's attempt no more."""
+        """Stop counting a job's attempt."""
         if self._waiting.pop(uuid, None) is None and (attempt := self._running.pop(uuid, None)) is not None:
             self._running_in[attempt.queue] -= 1
             self._running_of[attempt.submitter] -= 1
 
     def forget_waiting(self, uuid: str) -> None:
-        """Count a job's attempt no more if it has not started."""
+        """Stop counting a job's attempt if it has not started."""
         self._waiting.pop(uuid, None)
 
     def corrected_queues(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return admission's rows of queues with what Ray has not started counted as waiting.
 
         Args:
-            rows: `Turns.queues`; `waiting` has only the jobs that Ray has not been given.
+            rows: `Turns.queues`; `waiting` counts only jobs that Ray has not been given.
         """
         now, waiting = time.time(), Counter(one.queue for one in self._waiting.values())
         oldest: dict[str, float] = {}

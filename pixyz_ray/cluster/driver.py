@@ -1,7 +1,8 @@
 """The driver process: starts Ray, the tracker and Serve on this machine, and stays connected to them.
 
-It must stay: tasks of an actor whose driver has gone lose their warm workers (a second more for every job). Ray's
-processes are its children and end with it, however it ends. The supervisor starts it, watches it, and replaces it.
+It must keep running: tasks of an actor whose driver has exited lose their warm workers, which costs each job a
+second. Ray's processes are its children and end with it, however it ends. The supervisor starts it, watches it, and
+replaces it.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ _ORPHAN_PATIENCE_S = 0.5
 _REPLACEMENT_PATIENCE_S = 20.0
 _MAX_ERROR_CHARS = 10_000
 MAX_MESSAGE_BYTES = 1 << 17
-"""Size of a message to the supervisor; the longest has an error in it."""
+"""Largest message to the supervisor, in bytes; the longest contains an error."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """What `pixyz up` was asked for."""
+    """Options of `pixyz up`."""
 
     address: str | None = None
     """Ray cluster to join; one of our own is started when None."""
@@ -68,8 +69,8 @@ class DriverOrder:
     session: str
     """Mark of all processes of this run."""
     replacement: tuple[str, ...]
-    """Command that starts another supervisor if this one is killed; empty in the foreground, where whoever has started
-    the supervisor sees its end and acts."""
+    """Command that starts another supervisor if this one is killed; empty in the foreground, where a process manager
+    restarts the supervisor."""
 
 
 class Driver:
@@ -77,7 +78,7 @@ class Driver:
 
     Args:
         order: what to start.
-        line: connection to the supervisor; closed by its death.
+        line: connection to the supervisor; closed when the supervisor dies.
         environment: variables that the supervisor was started with.
     """
 
@@ -93,9 +94,9 @@ class Driver:
         """Start everything, then send a heartbeat every second until SIGTERM.
 
         Raises:
-            InternalError: something did not start, or the tracker is gone for good.
+            InternalError: something did not start, or the tracker has failed and Ray does not restart it.
         """
-        threading.Thread(target=self._wait_for_orphanage, daemon=True).start()
+        threading.Thread(target=self._watch_supervisor, daemon=True).start()
         order = self._order
         addresses = _start_ray(order.settings, order.options, order.folder, order.session)
         tracker = _start_platform(order.settings, order.folder)
@@ -113,12 +114,12 @@ class Driver:
         self._tell("failed", {"error": str(error)[-_MAX_ERROR_CHARS:]})
 
     def _tell(self, kind: str, values: dict[str, Any]) -> None:
-        # A frozen supervisor reads nothing. When the buffer is full, messages are dropped: it needs only the next one.
+        # A frozen supervisor reads nothing. When the buffer is full, drop the message: the next one supersedes it.
         with suppress(OSError):
             self._line.send(json.dumps({"kind": kind, **values}).encode(), socket.MSG_DONTWAIT)
 
     def _ask_tracker(self, tracker: Any) -> None:
-        """Call the tracker every two seconds, which also makes a restarted one take up its jobs."""
+        """Call the tracker every two seconds; the call also makes a restarted tracker recover its jobs."""
         import ray
 
         while True:
@@ -127,24 +128,28 @@ class Driver:
                 self._tracker_answered = time.monotonic()
             except (ray.exceptions.GetTimeoutError, ray.exceptions.ActorUnavailableError):
                 pass
+            except ray.exceptions.RayTaskError as error:
+                # It is there and cannot open, such as while its store is away; the next call tries again.
+                self._tracker_answered = time.monotonic()
+                _log.warning("the tracker cannot open: %s", error.cause)
             except Exception as error:
                 self._tracker_lost = str(error)
                 return
             time.sleep(_ASK_TRACKER_EVERY_S)
 
-    def _wait_for_orphanage(self) -> None:
-        """When the supervisor dies, start another one where nobody else would, and end this run."""
+    def _watch_supervisor(self) -> None:
+        """When the supervisor dies, start its replacement if there is a command for it, and end this run."""
         with suppress(OSError):
             while self._line.recv(1024):
                 pass
-        # Whoever kills the supervisor together with everything else wants no other: this process is killed now, too.
+        # If everything is being killed at once, this process dies here too, and starts no replacement.
         time.sleep(_ORPHAN_PATIENCE_S)
         if self._order.replacement:
-            _log.warning("the supervisor has died: another one is started")
+            _log.warning("the supervisor has died: starting another one")
             subprocess.Popen(
                 self._order.replacement, stdin=subprocess.DEVNULL, start_new_session=True, env=self._environment
             )
-            # The other one ends this run. It does not when `pixyz down` or `pixyz up` came first.
+            # The replacement ends this run, unless `pixyz down` or `pixyz up` was called first.
             time.sleep(_REPLACEMENT_PATIENCE_S)
         else:
             _log.error("the supervisor has died: the platform ends")
@@ -194,7 +199,7 @@ def _start_platform(settings: Settings, folder: Path) -> Any:
     with _known_errors():
         tracker = make_tracker(settings)
         opened = tracker.endpoint.remote()
-        # Serve wants a proxy although the replica serves by itself; any port will do for it, on loopback.
+        # Serve requires a proxy although the replica serves directly; any port on loopback will do.
         serve.start(
             proxy_location="HeadOnly",
             http_options={"host": "127.0.0.1", "port": 0},

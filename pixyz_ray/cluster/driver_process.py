@@ -38,15 +38,15 @@ class DriverProcess:
         self, order: DriverOrder, on_change: Callable[[], None], command: Sequence[str] = DRIVER_COMMAND
     ) -> None:
         self.addresses: dict[str, Any] | None = None
-        """Where its parts answer; None until everything is up."""
+        """Addresses of its parts; None until everything is up."""
         self.error: str | None = None
-        """Why it has ended, if it could say so."""
+        """Why it has ended, if it has reported that."""
         self.session = order.session
-        """Mark of all its processes."""
+        """Mark in the environment of all its processes."""
         self._on_change = on_change
         self._beat = time.monotonic()
         self._tracker_silent_s = 0.0
-        # Messages arrive whole, or not at all where this process reads nothing for a long time.
+        # Messages arrive whole; they are dropped while this process does not read.
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -76,7 +76,7 @@ class DriverProcess:
         return True
 
     def sign(self) -> Sign:
-        """Return what is known of the driver itself."""
+        """Return the sign of the driver itself."""
         if self._process.poll() is not None:
             return Sign.GONE
         return Sign.SILENT if time.monotonic() - self._beat > _BEAT_OVERDUE_S else Sign.GOOD
@@ -86,7 +86,7 @@ class DriverProcess:
         return Sign.SILENT if self._tracker_silent_s > _TRACKER_OVERDUE_S else Sign.GOOD
 
     def stop(self) -> None:
-        """End everything in order: Ray is told to shut down, and what is left then is ended."""
+        """Shut Ray down in order, then end the remaining processes."""
         if self.addresses is not None and self._process.poll() is None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -95,7 +95,7 @@ class DriverProcess:
         self._close()
 
     def kill(self) -> None:
-        """End everything at once, whatever state it is in."""
+        """Kill all processes of the run at once."""
         kill_marked(self.session)
         self._close()
 
@@ -106,7 +106,7 @@ class DriverProcess:
         self._line.close()
 
     def _read(self) -> None:
-        """Take messages until the driver has ended."""
+        """Read messages until the driver has ended."""
         with suppress(OSError):
             while message := self._line.recv(MAX_MESSAGE_BYTES):
                 self._take(json.loads(message))

@@ -84,7 +84,7 @@ class Engine:
             job, source = make_job(folder.uuid, request, self.settings, script)
             record = encode_job(job)
         except BaseException:
-            await self._discard(folder)
+            await self.discard(folder)
             raise
         # The tracker writes the job down while the script is staged. Whoever runs the job waits for the script, and
         # knows it by its digest.
@@ -100,12 +100,12 @@ class Engine:
             with suppress(PixyzException):
                 await asked
                 await self.cancel(folder.uuid)
-            await self._discard(folder)
+            await self.discard(folder)
             raise _not_written(problem) from problem
         try:
             answer: dict[str, Any] = await asked
         except (StoreUnusable, QueueFull):
-            await self._discard(folder)
+            await self.discard(folder)
             raise
         return answer
 
@@ -128,10 +128,10 @@ class Engine:
         except EngineNotReady:
             raise
         except OSError as error:
-            await self._discard(folder)
+            await self.discard(folder)
             raise _not_written(error) from error
         except BaseException:
-            await self._discard(folder)
+            await self.discard(folder)
             raise
         return answer
 
@@ -143,7 +143,7 @@ class Engine:
                 return Script(name=request.script_name, source=request.script, digest=digest, info=info)
         return await inspection_threads().run(partial(read_script, request, self.settings, self._inspector.inspect))
 
-    async def _discard(self, folder: JobFolder) -> None:
+    async def discard(self, folder: JobFolder) -> None:
         """Remove the files of a job that was not accepted; where the share does not answer they stay."""
         with suppress(EngineNotReady):
             await self._share.run(folder.remove)

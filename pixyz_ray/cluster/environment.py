@@ -72,6 +72,8 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(settings.api_port + 1),
         "RAY_SERVE_PORT_QUARANTINE_S": "0",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+        # On a machine that is busy the proxy takes longer than the 5 s after which Serve gives it up.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.ingress:middlewares",
         "RAY_USAGE_STATS_ENABLED": "0",
         # Half of what an idle platform costs: Serve's controller looks around ten times a second, Ray's agent counts

@@ -50,9 +50,9 @@ class EventLine:
         """Send an event.
 
         Args:
-            method: what is told.
+            method: name of the message.
             arguments: JSON values.
-            replaces: kind of event, of which in a flood only the latest is sent; None to send each.
+            replaces: kind of event; in a flood only the latest of a kind is sent. None sends every event.
         """
         try:
             text = json.dumps(arguments, separators=(",", ":"))
@@ -69,7 +69,7 @@ class EventLine:
         line = f'[0,"{method}",{arguments}]\n'.encode("ascii")
         with self._lock:
             if replaces is not None:
-                # At the end, so that what was reported last is sent last.
+                # Reinsert it at the end to keep the order of reports.
                 self._latest.pop(replaces, None)
                 self._latest[replaces] = line
             else:
@@ -87,7 +87,7 @@ class EventLine:
             self._send_now()
 
     def _is_flood(self) -> bool:
-        """Count an event, and tell whether there were many in a short time."""
+        """Count an event, and return whether there were many in a short time."""
         now = time.monotonic()
         if now - self._window_began > self._WINDOW_S:
             self._window_began, self._in_window = now, 0
@@ -106,7 +106,7 @@ class EventLine:
             self._hang_up()
 
     def close(self) -> None:
-        """Hang up; what is sent from now on goes nowhere."""
+        """Close the connection; later events are discarded."""
         with self._lock:
             self._hang_up()
         self._more.set()

@@ -1,4 +1,4 @@
-"""JobFinder: finds a job wherever it is: in memory at once, in the store without holding up the event loop."""
+"""JobFinder: finds a job in memory, else in the store without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from pixyz_ray.store import JobStore
 
 
 class Followers(Protocol):
-    """Who must hear at once that a job has ended: the graphs, whose next nodes are waiting for it."""
+    """Hooks of the graphs into the life of a job; a graph starts its next nodes when a job ends."""
 
     def ended(self, live: LiveJob, job: Job) -> None:
-        """Take note of a job's end, just before it is written."""
+        """Record a job's end, just before it is written."""
 
     def waiting(self, uuid: str) -> Job | None:
-        """Return the job of a node whose turn has not come, or None."""
+        """Return the job of a node that has not begun, or None."""
 
     def begin_node(self, uuid: str) -> bool:
-        """Begin a node whose turn has come; False for what is none, or has begun before and is tried again."""
+        """Begin a node whose turn has come; return False for a job that is not a node, or a node that is retried."""
 
     async def members(self, group: Job, insist: bool = False) -> list[Job]:
-        """Return the jobs of a group's members; wait for the store however long it is away, if that is insisted on."""
+        """Return the jobs of a group's members; with `insist`, wait for the store however long it is away."""
 
     def started(self, uuid: str) -> None:
-        """Take note that a job has begun to run."""
+        """Record that a job has begun to run."""
 
     def hands_over(self, uuid: str) -> bool:
-        """Return whether Ray has been given what comes after a job."""
+        """Return whether Ray has been given the tasks that follow a job."""
 
     def failed(self, uuid: str) -> None:
-        """Take note that an attempt of a job has failed, whether there will be another or not."""
+        """Record that an attempt of a job has failed, whether there will be another or not."""
 
     def is_ahead(self, uuid: str) -> bool:
         """Return whether a node was launched ahead of its turn, which has not come yet."""
 
     def feed_again(self, live: LiveJob) -> None:
-        """Have what a node's params are made of worked out again before it begins, without what may be lost."""
+        """Recompute a node's inputs before it begins again, without references that may be lost."""
 
     def wait_for(self, live: LiveJob, job: Job) -> None:
-        """Let a job last until the one that it awaits has ended."""
+        """Keep a job running until the job that it awaits has ended."""
 
 
 class JobFinder:
-    """The jobs in memory, and the way to those that only the store has. Belongs to one event loop.
+    """The jobs in memory, and access to those that only the store has. Belongs to one event loop.
 
     Args:
-        store: where jobs are written down.
+        store: where jobs are persisted.
     """
 
     followers: Followers
@@ -64,33 +64,33 @@ class JobFinder:
         self._on_end: dict[str, list[Callable[[Job], None]]] = {}
 
     def in_memory(self, uuid: str) -> Job | None:
-        """Return a job that lives, has ended lately, or is a node whose turn has not come; None for any other."""
+        """Return a job that is live, has ended recently, or is a node that has not begun; None for any other."""
         live = self.live.get(uuid)
         return live.job if live is not None else self._recent.get(uuid) or self.followers.waiting(uuid)
 
     async def find(self, uuid: str, *, insist: bool = False) -> Job:
-        """Return a job, wherever it is.
+        """Return a job from memory or from the store.
 
         Args:
             uuid: the job.
             insist: whether to wait however long the store is away.
 
         Raises:
-            UnknownJob: there is none of that id.
+            UnknownJob: there is no job with that id.
             StoreUnusable: only the store may have it, and does not answer.
         """
         job = self.in_memory(uuid)
         if job is None:
             read = self.access.insist if insist else self.access.read
             stored = await read(self.store.get, uuid)
-            # It may have been taken up meanwhile.
+            # It may have become live meanwhile.
             job = self.in_memory(uuid) or stored
         if job is None:
             raise UnknownJob(f"There is no job {uuid}.")
         return job
 
     async def find_live(self, uuid: str, *, insist: bool = False) -> LiveJob:
-        """Return a job to be watched or changed; of one that has ended, a passing view.
+        """Return a job to be watched or changed; for one that has ended, a temporary view.
 
         Raises:
             UnknownJob, StoreUnusable: as `find` does.
@@ -98,10 +98,10 @@ class JobFinder:
         return self.live.get(uuid) or self._as_live(await self.find(uuid, insist=insist))
 
     def live_node(self, uuid: str) -> LiveJob:
-        """Return a node of a graph that has not ended, which is in memory, to be changed.
+        """Return a node of a graph that has not ended, to be changed; such nodes are in memory.
 
         Raises:
-            UnknownJob: it is not that.
+            UnknownJob: it is not in memory.
         """
         live = self.live.get(uuid)
         if live is not None:
@@ -120,20 +120,20 @@ class JobFinder:
         return live
 
     async def result_of(self, job: Job, *, insist: bool = False) -> Any:
-        """Return the result of a job that has ended well; a group's is the list of what its members' handles give."""
+        """Return the result of a successful job; that of a group is the list of its members' values."""
         if job.kind != "group":
             return job.result
         return [await self.value_of(member, insist=insist) for member in await self.followers.members(job, insist)]
 
     async def value_of(self, job: Job, *, insist: bool = False) -> Any:
-        """Return what a job's handle gives."""
+        """Return the value that a job's handle returns."""
         return await self.result_of(job, insist=insist) if job.kind == "group" else job.value
 
     async def on_end(self, uuid: str, callback: Callable[[Job], None]) -> None:
-        """Call back with a job when its end is on disk, which may be now.
+        """Call back with a job when its end is persisted, at once if it already is.
 
         Raises:
-            UnknownJob: there is none of that id.
+            UnknownJob: there is no job with that id.
         """
         job = await self.find(uuid, insist=True)
         if job.state.terminal:

@@ -49,7 +49,7 @@ class Guards:
     # --- What watchdogs say ------------------------------------------------------------------------------------------
 
     async def take_guard(self, peer: Peer, number: int, uuid: str, attempt: int) -> None:
-        """Take note of a watchdog over an attempt."""
+        """Record a watchdog over an attempt."""
         messages.check_attempt(uuid, attempt)
         key = uuid, attempt
         self._guards[key] = _Guard(peer, number, time.monotonic())
@@ -91,7 +91,7 @@ class Guards:
     # --- What the tracker wants --------------------------------------------------------------------------------------
 
     def stop(self, uuid: str, attempt: int, reason: str, grace_s: float) -> bool:
-        """Have an attempt stopped: asked first, and after the grace killed; tell whether its watchdog was reached.
+        """Have an attempt stopped: asked first, and after the grace killed; return whether its watchdog was reached.
 
         One that calls only now is told then.
         """

@@ -1,7 +1,6 @@
-"""Inspection of scripts in child processes with limits of time and memory; what was read is cached by digest.
+"""Inspection of scripts in child processes with limits of time and memory; results are cached by digest.
 
-Two children are kept alive, one for short scripts and one for long ones: whoever sends many long scripts does not hold
-up those who send a short one.
+Two children are kept alive, one for short scripts and one for long ones, so that long scripts do not delay short ones.
 """
 
 from __future__ import annotations
@@ -38,27 +37,27 @@ _ENTRY_BYTES = 512
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InspectionLimits:
-    """What reading one script may take."""
+    """Limits for inspecting one script."""
 
     cpu_s: int = 10
     """Seconds of CPU time."""
     wall_s: float = 15.0
-    """Seconds, also of waiting for a processor."""
+    """Seconds of wall-clock time."""
     memory_bytes: int = 2**30
-    """Memory of the process that reads it."""
+    """Bytes of memory of the child."""
     waiting_s: float = 10.0
-    """Seconds that a script waits for those before it."""
+    """Seconds that a script may wait for its turn."""
     max_waiting: int = 4
-    """Scripts that wait for one child, with the one that it reads."""
+    """Callers of one child, the one being served included."""
     cache_bytes: int = 16 * 2**20
-    """Memory for what was read."""
+    """Bytes of the cache."""
 
 
 class Inspector:
     """Reads what scripts declare, without ever parsing one in this process. Safe to use from several threads.
 
     Args:
-        limits: what reading one script may take.
+        limits: limits for inspecting one script.
     """
 
     def __init__(self, limits: InspectionLimits = InspectionLimits()) -> None:
@@ -67,7 +66,7 @@ class Inspector:
         self._known = _Cache(limits.cache_bytes)
 
     def start(self) -> None:
-        """Start the child for short scripts, so that the first one need not wait for it."""
+        """Start the child for short scripts, so that the first script does not wait for it."""
         with suppress(OSError):
             self._short.start()
 
@@ -77,7 +76,7 @@ class Inspector:
         self._long.stop()
 
     def known(self, digest: str, name: str) -> ScriptInfo | None:
-        """Return what a script declares, if it was read lately.
+        """Return what a script declares, if it is cached.
 
         Args:
             digest: SHA-256 (hex) of its source.
@@ -170,7 +169,7 @@ class _Child:
         self._limits = limits
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        # Those who wait take threads that the callers of another child need.
+        # Bound the waiting callers: they occupy threads that callers of the other child need.
         self._places = threading.BoundedSemaphore(limits.max_waiting)
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -202,7 +201,7 @@ class _Child:
         """Return the child's answer; None when it has died or exceeded its time.
 
         Raises:
-            EngineNotReady: others kept it busy, or no process can be started.
+            EngineNotReady: other callers keep it busy, or no process can be started.
         """
         if not (self._places.acquire(blocking=False) and self._acquired()):
             raise EngineNotReady("Too many new scripts are being read. Try again in a moment.")
@@ -211,7 +210,7 @@ class _Child:
                 self.stop()
             process = self.start()
             answer = _exchange(process, _request(source, name), time.monotonic() + self._limits.wall_s)
-            # After a large script the process keeps the memory: a new one is smaller.
+            # After a large script the process keeps its memory; replace it.
             if answer is None or len(source) > _SHORT_BYTES:
                 self.stop()
             return answer
@@ -223,7 +222,7 @@ class _Child:
             self._places.release()
 
     def _acquired(self) -> bool:
-        """Return whether it is this caller's turn, waited for at most as long as allowed."""
+        """Wait for the lock as long as allowed, and return whether it was acquired."""
         if self._lock.acquire(timeout=self._limits.waiting_s):
             return True
         self._places.release()
@@ -266,7 +265,7 @@ def _exchange(process: subprocess.Popen[bytes], request: bytes, deadline: float)
 
 
 def _whole(received: bytearray) -> bytes | None:
-    """Return the answer, once all of it is there."""
+    """Return the answer once it is complete, else None."""
     if len(received) < ANSWER.size:
         return None
     (size,) = ANSWER.unpack_from(received)

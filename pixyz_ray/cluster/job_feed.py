@@ -1,9 +1,9 @@
-"""Feeds of jobs: one reader per job, of its log and of the tracker's pushes, and any number of listeners.
+"""Feeds of jobs: one reader of a job's log and of the tracker's pushes serves any number of listeners.
 
-A listener is a position in the feed, not a queue: it asks for what follows what it has seen, and waits when it is up to
-date. A slow one therefore takes no memory and loses nothing: what is no longer in the log's window it reads from the
-file. Listeners in the same position share their events, and are woken in batches, so that thousands of them leave time
-for other requests.
+A listener is a position in the feed, not a queue: it asks for the events after its position, and waits when there are
+none. A slow listener therefore takes no memory and loses nothing: log text that is no longer in the window is read
+from the file. Listeners at the same position share their events, and are woken in batches, so that thousands of them
+leave time for other requests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAX_SHARED = 16
 _BATCH = 25
 """Listeners woken at a time."""
 _PACED_FROM = 50
-"""Listeners from which on the time between two batches is as long as a batch took."""
+"""Number of listeners from which on the pause between two batches is as long as a batch took."""
 
 Subscription = tuple[Channel, int, "asyncio.Queue[Any]"]
 Subscribe = Callable[[str], Awaitable[Subscription]]
@@ -53,7 +53,7 @@ class JobFeeds:
         self._feeds: dict[str, JobFeed] = {}
 
     def follow(self, folder: JobFolder, last_id: str | None) -> JobEvents:
-        """Return the events of a job from where a listener left off; nothing is asked before they are opened.
+        """Return the events of a job from where a listener left off; `open` subscribes.
 
         Args:
             folder: the job's files, for its log.
@@ -75,13 +75,13 @@ class JobFeeds:
 
 
 class JobFeed:
-    """What happens to one job, while anybody listens.
+    """The events of one job, while it has listeners.
 
     Args:
         subscribe: opens a subscription at the tracker.
         folder: the job's files.
         threads: where its log is read.
-        forget: takes the feed when nobody listens any more.
+        forget: called with the feed when its last listener has left.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class JobFeed:
     ) -> None:
         self.uuid = folder.uuid
         self.version = 0
-        """Grows with every change."""
+        """Incremented with every change."""
         self._subscribe = subscribe
         self._folder = folder
         self._threads = threads
@@ -107,7 +107,7 @@ class JobFeed:
 
     @property
     def failed(self) -> bool:
-        """Whether it cannot go on."""
+        """Whether the feed has failed."""
         return self._error is not None
 
     def join(self) -> None:
@@ -131,7 +131,7 @@ class JobFeed:
         await asyncio.shield(self._opened)
 
     async def changed(self, version: int, patience_s: float) -> bool:
-        """Return whether there is something newer than a version, waited for at most that long.
+        """Wait for at most `patience_s` seconds; return whether there is something newer than a version.
 
         Raises:
             PixyzException: the feed has failed.
@@ -152,7 +152,7 @@ class JobFeed:
     async def after(self, seen: Seen) -> tuple[Seen, list[Event]]:
         """Return the events that follow what a listener has seen: the log first, then the changes that came with it.
 
-        Where there is much to tell it is only a part: ask again until there are none.
+        Long output comes in parts: call it again until there are no events.
         """
         if (found := self._shared.get(seen)) is None:
             found = await self._made_after(seen)
@@ -172,7 +172,7 @@ class JobFeed:
         if len(events) < _MAX_LOG_PIECES:
             seen, changes = snapshot.changes(seen)
             events += changes
-        # Reading from the file takes a moment, in which there may have come something new.
+        # Something new may have arrived while the file was read.
         if version == self.version and before.log >= self._window.start:
             if len(self._shared) >= _MAX_SHARED:
                 self._shared.clear()
@@ -185,7 +185,7 @@ class JobFeed:
         data = await self._threads.run(partial(self._folder.read_log, offset, PIECE_BYTES))
         if data:
             return text_of(data, offset)
-        # The file was cut back: what others were told after that is in the window.
+        # The file was truncated: what was printed after that is in the window.
         return "", self._window.start
 
     # --- The reader --------------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ class JobFeed:
             await self._wake()
 
     async def _follow_once(self) -> None:
-        """Follow one subscription to its end, which is that of the job or of the connection."""
+        """Follow one subscription until the job or the connection ends."""
         try:
             channel, number, queue = await self._subscribe(self.uuid)
         except EngineNotReady:
@@ -215,7 +215,7 @@ class JobFeed:
         if not self._opened.done():
             self._opened.set_result(None)
         try:
-            # A connection that was lost ends it too.
+            # A lost connection ends it too.
             with suppress(EngineNotReady):
                 await self._read(queue)
         finally:
@@ -228,8 +228,8 @@ class JobFeed:
             pushes = await _pushes_within(queue, look)
             if (lost := next((push for push in pushes if isinstance(push, Exception)), None)) is not None:
                 raise lost
-            # What was printed before the job ended, or before a step began, is told first. A change of status alone
-            # need not wait for the share.
+            # Send text that was printed before the job ended, or before a step began, first. A change of status
+            # alone need not wait for the share.
             printed, ends = False, bool(pushes) and is_terminal(pushes[-1])
             if ends or not pushes or any(push["steps"] for push in pushes):
                 printed = await self._read_log(wanted=ends)
@@ -245,10 +245,10 @@ class JobFeed:
             await self._wake()
 
     async def _read_log(self, *, wanted: bool) -> bool:
-        """Take over what is new in the log; return whether there was anything.
+        """Read new text of the log into the window; return whether there was any.
 
         Args:
-            wanted: whether to wait for a share that does not answer: nothing may follow a job's end.
+            wanted: whether to wait for a share that does not answer, since no event may follow a job's end.
         """
         while True:
             try:
@@ -275,7 +275,7 @@ class JobFeed:
             if count % _BATCH == 0:
                 await asyncio.sleep(0)
                 if len(woken) >= _PACED_FROM:
-                    # Their sending takes place now; others get as much time.
+                    # The woken listeners send now; give other requests as much time.
                     await asyncio.sleep(0)
                     await asyncio.sleep(min(0.05, time.monotonic() - began))
                     began = time.monotonic()
@@ -296,11 +296,11 @@ class JobEvents:
 
     @property
     def over(self) -> bool:
-        """Whether the listener has seen the end."""
+        """Whether the listener has seen the end of the job."""
         return self._seen.terminal
 
     async def open(self) -> None:
-        """Join the job's feed, unless that was done.
+        """Join the job's feed, if that was not done yet.
 
         Raises:
             UnknownJob: there is no such job.
@@ -321,7 +321,7 @@ class JobEvents:
             feed.leave()
 
     async def __aiter__(self) -> AsyncIterator[list[Event]]:
-        """Yield events as they come, and none when nothing has happened for a while, so that a break is noticed."""
+        """Yield events as they come; after a silence yield an empty list, so that a broken connection is noticed."""
         await self.open()
         feed, version = self._feed, -1
         assert feed is not None
@@ -352,7 +352,7 @@ async def _pushes_within(queue: asyncio.Queue[Any], seconds: float) -> list[Any]
 
 
 def _new_in_log(folder: JobFolder, offset: int) -> tuple[int, bytes]:
-    """Return the bytes of a log from an offset on, and how many are skipped before them: only its end is kept."""
+    """Return the number of bytes skipped, since only the end of a long log is kept, and the bytes after them."""
     size = folder.log_size()
     skipped = max(0, size - offset - _WINDOW_BYTES)
     return skipped, folder.read_log(offset + skipped, _WINDOW_BYTES) if size > offset else b""

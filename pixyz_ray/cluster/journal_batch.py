@@ -1,4 +1,4 @@
-"""Batches of the journal: what is written in one go, who waits for it, and what stands in for what is refused."""
+"""Batches of the journal: records written in one commit, their waiting callers, and replacements of refused records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.store_errors import StoreFull
 
 Follow = Callable[[Job], None]
-"""What follows a change, called with the job as it was written: as it was given, or ended, if the store refused it."""
+"""Follow-up of a change; called with the job as it was written: as given, or ended if the store refused it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,7 +26,7 @@ class Arrival:
     insists: bool
     """Whether the caller waits however long the store is away."""
     given_up: bool = False
-    """Whether the caller was told that it is not written."""
+    """Whether the caller has been told that it is not written."""
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +40,7 @@ class Removal:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """What is written in one go."""
+    """Records written in one commit."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
     arrivals: list[Arrival] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Batch:
     removals: list[Removal] = field(default_factory=list)
     then: list[tuple[Job, Follow]] = field(default_factory=list)
     doubtful: list[Arrival] = field(default_factory=list)
-    """Arrivals that were given up after their writing had begun: it is made sure first that they are not there."""
+    """Arrivals given up after their write had begun: they are removed first, in case they were written."""
 
     def __bool__(self) -> bool:
         return bool(self.jobs or self.arrivals or self.ended_graphs or self.removals or self.doubtful)
@@ -56,20 +56,20 @@ class Batch:
 
 @dataclass(slots=True)
 class Written:
-    """What a batch has come to."""
+    """Outcome of a batch."""
 
     refused: dict[str, Exception] = field(default_factory=dict)
     """Jobs and graphs that the store does not take, and why."""
     no_room: set[str] = field(default_factory=set)
     """Jobs and graphs for which the store's disk has no room now, ended graphs included."""
     full: StoreFull | None = None
-    """What was wrong then."""
+    """The error in that case."""
     removed: list[dict[str, int]] = field(default_factory=list)
-    """For each removal, how many jobs there were in each state."""
+    """For each removal, the number of jobs removed by state."""
 
 
-def left_for_want_of_room(batch: Batch, no_room: set[str]) -> Batch:
-    """Return what of a batch is to be written again, once there is room: all whose caller was not told otherwise."""
+def without_room(batch: Batch, no_room: set[str]) -> Batch:
+    """Return the part of a batch to write again once there is room: all that was not reported as failed."""
     arrivals = [one for one in batch.arrivals if one.insists and no_room.intersection(ids_of(one))]
     kept = no_room - {uuid for one in batch.arrivals if not one.insists for uuid in ids_of(one)}
     return Batch(
@@ -81,7 +81,7 @@ def left_for_want_of_room(batch: Batch, no_room: set[str]) -> Batch:
 
 
 def ended_by_refusal(job: Job, refusal: Exception) -> Job:
-    """Return a job whose record the store refuses as it is written instead: ended, without what may be the reason."""
+    """Return the replacement of a job whose record the store refuses: ended, without fields that may be the cause."""
     error = f"The platform cannot keep the job's record: {refusal}"
     attempts = job.attempts
     if attempts:
@@ -100,5 +100,5 @@ def parts_of(arrivals: Iterable[Arrival]) -> tuple[list[Job], list[Graph]]:
 
 
 def ids_of(arrival: Arrival) -> list[str]:
-    """Return the ids of what arrives."""
+    """Return the ids of an arrival's job and graph."""
     return [part.uuid for part in (arrival.job, arrival.graph) if part is not None]

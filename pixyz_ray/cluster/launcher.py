@@ -96,7 +96,7 @@ class Launcher:
             ray.cancel(reference, force=True)
 
     def hit_by_mistake(self, job: Job) -> bool:
-        """Tell whether a job's process died of a kill meant for the job that had it before."""
+        """Return whether a job's process died of a kill meant for the job that had it before."""
         attempt = job.attempts[-1]
         return (attempt.node, attempt.pid) in self._killed
 
@@ -193,7 +193,7 @@ class Launcher:
 
 
 def _is_over(reference: Any) -> bool:
-    """Tell whether a task has ended by itself: its worker may be at another one already."""
+    """Return whether a task has ended by itself: its worker may be at another one already."""
     over, _ = ray.wait([reference], timeout=0, fetch_local=False)
     return bool(over)
 

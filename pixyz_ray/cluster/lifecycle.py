@@ -171,7 +171,7 @@ class Lifecycle(JobFinder):
         self.attempts.launch(live)
 
     def has_started(self, live: LiveJob) -> None:
-        """Take note that an attempt has begun."""
+        """Record that an attempt has begun."""
         job = live.record
         if job.retry == 0 and job.started is not None:
             self.meters.started(job.queue, max(0.0, job.started - job.requested))
@@ -324,7 +324,7 @@ class Lifecycle(JobFinder):
         return job.as_state()
 
     def is_needed(self, uuid: str) -> bool:
-        """Tell whether a job cannot be removed now, whatever the store says of it."""
+        """Return whether a job cannot be removed now, whatever the store says of it."""
         return uuid in self.live or uuid in self._pinning
 
     def forget(self, uuids: Sequence[str], states: Mapping[str, int]) -> None:
@@ -335,7 +335,7 @@ class Lifecycle(JobFinder):
             self.counts[state] = max(0, self.counts.get(state, 0) - number)
 
     def is_over(self, uuid: str) -> None:
-        """Take note that nothing of a cancelled job runs any more: what it held is free."""
+        """Record that nothing of a cancelled job runs any more: what it held is free."""
         self.turns.release(uuid)
         self.turns.pump()
 
@@ -353,11 +353,11 @@ class Lifecycle(JobFinder):
     # --- Asked by attempts -------------------------------------------------------------------------------------------
 
     def is_ahead(self, uuid: str) -> bool:
-        """Tell whether a job was launched ahead of its turn, which has not come yet."""
+        """Return whether a job was launched ahead of its turn, which has not come yet."""
         return self.followers.is_ahead(uuid)
 
     def hands_over(self, uuid: str) -> bool:
-        """Tell whether Ray has been given what comes after a job."""
+        """Return whether Ray has been given the tasks that follow a job."""
         return self.followers.hands_over(uuid)
 
     # --- After a restart ---------------------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ class LiveJob:
         return bool(self._watchers)
 
     def is_running(self, attempt: int) -> bool:
-        """Tell whether that attempt can still be settled."""
+        """Return whether that attempt can still be settled."""
         job = self.record
         return not self.settling and not job.state.terminal and job.awaits is None and attempt == len(job.attempts)
 

@@ -1,4 +1,4 @@
-"""Whether the platform can come back by itself, seen from a process of the platform: the supervisor must be there.
+"""Whether the platform can recover by itself, as seen from one of its processes: it needs its supervisor.
 
 Two look-ups in /proc: cheap enough for the event loop of the HTTP service.
 """
@@ -17,7 +17,7 @@ SUPERVISOR = "PIXYZ_SUPERVISOR"
 
 
 class Liveness:
-    """Knows the supervisor of this run, if there is one on this machine.
+    """Checks the supervisor of this run, if there is one on this machine.
 
     Args:
         environment: variables of this process; without PIXYZ_SUPERVISOR, as on the nodes of a cluster that was started
@@ -33,7 +33,7 @@ class Liveness:
             self._supervisor = psutil.Process(pid) if is_supervisor(pid) else None
 
     def problem(self) -> str | None:
-        """Return why the platform cannot come back by itself; None when it can, or when nothing is wrong."""
+        """Return why the platform cannot recover by itself; None when it can."""
         if not self._is_supervised:
             return None
         status = self._status()
@@ -47,7 +47,7 @@ class Liveness:
         return None
 
     def _status(self) -> str | None:
-        """Return the state of the supervisor's process, None when it is gone."""
+        """Return the status of the supervisor's process; None when it has ended."""
         try:
             if self._supervisor is None or not self._supervisor.is_running():
                 return None

@@ -33,7 +33,7 @@ class LogWindow:
             self.start += surplus
 
     def move_to(self, offset: int) -> None:
-        """Forget what is kept, and go on from another offset."""
+        """Discard the content, and continue from another offset."""
         self._data.clear()
         self.start = offset
 
@@ -44,13 +44,13 @@ class LogWindow:
 
 
 def text_of(data: bytes, offset: int) -> tuple[str, int]:
-    """Return the text of a piece of a log, cut before a character that is not whole, and the offset after it.
+    """Return the text of a piece of a log without an incomplete last character, and the offset after the text.
 
     Args:
         data: the piece.
-        offset: its first byte.
+        offset: offset of its first byte.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(data)
-    # Bytes of a character that is not whole yet are read again from this offset.
+    # The bytes of an incomplete character are read again from this offset.
     return text, offset + len(data) - len(decoder.getstate()[0])

@@ -1,7 +1,7 @@
-"""What workers and watchdogs report, checked before the tracker believes it.
+"""Validation of what workers and watchdogs report to the tracker.
 
-A script shares its process with the worker that reports for it, and may send anything on the worker's line. Each
-function returns a message of which every field has the right type and a bounded size, or raises BadMessage.
+A script shares its process with the worker that reports for it, and may send anything over the worker's connection.
+Each function returns a message in which every field has the right type and a bounded size, or raises BadMessage.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_OUTCOME_BYTES = 16 << 20
 MAX_IDS = 1_000_000
 """Tasks that a script may ask about at once."""
 MAX_INTEGER = 2**53 - 1
-"""Largest number of steps, and of bytes: what JSON readers hold exactly."""
+"""Largest number of steps, and of bytes: JSON readers represent integers up to this one exactly."""
 _MAX_TEXT_CHARS = 256 * 1024
 _MAX_NAME_CHARS = 255
 _MAX_NOTES = 20
@@ -35,20 +35,20 @@ class BadMessage(PixyzException):
 
 
 def check_attempt(uuid: Any, attempt: Any) -> None:
-    """Check what a message says that it is about.
+    """Check the job id and the attempt number of a message.
 
     Raises:
-        BadMessage: it is no id and no number.
+        BadMessage: they are not an id and a number.
     """
     if not _is_name(uuid) or not _is_count(attempt):
-        raise BadMessage("a message about no attempt")
+        raise BadMessage("a message without a valid job id and attempt number")
 
 
 def check_ids(uuids: Any) -> None:
     """Check the ids of tasks that a script names.
 
     Raises:
-        BadMessage: they are no list of ids.
+        BadMessage: they are not a list of ids.
     """
     if not isinstance(uuids, list | tuple) or len(uuids) > MAX_IDS or not all(map(_is_name, uuids)):
         raise BadMessage(f"Tasks are named by a list of at most {MAX_IDS} ids.")
@@ -58,7 +58,7 @@ def check_question(asker: Any, uuids: Any, timeout_s: Any) -> None:
     """Check what a script asks about tasks.
 
     Raises:
-        BadMessage: it is not who asks, the ids of tasks, and seconds or None.
+        BadMessage: it is not the id of the caller, a list of task ids, and a number of seconds or None.
     """
     check_ids([asker])
     check_ids(uuids)
@@ -70,13 +70,13 @@ def check_plan(plan: Any, number: Any, max_bytes: int) -> None:
     """Check what a script sends as a graph, before it is parsed.
 
     Raises:
-        BadMessage: it is no text, or a longer one than any message may be.
+        BadMessage: it is not text, or is longer than a message may be.
     """
     if not isinstance(plan, str) or not _is_count(number):
         raise BadMessage("A graph is sent as the JSON text of a plan, and its number in the script.")
     if len(plan) > max_bytes:
         raise BadMessage(
-            f"The graph has {len(plan)} bytes with the params of its tasks, more than the {max_bytes} that are taken. "
+            f"The graph has {len(plan)} bytes with the params of its tasks, more than the allowed {max_bytes}. "
             "Put large values into files, and send their names."
         )
 
@@ -97,24 +97,24 @@ def progress_event(event: Any) -> Mapping[str, Any]:
     return dict(event)
 
 
-def outcome(told: Any) -> Mapping[str, Any]:
+def outcome(message: Any) -> Mapping[str, Any]:
     """Return the outcome of an attempt.
 
     Raises:
         BadMessage: a field is missing or of the wrong type.
     """
-    if not isinstance(told, dict):
-        raise BadMessage(f"an outcome that is {type(told).__name__}")
-    _check(told, _OUTCOME, "outcome")
-    steps = told.get("steps") or []
+    if not isinstance(message, dict):
+        raise BadMessage(f"an outcome that is {type(message).__name__}")
+    _check(message, _OUTCOME, "outcome")
+    steps = message.get("steps") or []
     if len(steps) > MAX_STEPS or not all(map(_is_step, steps)):
-        raise BadMessage("an outcome with steps that are none, or too many of them")
-    told["steps"] = [[cut_name(step[0]), *step[1:]] for step in steps] if told.get("steps") is not None else None
-    return told
+        raise BadMessage("an outcome with malformed steps, or with too many")
+    message["steps"] = [[cut_name(step[0]), *step[1:]] for step in steps] if message.get("steps") is not None else None
+    return message
 
 
 def max_outcome_bytes(max_result_bytes: int) -> int:
-    """Return the size of the largest outcome that a worker writes, for results of at most so many bytes."""
+    """Return the size of the largest outcome that a worker writes, for results of at most `max_result_bytes`."""
     return max_result_bytes + MAX_OUTCOME_BYTES
 
 
@@ -128,16 +128,16 @@ def check_size(size: int, max_result_bytes: int) -> None:
         raise BadMessage(f"an outcome of {size} bytes")
 
 
-def usage(told: Any) -> Mapping[str, Any]:
-    """Return what an attempt is using, or how it died, as a watchdog reports it.
+def usage(message: Any) -> Mapping[str, Any]:
+    """Return a watchdog's report of an attempt's resource usage or death.
 
     Raises:
         BadMessage: a field is of the wrong type.
     """
-    if not isinstance(told, dict) or not all(isinstance(key, str) for key in told):
-        raise BadMessage("a watchdog's report that is no object")
-    _check(told, _USAGE, "a watchdog's report")
-    return {key: value for key, value in told.items() if key in _USAGE}
+    if not isinstance(message, dict) or not all(isinstance(key, str) for key in message):
+        raise BadMessage("a watchdog's report that is not an object")
+    _check(message, _USAGE, "a watchdog's report")
+    return {key: value for key, value in message.items() if key in _USAGE}
 
 
 def _check(message: Mapping[str, Any], checks: Mapping[str, Check], what: str) -> None:

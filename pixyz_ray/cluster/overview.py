@@ -66,7 +66,7 @@ class Overview:
         return {"position": None, "reason": reason, "expected_start": None}
 
     def _needs(self, name: str) -> str:
-        """Return what a job of a queue needs of a machine, in words."""
+        """Return the resources that a job of a queue needs, in words."""
         queue = self._jobs.settings.queue_table.get(name)
         if queue is None:
             return f"room for queue {name}"
@@ -120,7 +120,7 @@ class Overview:
         except StoreUnusable as error:
             return str(error)
         except TimeoutError:
-            return f"The job store does not answer: nothing was heard of it for {_STORE_PATIENCE_S:g} s."
+            return f"The job store does not answer: no answer within {_STORE_PATIENCE_S:g} s."
 
     async def _share_in_time(self) -> str:
         try:

@@ -1,7 +1,7 @@
 """Observe the platform's parts from outside of Ray: the state of their processes, and whether they answer.
 
-GCS and raylet are asked through gRPC's standard health service, the HTTP service through `/health/live`. All are asked
-at the same time, so that a look takes as long as the slowest answer, and two seconds at most.
+GCS and raylet are asked through gRPC's standard health service, the HTTP service through `/health/live`. They are asked
+concurrently: a look takes as long as the slowest answer, at most two seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pixyz_ray.port import local_host
 
 _ANSWER_WITHIN_S = 2.0
 _FIND_EVERY = 5
-"""Looks between two searches for processes, each of which reads the whole process table."""
+"""Looks between two searches for processes; a search reads the whole process table."""
 
 _RAY_PROCESSES = {"gcs_server": Part.GCS, "raylet": Part.RAYLET}
 _ACTOR_TITLES = {
@@ -30,7 +30,7 @@ _ACTOR_TITLES = {
     "ray::ServeController": Part.CONTROLLER,
     "ray::ProxyActor": Part.PROXY,
 }
-# `ray::ServeReplica:pixyz:api.handle_request` while it works: the beginning of the title is what stays.
+# Prefixes: a replica's title is `ray::ServeReplica:pixyz:api.handle_request` while it handles a request.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,13 +42,13 @@ class Addresses:
     raylet: str
     """`host:port` of this node's raylet."""
     service_host: str
-    """Host of the HTTP service; an address that stands for all interfaces is asked on loopback."""
+    """Host of the HTTP service; for an address that means all interfaces, loopback is asked."""
     service_port: int
     """Port of the HTTP service."""
 
 
 class Probes:
-    """Looks at one run of the platform.
+    """Observes one run of the platform.
 
     Args:
         driver: the process whose children GCS and raylet are.
@@ -67,7 +67,7 @@ class Probes:
         self._looks = 0
 
     def look(self) -> dict[Part, Sign]:
-        """Return what is seen of each part now, the driver's heartbeat and the tracker's answers excepted."""
+        """Return the current sign of each part; the driver reports its own heartbeat and the tracker's answers."""
         asked = {part: self._pool.submit(_grpc_answers, channel) for part, channel in self._channels.items()}
         asked[Part.SERVICE] = self._pool.submit(self._service_answers)
         signs = {part: Sign.GOOD if answer.result() else Sign.SILENT for part, answer in asked.items()}
@@ -87,7 +87,7 @@ class Probes:
         self._looks = 0
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connections and the threads."""
         for channel in self._channels.values():
             channel.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -118,7 +118,7 @@ class Probes:
                     yield " ".join(child.cmdline()), child
 
     def _service_answers(self) -> bool:
-        """Return whether the HTTP service answers; what it says does not count."""
+        """Return whether the HTTP service answers, with whatever status."""
         host = local_host(self._addresses.service_host)
         connection = http.client.HTTPConnection(host, self._addresses.service_port, timeout=_ANSWER_WITHIN_S)
         try:
@@ -134,13 +134,13 @@ class Probes:
 def _channel(address: str) -> Any:
     return grpc.insecure_channel(
         address,
-        # A proxy of the environment is not for this machine; a part that comes back is asked again within a second.
+        # Ignore HTTP proxies of the environment: the parts are on this machine. Reconnect within a second.
         options=[("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1000)],
     )
 
 
 def _grpc_answers(channel: Any) -> bool:
-    """Return whether a gRPC server answers to the standard health check, whatever it says."""
+    """Return whether a gRPC server answers the standard health check, with whatever status."""
     check = channel.unary_unary("/grpc.health.v1.Health/Check")
     try:
         check(b"", timeout=_ANSWER_WITHIN_S)

@@ -1,6 +1,6 @@
-"""The folder of Ray's sockets, logs and spilled objects, one for each home.
+"""The folder of Ray's sockets, logs and spilled objects; each home has one.
 
-Ray makes its folder writable for everybody (mode 777), so it lies one level below a folder that others cannot enter:
+Ray makes its folder writable for everybody (mode 777), so its parent is a folder that others cannot enter:
 `/tmp/pixyz-UID/ray-HASH`. Not in the home, whose name may be too long for a Unix socket, nor in XDG_RUNTIME_DIR, which
 is small and is removed at logout.
 """
@@ -47,11 +47,11 @@ def ray_folder(home: Path) -> Path:
 
 
 def clear_ray_folder(home: Path, *, sessions_kept: int = 0) -> None:
-    """Remove what earlier runs of the platform of this home have left; links in it are not followed.
+    """Remove the files of earlier runs of this home's platform; links among them are not followed.
 
     Args:
         home: the platform's home.
-        sessions_kept: number of Ray's last sessions whose folders, with their logs, stay.
+        sessions_kept: number of Ray's last sessions whose folders are kept, for their logs.
 
     Raises:
         PixyzSecurityViolation: other users can write to the folder's parent, so nothing is removed.
@@ -78,7 +78,7 @@ def _of_earlier_versions(home: Path) -> Iterator[Path]:
 
 
 def _problem(folder: Path, path: Path) -> str | None:
-    """Return why Ray's folder cannot be in a folder for temporary files; a clause without a subject."""
+    """Return why a temporary folder cannot contain Ray's folder, as a predicate ("has too long a name"), or None."""
     if len(os.fsencode(path)) + len(_BELOW) > MAX_SOCKET_BYTES:
         return "has too long a name for Unix sockets"
     try:

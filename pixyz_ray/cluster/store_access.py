@@ -1,7 +1,7 @@
-"""StoreAccess: the tracker's way to its store. Nothing on the event loop waits for a database.
+"""StoreAccess: the tracker's access to its store. Nothing on the event loop waits for a database.
 
-Reads run in a thread of their own, writes (see journal.py) in another where they are not quick; each has a deadline. A
-store that does not answer in time is away: that is said at once to whoever asks, until a probe finds it back.
+Reads run in one thread, slow writes (see journal.py) in another; each has a deadline. A store that does not answer in
+time is unavailable: callers get an error at once until a probe gets an answer again.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 PATIENCE_S = 3.0
-"""How long a statement may take."""
+"""Seconds that a statement may take."""
 _FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
-"""Most seconds between two attempts at a store that does not take a change."""
+"""Longest pause in seconds between two attempts to write to a store that does not answer."""
 
 
 class Side(StrEnum):
-    """What the store is used for; either may fail while the other works."""
+    """Use of the store; reading may fail while writing works, and the other way round."""
 
     READING = "reading"
     WRITING = "writing"
 
 
 class StoreAccess:
-    """Calls to a store off the event loop, and whether it answers. Belongs to one event loop.
+    """Calls a store off the event loop, and tracks whether it answers. Belongs to one event loop.
 
     Args:
         store: the store.
@@ -45,7 +45,7 @@ class StoreAccess:
         self.store = store
         self.patience_s = patience_s
         self.on_change: Callable[[], None] = lambda: None
-        """Called when the store goes away or is back."""
+        """Called when the store becomes unavailable or available."""
         self._troubles: dict[Side, str] = {}
         self._threads = {side: ThreadPoolExecutor(1, f"store-{side}") for side in Side}
         self._back: asyncio.Future[None] | None = None
@@ -56,20 +56,20 @@ class StoreAccess:
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with the store, in a sentence; None while it answers."""
+        """Error message of the store; None while it answers."""
         return next(iter(self._troubles.values()), None)
 
     def check(self) -> None:
-        """Check that the store takes changes, as far as is known.
+        """Check that the last write to the store has not failed.
 
         Raises:
-            StoreUnusable: it does not, for now.
+            StoreUnusable: it has failed.
         """
         if (trouble := self._troubles.get(Side.WRITING)) is not None:
             raise StoreUnusable(trouble)
 
     def failed(self, side: Side, error: StoreUnusable) -> None:
-        """Take note that a call has failed; reading is tried again from here, writing by the journal."""
+        """Record that a call has failed. Reads are retried here, writes by the journal."""
         if self._gone is not None:
             self._gone.set_result(None)
             self._gone = None
@@ -81,7 +81,7 @@ class StoreAccess:
         self.on_change()
 
     def answered(self, side: Side) -> None:
-        """Take note that a call has been answered."""
+        """Record that a call has been answered."""
         if self._troubles.pop(side, None) is None:
             return
         if not self._troubles:
@@ -92,14 +92,14 @@ class StoreAccess:
         self.on_change()
 
     async def away(self) -> None:
-        """Return when the store does not answer."""
+        """Wait until the store does not answer."""
         while not self._troubles:
             if self._gone is None:
                 self._gone = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._gone)
 
     async def back(self) -> None:
-        """Return when the store answers."""
+        """Wait until the store answers."""
         if self._troubles:
             if self._back is None:
                 self._back = asyncio.get_running_loop().create_future()
@@ -121,10 +121,10 @@ class StoreAccess:
         """Return what a reading method of the store returns.
 
         Raises:
-            StoreUnusable: the store is away, or does not answer in time.
+            StoreUnusable: the store is unavailable, or does not answer in time.
         """
         trouble = self._troubles.get(Side.READING)
-        # With nobody waiting for an answer the store may be back already: that is tried.
+        # When no statement is pending, the store may be back already: try it.
         if trouble is not None and self.store.unanswered_s(writing=False) > 0:
             raise StoreUnusable(trouble)
         return await self._read(call, *arguments, **options)
@@ -142,14 +142,14 @@ class StoreAccess:
         try:
             left_s = self.patience_s
             while not (await asyncio.wait((future,), timeout=left_s))[0]:
-                # A call may be of many statements, and have much to do between them.
+                # A call may consist of many statements with work between them.
                 left_s = self.left_s(Side.READING)
                 if left_s <= 0:
                     future.cancel()
                     self.store.cut_off_reader()
-                    raise self.unheard()
+                    raise self.timeout_error()
                 if (trouble := self._troubles.get(Side.READING)) is not None:
-                    # One before it has found out.
+                    # An earlier call has failed meanwhile.
                     future.cancel()
                     raise StoreUnusable(trouble)
             value = future.result()
@@ -163,28 +163,28 @@ class StoreAccess:
         return value
 
     def left_s(self, side: Side) -> float:
-        """Return how many seconds the statement that is being carried out may still take."""
+        """Return the seconds that the current statement may still take."""
         return self.patience_s - self.store.unanswered_s(writing=side is Side.WRITING)
 
-    def unheard(self) -> StoreUnusable:
-        """Return the error for a call that has taken too long."""
-        return StoreUnusable(f"The job store does not answer: nothing was heard of it for {self.patience_s:g} s.")
+    def timeout_error(self) -> StoreUnusable:
+        """Return the error for a call that has exceeded its deadline."""
+        return StoreUnusable(f"The job store does not answer: no answer within {self.patience_s:g} s.")
 
     def start(self, side: Side, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Start something in the thread of one side, after what was started there before."""
+        """Run work in the thread of one side, after the work queued there before."""
         return asyncio.get_running_loop().run_in_executor(self._threads[side], work)
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Stop the threads."""
         for thread in self._threads.values():
             thread.shutdown(wait=False, cancel_futures=True)
 
 
 def next_pause(pause_s: float) -> float:
-    """Return the pause before the next attempt at a store that is away: twice as long, and a second at most."""
+    """Return the pause in seconds before the next attempt: twice the last one, at most LONGEST_PAUSE_S."""
     return min(LONGEST_PAUSE_S, 2 * pause_s)
 
 
 def first_pause() -> float:
-    """Return the pause before the first of them."""
+    """Return the pause in seconds before the first retry."""
     return _FIRST_PAUSE_S

@@ -1,9 +1,9 @@
-"""The supervisor: starts the driver, watches the platform from outside of Ray, and restarts it when it cannot go on.
+"""The supervisor: starts the driver, watches the platform from outside of Ray, and restarts it when it fails.
 
-It imports no Ray, so that nothing that goes wrong there stops it. What Ray replaces by itself (tracker, HTTP replica,
-Serve's controller) is left to Ray; when Ray's own processes or the driver die or hang, everything is ended and started
-again, and the jobs are taken up from the journal. After three restarts in a row that failed the supervisor exits with
-1, for systemd or Kubernetes to act.
+It does not import Ray, so that a failure of Ray cannot stop it. Processes that Ray replaces (tracker, HTTP replica,
+Serve's controller) are left to Ray. When Ray's own processes or the driver die or hang, the supervisor ends everything
+and starts it again; jobs are recovered from the journal. After three failed restarts in a row it exits with 1, so that
+systemd or Kubernetes can act.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from pixyz_ray.cluster.driver import DriverOrder, Options
 from pixyz_ray.cluster.driver_process import DRIVER_COMMAND, DriverProcess
 from pixyz_ray.cluster.probes import Addresses, Probes
 from pixyz_ray.cluster.ray_folder import clear_ray_folder, ray_folder
-from pixyz_ray.cluster.supervisor_lock import only_one
 from pixyz_ray.home import Platform, forget_platform, home, local_token, read_platform, write_platform
 from pixyz_ray.logs import configure_logging
 from pixyz_ray.port import local_url
@@ -32,6 +31,7 @@ from pixyz_ray.private_files import make_process_private, secure_home
 from pixyz_ray.reaper import kill_marked
 from pixyz_ray.run_record import RunRecord, Status, read_record, remove_record, write_record
 from pixyz_ray.settings import Settings
+from pixyz_ray.supervisor_lock import only_one
 from pixyz_ray.version import VERSION
 from pixyz_worker.exception import InternalError, PixyzException
 
@@ -46,7 +46,7 @@ class Pace:
     check_every_s: float = 1.0
     """Pause between two looks at the platform."""
     start_within_s: float = 110.0
-    """A driver that has not started everything by then is ended."""
+    """A driver that has not started everything within this time is killed."""
     pause_s: float = 1.0
     """Pause before a second restart in a row; twice that before a third."""
     limits: Limits = field(default_factory=Limits)
@@ -58,7 +58,7 @@ class Supervisor:
 
     Args:
         settings: the platform's settings.
-        options: what `pixyz up` was asked for.
+        options: options of `pixyz up`.
         folder: the platform's home.
         replacement: command that starts another supervisor if this one is killed; empty in the foreground.
         pace: its times.
@@ -135,7 +135,7 @@ class Supervisor:
         return DriverProcess(order, self._wake.set, self._driver_command)
 
     def _keep(self, driver: DriverProcess) -> tuple[float, str | None]:
-        """Stay with one run; return for how long it was up, and why it cannot go on (None when told to stop)."""
+        """Watch one run; return the seconds for which it was up, and why it failed (None when told to stop)."""
         problem = self._wait_until_up(driver)
         if problem is not None or self._stopping:
             return 0.0, problem
@@ -200,7 +200,7 @@ class Supervisor:
         """Count a restart.
 
         Raises:
-            InternalError: there shall be none.
+            InternalError: the platform must not be restarted.
         """
         never_up = up_for_s == 0 and self._count.tried == 0
         may_restart = self._count.may_restart(up_for_s)
@@ -210,8 +210,8 @@ class Supervisor:
             raise InternalError(problem)
         if self._options.address is not None:
             raise InternalError(
-                f"{_sentence(problem)} The Ray cluster at {self._options.address} belongs to somebody else, "
-                "so nothing is restarted here. When it is well again, start with  pixyz up"
+                f"{_sentence(problem)} The Ray cluster at {self._options.address} was started elsewhere, "
+                "so it is not restarted from here. Once it works again, start the platform with  pixyz up"
             )
         if not may_restart:
             message = (
@@ -262,9 +262,9 @@ def supervise(settings: Settings, options: Options, *, replacement: Sequence[str
 
     Args:
         settings: the platform's settings.
-        options: what `pixyz up` was asked for.
+        options: options of `pixyz up`.
         replacement: command that starts another supervisor if this one is killed; empty in the foreground.
-        replaces: process id of a supervisor that was killed, in whose place this one was started; 0 for none.
+        replaces: process id of the killed supervisor that this one replaces; 0 for none.
 
     Raises:
         AlreadyRunning: another supervisor has this home.
@@ -277,7 +277,7 @@ def supervise(settings: Settings, options: Options, *, replacement: Sequence[str
     with only_one(folder):
         known = read_platform(folder)
         if replaces and (known is None or known.pid != replaces):
-            # `pixyz down` came first: the platform is not wanted any more.
+            # `pixyz down` was called meanwhile: do not start the platform again.
             return
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.stop())
@@ -298,11 +298,11 @@ def _sentence(problem: str) -> str:
 
 
 def _end_earlier_run(folder: Path, *, is_wanted: bool) -> None:
-    """End what an earlier supervisor that was killed may have left.
+    """End the processes that an earlier, killed supervisor may have left.
 
     Args:
         folder: the platform's home.
-        is_wanted: whether clients go on with the address of that run.
+        is_wanted: whether clients keep using the address of that run.
     """
     for left in (read_platform(folder), read_record(folder)):
         if left is not None:
@@ -312,7 +312,7 @@ def _end_earlier_run(folder: Path, *, is_wanted: bool) -> None:
 
 
 def main() -> None:
-    """Run the supervisor as a program of its own (`pixyz up --detach` starts it so)."""
+    """Run the supervisor as a program (`pixyz up --detach` starts it this way)."""
     from pixyz_ray.cluster.up import parse_arguments
 
     settings, options = parse_arguments(sys.argv[1])

@@ -1,7 +1,7 @@
 """Bounded pools of threads for calls that may block: one for the share, one for Ray.
 
-A share that hangs takes the threads of its own pool and no others: requests that do not need it go on, those that do
-get an error within seconds, and the number of stuck threads is bounded and can be asked.
+A share that hangs blocks only the threads of its own pool: requests that do not need it go on, requests that do get an
+error within seconds, and the number of stuck threads is bounded and reported.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class _Call:
     future: asyncio.Future[Any]
     dispose: Callable[[Any], None] | None
     abandoned: bool = False
-    """Whether nobody waits for it any more."""
+    """Whether its caller has given up."""
     began: float | None = None
-    """When a thread took it, as time.monotonic()."""
+    """When a thread began it, as time.monotonic(); None while it waits."""
 
     def run(self) -> None:
         try:
@@ -58,12 +58,12 @@ class _Call:
 
 
 class Threads:
-    """A pool of daemon threads: one that is stuck does not keep the process from ending.
+    """A pool of daemon threads: a stuck one does not keep the process from exiting.
 
     Args:
-        subject: what the calls need, as the subject of an error message.
-        size: the most threads.
-        max_waiting: the most calls that wait for a thread.
+        subject: the resource that the calls need; the subject of the error message.
+        size: maximum number of threads.
+        max_waiting: maximum number of calls that wait for a thread.
         patience_s: seconds after which a caller gives up, and after which a running call counts as stuck.
     """
 
@@ -90,8 +90,8 @@ class Threads:
         """Run a function in a thread and return its result.
 
         Args:
-            function: what to call.
-            dispose: takes a result that comes when the caller has given up, such as an open file.
+            function: the function to call.
+            dispose: called with a result that arrives after the caller has given up, such as an open file.
 
         Raises:
             EngineNotReady: there is no answer in time, or too many calls wait already.
@@ -165,7 +165,7 @@ def share_threads() -> Threads:
 
 @lru_cache(maxsize=1)
 def inspection_threads() -> Threads:
-    """Return this process's threads for reading scripts; the inspector ends what takes too long."""
+    """Return this process's threads for reading scripts; the inspector bounds their time."""
     return Threads("The inspection of scripts", _INSPECTION_THREADS, patience_s=_INSPECTION_PATIENCE_S)
 
 

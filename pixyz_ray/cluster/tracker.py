@@ -65,7 +65,7 @@ class Tracker:
     async def outcomes(
         self, asker: str, uuids: Sequence[str], timeout_s: float | None, until_failure: bool
     ) -> list[Any]:
-        """Return (id, state, value, error, reference) of tasks, waited for at most so many seconds.
+        """Return (id, state, value, error, reference) of tasks, waiting for at most `timeout_s` seconds.
 
         Args:
             asker: job whose script asks.
@@ -95,7 +95,7 @@ class Tracker:
                 over.set_result(None)
 
         for uuid in uuids:
-            # One that is not known may come; but not for ever.
+            # An unknown id may still be created; tolerate it only when there is a timeout.
             with suppress(*(() if timeout_s is None else (UnknownJob,))):
                 await self._jobs.on_end(uuid, ended)
         try:
@@ -292,10 +292,10 @@ class Tracker:
         return (await self._jobs.find(uuid)).as_state()
 
     async def _unless_away(self, work: Coroutine[Any, Any, T], what: str) -> T:
-        """Return what some work comes to that waits for the store.
+        """Return the result of work that waits for the store.
 
         Raises:
-            StoreUnusable: the store has gone away. The work is not left halfway: it goes on by itself.
+            StoreUnusable: the store does not answer any more. The work continues in the background.
         """
         task = asyncio.ensure_future(work)
         self._begun.add(task)

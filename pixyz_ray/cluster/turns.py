@@ -62,7 +62,7 @@ class Turns:
     # --- What there is room for --------------------------------------------------------------------------------------
 
     def take_capacity(self, resources: Mapping[str, float]) -> None:
-        """Take note of what the cluster has, which grows and shrinks."""
+        """Record what the cluster has, which grows and shrinks."""
         if resources != self._capacity:
             self._capacity = dict(resources)
             self._windows = {}
@@ -181,7 +181,7 @@ class Turns:
     # --- Holding -----------------------------------------------------------------------------------------------------
 
     def may_follow(self, before: str, job: Job) -> bool:
-        """Tell whether what a job asks for may be taken over from the one before it, without standing in line."""
+        """Return whether what a job asks for may be taken over from the one before it, without standing in line."""
         return self._admission.may_follow(before, needs_of(job))
 
     def hold(self, uuid: str, job: Job) -> None:

@@ -16,7 +16,6 @@ import psutil
 
 from pixyz_ray.cluster.driver import Options
 from pixyz_ray.cluster.supervisor import supervise
-from pixyz_ray.cluster.supervisor_lock import AlreadyRunning, if_free
 from pixyz_ray.home import forget_platform, home, read_platform
 from pixyz_ray.port import port_problem
 from pixyz_ray.private_files import open_private, secure_home
@@ -25,6 +24,7 @@ from pixyz_ray.run_record import read_record, remove_record
 from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings, load_settings, read_settings
 from pixyz_ray.store_check import store_notes
+from pixyz_ray.supervisor_lock import AlreadyRunning, if_free
 from pixyz_worker.exception import InternalError, PixyzTimeout
 
 _START_PATIENCE_S = 120.0

@@ -32,7 +32,7 @@ class Wear:
             _at_first.append(_own_memory())
 
     def is_too_much(self) -> bool:
-        """Tell whether the next job is better off elsewhere.
+        """Return whether the next job is better off elsewhere.
 
         A thread of this one goes on, or a process that does not end, or memory was not freed.
         """

@@ -1,4 +1,4 @@
-"""How large a job is in memory: the tracker remembers thousands of those that have ended, but not large ones."""
+"""Size of a job in memory: the tracker keeps thousands of ended jobs, but no large ones."""
 
 from __future__ import annotations
 

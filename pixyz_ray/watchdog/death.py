@@ -38,7 +38,7 @@ class OomCounter:
         self._before = self._now()
 
     def has_grown(self) -> bool:
-        """Tell whether a process was killed since."""
+        """Return whether a process was killed since."""
         return self._now() > self._before
 
     def _now(self) -> int:

@@ -135,7 +135,7 @@ class Guard:
         return int(resident) * _PAGE_BYTES, int(shared) * _PAGE_BYTES
 
     def must_leave(self) -> bool:
-        """Tell whether the worker must leave (os._exit) rather than take another job.
+        """Return whether the worker must leave (os._exit) rather than take another job.
 
         The attempt that has just ended was told to stop, and a signal may be on its way. The watchdog tells of it.
         """
@@ -178,7 +178,7 @@ class Guard:
         return int(os.pread(self._status, 4096, 0).partition(b"VmHWM:")[2].split(None, 1)[0]) * 1024
 
     def _peak_is_quick(self) -> bool:
-        """Tell whether getrusage knows the peak: it starts from that of the program that has started this one."""
+        """Return whether getrusage knows the peak: it starts from that of the program that has started this one."""
         if self._clear_refs < 0:
             return False
         os.write(self._clear_refs, _RESET_PEAK)
@@ -211,5 +211,5 @@ def guard() -> Guard:
 
 
 def is_stopping() -> bool:
-    """Tell whether the attempt that runs in this process, or in the one that forked it, was told to stop."""
+    """Return whether the attempt that runs in this process, or in the one that forked it, was told to stop."""
     return bool(_guards) and _guards[0].stopping

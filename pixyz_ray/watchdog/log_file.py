@@ -11,7 +11,7 @@ _TAIL_BYTES = 1 << 16
 
 
 def trim(path: str, max_bytes: int) -> bool:
-    """Cut a log that has grown too long back to its beginning, and say so there; tell whether that was done.
+    """Cut a log that has grown too long back to its beginning, and say so there; return whether that was done.
 
     Whoever writes to it has opened it for appending and goes on at the new end. A reader may stand behind that end: one
     that finds the file shorter than what it has read goes on from the new end too.

@@ -24,7 +24,7 @@ class Machine:
         """Bytes that are taken, as far as it is full."""
 
     def is_full(self) -> bool:
-        """Tell whether more is taken than the threshold allows."""
+        """Return whether more is taken than the threshold allows."""
         if not self.threshold:
             return False
         fields = dict(_fields("/proc/meminfo"))

@@ -15,7 +15,7 @@ _LOOKS_THAT_FIND_NOTHING = 2
 
 
 def send(process: Process, number: int) -> bool:
-    """Send a signal to a process, never to another that got its number since; tell whether it was there."""
+    """Send a signal to a process, never to another that got its number since; return whether it was there."""
     try:
         handle = os.pidfd_open(process.pid)
     except (OSError, AttributeError):

@@ -65,11 +65,11 @@ class Watch:
         return self._began + _YOUNG_S - time.monotonic()
 
     def is_given_up(self, line: Line) -> bool:
-        """Tell whether the tracker is gone, now that the line to it is broken."""
+        """Return whether the tracker is gone, now that the line to it is broken."""
         return line.established or time.monotonic() > self._began + _CONNECT_PATIENCE_S
 
     def look(self) -> bool:
-        """Measure its processes, trim its log; tell whether they have too much memory."""
+        """Measure its processes, trim its log; return whether they have too much memory."""
         self.looked = True
         processes = self._tree.look()
         self._rss = sum(process.rss for process in processes)
@@ -98,7 +98,7 @@ class Watch:
         return memory > self.order.memory_limit
 
     def is_in_the_way(self, machine_is_full: bool, taken: int) -> bool:
-        """Tell whether it has to go, for the machine's memory is used up: the larger an attempt is, the sooner.
+        """Return whether it has to go, for the machine's memory is used up: the larger an attempt is, the sooner.
 
         So the largest goes first, and the others see that there is room again, with nobody to compare them. One that
         has a third of what is taken goes within a second, a small one not before three; chance decides among equals.

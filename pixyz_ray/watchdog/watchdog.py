@@ -54,7 +54,7 @@ class Watchdog:
         self._worker_is_gone()
 
     def _worker_is_dead(self, wait_s: float) -> bool:
-        """Wait for something to do, at the most so long; tell whether it is the end of the worker."""
+        """Wait for something to do, at the most so long; return whether it is the end of the worker."""
         poll = select.poll()
         if self._pidfd >= 0:
             poll.register(self._pidfd, select.POLLIN)

@@ -105,7 +105,7 @@ def _add_submitting(router: APIRouter, engine: Engine) -> None:
         try:
             form = await read_form(request, folder, engine.settings)
         except BaseException:
-            folder.remove()
+            await engine.discard(folder)
             raise
         accept = engine.submit_graph if form.graph else engine.submit
         return JsonAnswer(await accept(folder, replace(form, submitter=request.state.submitter)))

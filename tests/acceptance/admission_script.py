@@ -99,7 +99,7 @@ def leaves_module(pc: ProgramContext, params: dict[str, Any]) -> int:
 
 
 def finds_module(pc: ProgramContext, params: dict[str, Any]) -> list[Any]:
-    """Tell whether that is there."""
+    """Return whether that is there."""
     return [os.getpid(), hasattr(sys.modules.get("colorsys"), "left_behind")]
 
 

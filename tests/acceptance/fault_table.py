@@ -59,7 +59,7 @@ def kill_watchdog(run: Run) -> None:
 
 
 def watches(process: psutil.Process, worker: int) -> bool:
-    """Tell whether a process is the watchdog of a worker."""
+    """Return whether a process is the watchdog of a worker."""
     with suppress(psutil.Error):
         words = process.cmdline()
         return "pixyz_ray.watchdog.watchdog" in " ".join(words) and str(worker) in words

@@ -136,7 +136,7 @@ def leftovers(run: Run, details: dict[str, Any], fault: Fault) -> list[psutil.Pr
 
 
 def belongs(process: psutil.Process, run: Run, known: set[int]) -> bool:
-    """Tell whether a process that lives is one of those, in the group of one of those, or marked as the job's."""
+    """Return whether a process that lives is one of those, in the group of one of those, or marked as the job's."""
     with suppress(psutil.Error, ProcessLookupError):
         if process.status() == psutil.STATUS_ZOMBIE:
             return False

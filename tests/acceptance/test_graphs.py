@@ -50,7 +50,7 @@ def processes(gate: Path) -> list[int]:
 
 
 def gone(pids: list[int]) -> bool:
-    """Tell whether processes are over."""
+    """Return whether processes are over."""
     return not any(_runs(pid) for pid in pids)
 
 

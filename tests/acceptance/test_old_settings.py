@@ -98,8 +98,8 @@ def test_callback_with_debug(platform: TestPlatform) -> None:
     with platform.client() as rest:
         for body in (b'{"uuid": "x", "status": "SUCCESS"}', b"[1, 2]", b"null"):
             assert rest.http.post("/dev/callback", content=body).status_code == 200
-        for bad in (b"{", b"[" + b"1," * 600_000 + b"1]"):
-            assert rest.http.post("/dev/callback", content=bad).status_code == 400
+        assert rest.http.post("/dev/callback", content=b"{").status_code == 400
+        assert rest.http.post("/dev/callback", content=b"[" + b"1," * 600_000 + b"1]").status_code == 413
     assert httpx.post(f"{platform.url}/dev/callback", content=b"{}").status_code == 401
 
 

@@ -22,6 +22,8 @@ from tests.platforms import TestPlatform
 from tests.rest_client import TERMINAL, RestClient
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 BACK_WITHIN_S = 40.0
 
 

@@ -19,6 +19,8 @@ from tests.platforms import TestPlatform
 from tests.rest_client import RestClient
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 STALL_S = 1.0
 FLOODERS = 2
 FLOOD = """
@@ -41,8 +43,6 @@ SHORT_OF_DESCRIPTORS = """
 import resource, socket, sys, threading, time, uvicorn
 from serve_app.connections import Limits
 from serve_app.guarded_protocol import apply_limits
-
-pytestmark = pytest.mark.slow
 resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
 
 async def app(scope, receive, send):

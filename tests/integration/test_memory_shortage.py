@@ -12,6 +12,8 @@ import pytest
 from tests.platforms import TestPlatform
 from tests.rest_client import RestClient
 
+pytestmark = pytest.mark.slow
+
 GIB = 1 << 30
 HOG_BYTES = 3 * GIB
 ROOM_BYTES = int(1.5 * GIB)

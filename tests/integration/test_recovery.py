@@ -164,7 +164,7 @@ def away(share: Path) -> Iterator[None]:
 
 
 def is_refused(answer: httpx.Response, *codes: int) -> bool:
-    """Tell whether an answer is an error of the contract with one of these codes, which tells when to try again."""
+    """Return whether an answer is an error of the contract with one of these codes, which tells when to try again."""
     if answer.status_code == 200:
         return False
     assert answer.status_code in codes, answer.text
@@ -176,7 +176,7 @@ def is_refused(answer: httpx.Response, *codes: int) -> bool:
 
 
 def is_back(rest: RestClient) -> bool:
-    """Tell whether the platform takes jobs."""
+    """Return whether the platform takes jobs."""
     try:
         return rest.http.get("/health").json().get("ready") is True
     except (httpx.TransportError, ValueError):
@@ -381,7 +381,7 @@ def test_given_a_crowd_in_line_when_everything_is_killed_then_the_next_start_run
 
 
 def lives(life: Life) -> bool:
-    """Tell whether a process is still there."""
+    """Return whether a process is still there."""
     try:
         return psutil.Process(life.pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

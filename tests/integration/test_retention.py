@@ -47,7 +47,7 @@ def submit(rest: RestClient) -> Submit:
 
 
 def is_gone(rest: RestClient, uuid: str) -> bool:
-    """Tell whether nobody knows of a job any more."""
+    """Return whether nobody knows of a job any more."""
     answers = [rest.http.get(f"/jobs/{uuid}{path}").status_code for path in ("", "/details", "/outputs", "/logs")]
     return answers == [404] * 4
 

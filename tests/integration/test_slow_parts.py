@@ -14,11 +14,14 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 from httpx_sse import EventSource
 
 from tests.platforms import TestPlatform
 from tests.rest_client import RestClient
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
 
 PATIENCE_S = 15.0
 STREAMS = 2000
@@ -37,8 +40,6 @@ def main(pc, params):
 CHATTY = """
 import time
 from pathlib import Path
-
-pytestmark = pytest.mark.slow
 
 def main(pc, params):
     deadline = time.monotonic() + 120
@@ -83,9 +84,10 @@ def test_given_a_frozen_tracker_when_asked_then_every_request_gets_503_in_time_a
         thread = threading.Thread(target=_follow, args=(other, uuid, followed))
         thread.start()
         wait_until(lambda: "log" in followed, "the stream is open")
-        trackers = platform.processes("ray::Tracker")
-        for tracker in trackers:
-            tracker.send_signal(signal.SIGSTOP)
+        # The supervisor too: it would have the tracker replaced before a request has waited too long.
+        frozen = [psutil.Process(platform.record.pid), *platform.processes("ray::Tracker")]
+        for process in frozen:
+            process.send_signal(signal.SIGSTOP)
         try:
             asked = [("GET", f"/jobs/{uuid}"), ("GET", f"/jobs/{uuid}/outputs"), ("GET", f"/jobs/{uuid}/logs")]
             asked += [("GET", "/jobs?limit=5"), ("GET", "/jobs"), ("GET", "/queues"), ("GET", "/metrics")]
@@ -99,8 +101,8 @@ def test_given_a_frozen_tracker_when_asked_then_every_request_gets_503_in_time_a
             assert max(seconds for _, seconds, _ in answers) < PATIENCE_S
             assert _timed(rest.http, "GET", "/health")[1] < PATIENCE_S / 2
         finally:
-            for tracker in trackers:
-                tracker.send_signal(signal.SIGCONT)
+            for process in reversed(frozen):
+                process.send_signal(signal.SIGCONT)
         gate.touch()
         thread.join(60)
     assert not thread.is_alive()

@@ -29,6 +29,8 @@ from tests.platforms import TestPlatform
 from tests.rest_client import RestClient
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 BACK_WITHIN_S = 30.0
 SUPERVISOR_FROZEN_S = 15.0
 
@@ -36,8 +38,6 @@ SUPERVISOR_FROZEN_S = 15.0
 SCRIPT = """
 import os, time
 from pathlib import Path
-
-pytestmark = pytest.mark.slow
 
 def note(params, what, pc):
     with open(params["book"], "a") as book:

@@ -212,12 +212,12 @@ class Graphs:
             self._jobs.attempts.take_back(self._jobs.live[ahead])
 
     def is_ahead(self, uuid: str) -> bool:
-        """Tell whether a node was launched ahead of its turn, which has not come yet."""
+        """Return whether a node was launched ahead of its turn, which has not come yet."""
         run = self.runs.of(uuid)
         return run is not None and uuid in run.ahead
 
     def hands_over(self, uuid: str) -> bool:
-        """Tell whether Ray has been given what comes after a job."""
+        """Return whether Ray has been given the tasks that follow a job."""
         run = self.runs.of(uuid)
         return run is not None and run.next_ahead(uuid) is not None
 
@@ -247,7 +247,7 @@ class Graphs:
     # --- A node has ended --------------------------------------------------------------------------------------------
 
     def ended(self, live: LiveJob, job: Job) -> None:
-        """Take note of a job's end, just before it is written: what it allows begins without waiting for the disk."""
+        """Record a job's end, just before it is written: what it allows begins without waiting for the disk."""
         # One end may be that of a thousand others that depend on it: one after another, not one inside another.
         self._endings.append((live, job))
         if self._draining:
@@ -350,7 +350,7 @@ class Graphs:
         self._jobs.begin(self.cancel(rest, not_wanted(job.uuid)))
 
     def end(self, run: GraphRun) -> None:
-        """Take note that a graph has ended."""
+        """Record that a graph has ended."""
         self._jobs.journal.end_graph(run.graph.uuid)
         self.runs.remove(run)
 

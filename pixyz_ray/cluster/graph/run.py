@@ -104,7 +104,7 @@ class GraphRun:
         return self._dependents.get(id, [])
 
     def is_wanted(self, id: str) -> bool:
-        """Tell whether another node gets what this one returns."""
+        """Return whether another node gets what this one returns."""
         return id in self._wanted
 
     def next_of(self, id: str) -> Node | None:
@@ -149,7 +149,7 @@ class GraphRun:
         return found
 
     def end(self, id: str, state: JobState, value: Value | None = None) -> None:
-        """Take note that a node has ended, and forget the values that nobody wants any more."""
+        """Record that a node has ended, and forget the values that nobody wants any more."""
         node = self.nodes[id]
         self.states[id] = state
         self.begun.discard(id)

@@ -150,7 +150,7 @@ class Room(RuleBasedStateMachine):
         )
 
     def _kept(self, needs: Needs) -> bool:
-        """Tell whether a job that has aged may want seats of the same pool for itself."""
+        """Return whether a job that has aged may want seats of the same pool for itself."""
         pools = dict(needs.pools)
         return any(
             self.now - since >= AGEING_S and not pools.keys().isdisjoint(dict(other.pools))

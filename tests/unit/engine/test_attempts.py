@@ -32,7 +32,7 @@ class Course:
         live.become(job)
 
     def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
-        """Take note of an end."""
+        """Record an end."""
         self.settled.append(live.record.uuid)
 
     def has_started(self, live: LiveJob) -> None:
@@ -42,11 +42,11 @@ class Course:
         """Nothing follows."""
 
     def is_ahead(self, uuid: str) -> bool:
-        """Tell whether its turn is still to come."""
+        """Return whether its turn is still to come."""
         return uuid == "second" and "first" not in self.settled
 
     def hands_over(self, uuid: str) -> bool:
-        """Tell whether Ray has what comes after it."""
+        """Return whether Ray has what comes after it."""
         return uuid == "first"
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:

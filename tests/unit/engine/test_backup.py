@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.store import JobStore, StoreUnusable
 from pixyz_ray.store_schema import SCHEMA_VERSION
+from pixyz_ray.supervisor_lock import only_one
 from pixyz_worker.wire import VERSION
 from tests.waiting import wait_until
 
@@ -187,7 +188,7 @@ def test_given_a_damaged_backup_when_restored_then_nothing_changes(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "tar"}, "no backup"),
+        ({"format": "tar"}, "not a backup"),
         ({"format_version": 2, "version": "9.9"}, r"version 9\.9.*Upgrade"),
         ({"schema": SCHEMA_VERSION + 1}, "Upgrade"),
         ({"columns": {"jobs": ["seq"]}}, "damaged"),
@@ -203,6 +204,79 @@ def test_given_a_backup_of_another_version_when_read_then_it_says_so(
     other.write_bytes(gzip.compress(json.dumps({**json.loads(first), **change}).encode() + b"\n" + rest))
     with pytest.raises(BackupUnusable, match=message):
         read_backup(other)
+
+
+def rewritten(taken: Path, change: Callable[[list[Any]], None], name: str = "other.gz") -> Path:
+    """Return a backup whose lines were changed by somebody who knows the format, with a right digest if it has one."""
+    lines = [json.loads(line) for line in gzip.decompress(taken.read_bytes()).splitlines()]
+    change(lines)
+    *before, end = lines
+    text = b"".join(json.dumps(line).encode() + b"\n" for line in before)
+    if "sha256" in end:
+        end["sha256"] = hashlib.sha256(text).hexdigest()
+    file = taken.with_name(name)
+    file.write_bytes(gzip.compress(text + json.dumps(end).encode() + b"\n"))
+    return file
+
+
+EDITED: dict[str, Callable[[list[Any]], Any]] = {
+    "no time": lambda lines: lines[0].pop("taken"),
+    "a time that is none": lambda lines: lines[0].update(taken="noon"),
+    "a time far off": lambda lines: lines[0].update(taken=1e300),
+    "no version": lambda lines: lines[0].pop("version"),
+    "no list of columns": lambda lines: lines[0]["columns"].update(jobs=5),
+    "columns as a text": lambda lines: lines[0]["columns"].update(graphs=""),
+    "columns that are no texts": lambda lines: lines[0]["columns"].update(jobs=[["seq"]]),
+    "a column twice": lambda lines: lines[0]["columns"].update(jobs=["seq", "seq"]),
+    "no digest": lambda lines: lines[-1].pop("sha256"),
+    "no numbers of rows": lambda lines: lines[-1].pop("rows"),
+    "a table that is no text": lambda lines: lines[1].__setitem__(0, ["jobs"]),
+    "a table of the database's": lambda lines: lines[1].__setitem__(0, "sqlite_master"),
+    "a number beyond 64 bits": lambda lines: lines[1].__setitem__(1, 2**63),
+    "an object as a value": lambda lines: lines[1].__setitem__(-1, {"a": 1}),
+    "two headers": lambda lines: lines.insert(1, lines[0]),
+    "rows left out": lambda lines: lines.pop(1),
+}
+
+
+@pytest.mark.parametrize("how", EDITED)
+def test_given_an_edited_backup_when_restored_then_it_is_called_damaged_and_nothing_changes(
+    url: str, taken: Path, how: str
+) -> None:
+    """Given a backup that somebody edited, when it is restored, then it is refused in words before anything changes."""
+    edited = rewritten(taken, EDITED[how])
+    with pytest.raises(BackupUnusable, match="damaged"):
+        read_backup(edited)
+    with pytest.raises(BackupUnusable, match="damaged"):
+        restore_backup(url, edited, force=True)
+    assert len(jobs_in(url)) == 3
+
+
+def test_given_half_a_character_and_a_null_in_a_backup_when_restored_then_they_are_replaced(
+    taken: Path, tmp_path: Path
+) -> None:
+    """Given texts that a database does not take, as of an older store, when restored, then the job is there."""
+    header = json.loads(gzip.decompress(taken.read_bytes()).splitlines()[0])
+    place = 1 + header["columns"]["jobs"].index("name")
+    other = rewritten(taken, lambda lines: lines[1].__setitem__(place, "a\0b\ud800"))
+    restore_backup(url_of(tmp_path / "other.db"), other)
+    with closing(JobStore(url_of(tmp_path / "other.db"))) as store:
+        assert "a\ufffdb\ufffd" in {item["label"] for item in store.page(state=None, limit=9, after=None)}
+
+
+def test_given_no_file_in_place_of_a_backup_when_used_then_it_is_left_alone_and_said(url: str, tmp_path: Path) -> None:
+    """Given a FIFO, a folder, a device or nothing, when a backup goes there or comes from it, then that is refused."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for place in (fifo, tmp_path, Path("/dev/full")):
+        kind = place.stat().st_mode
+        with pytest.raises(BackupUnusable, match="is not a file"):
+            take_backup(url, place, force=True)
+        with pytest.raises(BackupUnusable, match="is not a file"):
+            read_backup(place)
+        assert place.stat().st_mode == kind
+    with pytest.raises(BackupUnusable, match="is not a file"):
+        read_backup(tmp_path / "nothing")
 
 
 def test_given_a_backup_of_an_older_schema_when_restored_then_it_is_migrated(taken: Path, tmp_path: Path) -> None:
@@ -310,3 +384,11 @@ def test_given_a_store_of_a_newer_version_when_restored_over_then_it_is_refused(
         restore_backup(url_of(other), taken, force=True)
     with closing(sqlite3.connect(other)) as connection:
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (1,)
+
+
+def test_given_a_platform_that_is_up_when_a_restore_is_refused_then_down_still_finds_it(tmp_path: Path) -> None:
+    """Given a supervisor with its lock, when a restore is refused, then the lock file still names the supervisor."""
+    with only_one(tmp_path):
+        with pytest.raises(BackupUnusable, match="pixyz down"), platform_down(tmp_path):
+            pass
+        assert (tmp_path / "supervisor.lock").read_text(encoding="ascii") == str(os.getpid())

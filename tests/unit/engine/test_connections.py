@@ -238,6 +238,29 @@ def test_large_header(serve: Serve, header: bytes) -> None:
         assert _error(_all(one))[0] == 431
 
 
+@pytest.mark.parametrize("path", ["/read", "/"])
+@pytest.mark.parametrize("framing", [b"0\r\n" + b"X: x\r\n" * 100, b"0\r\nX: ", b"5;"])
+def test_body_without_end(serve: Serve, path: str, framing: bytes) -> None:
+    """Given trailers, or a chunk's extension, that never end, when they arrive, then the connection is closed."""
+    ask = HEADER.replace(b"GET /", f"POST {path}".encode()) + b"Transfer-Encoding: chunked\r\n\r\n"
+    with serve() as server, server.connect(ask + b"1\r\nx\r\n") as one:
+        one.sendall(framing)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                one.sendall(b"X: x\r\n" * 1000)
+            pytest.fail("it is open after 6 MB")
+
+
+def test_chunks_of_one_byte(serve: Serve) -> None:
+    """Given a body in chunks of one byte, with more framing than a header may have, when sent, then it is taken."""
+    ask = POST.replace(b"Content-Length: 1000", b"Transfer-Encoding: chunked")
+    assert b"chunked" in ask
+    with serve() as server, server.connect(ask) as one:
+        one.sendall(b"1\r\nx\r\n" * 30_000 + b"0\r\nX-Checksum: 1\r\n\r\n")
+        assert one.recv(1 << 16).startswith(b"HTTP/1.1 200")
+    assert server.ended == ["http.request"]
+
+
 def test_no_http(serve: Serve) -> None:
     """Given something else than HTTP, when it arrives, then it is refused in the form of all errors."""
     with serve() as server:

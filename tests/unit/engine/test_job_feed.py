@@ -115,8 +115,9 @@ def _log(events: list[Event]) -> str:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 async def test_given_many_listeners_when_a_job_talks_then_one_reader_serves_them_all(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,14 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from pixyz_ray.cluster.errors import EngineNotReady
+from pixyz_ray.cluster.threads import Threads
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
 from pixyz_ray.submission import Request as Submission
-from serve_app.errors import BadRequest
+from serve_app.errors import BadRequest, UploadTooLarge
 from serve_app.request_body import json_body
 from serve_app.upload import read_form
+from serve_app.uploaded_input import UploadedInput
 
-SETTINGS = Settings(max_field_bytes=1000, max_upload_bytes=100_000)
+SETTINGS = Settings(max_field_bytes=1000, max_upload_bytes=4 << 20)
 END = b"--XX--\r\n"
 SCRIPT = b"def main(pc, params): pass\n"
 
@@ -66,6 +70,28 @@ def test_connection_lost(tmp_path: Path) -> None:
     """Given a whole form of which the connection promised more, when it breaks, then the form is refused."""
     with pytest.raises(BadRequest, match="connection broke"):
         _read(FORM, tmp_path, cut=True)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZIP, identity"])
+def test_compressed(tmp_path: Path, coding: str) -> None:
+    """Given a compressed body, when read, then it is refused by what it is."""
+    request = _request(FORM, "multipart/form-data; boundary=XX")
+    request.scope["headers"].append((b"content-encoding", coding.encode()))
+    with pytest.raises(BadRequest, match=r"Content-Encoding.*unencoded"):
+        asyncio.run(read_form(request, JobFolder(tmp_path, str(uuid4())), SETTINGS))
+
+
+@pytest.mark.parametrize(("length", "fits"), [("0" * 5000 + "20", True), ("9" * 5000, False), ("1" * 21, False)])
+def test_long_length(tmp_path: Path, length: str, fits: bool) -> None:
+    """Given a Content-Length of thousands of digits, when read, then its value counts."""
+    request = _request(FORM, "multipart/form-data; boundary=XX")
+    request.scope["headers"].append((b"content-length", length.encode()))
+    reading = read_form(request, JobFolder(tmp_path, str(uuid4())), SETTINGS)
+    if fits:
+        assert asyncio.run(reading).process == "sleep"
+    else:
+        with pytest.raises(UploadTooLarge):
+            asyncio.run(reading)
 
 
 def test_epilogue(tmp_path: Path) -> None:
@@ -153,3 +179,39 @@ def test_json_body(body: bytes, words: str) -> None:
 def test_good_json_body() -> None:
     """Given JSON with a byte order mark, as some editors write it, when read, then it is its value."""
     assert asyncio.run(json_body(_request(b'\xef\xbb\xbf{"a": [1]}', "application/json"), 1 << 20)) == {"a": [1]}
+
+
+@pytest.mark.parametrize("size", [0, 1, 3 << 20])
+def test_input(tmp_path: Path, size: int) -> None:
+    """Given an input of any size, when read in small pieces, then all of it is in the job's folder."""
+    content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    form = _part('name="script"; filename="a.py"', SCRIPT) + _part('name="file"; filename="in.step"', content)
+    submission = _read(form + END, tmp_path, piece=50_000)
+    assert submission.input_file == "in.step"
+    (file,) = tmp_path.glob("*/inputs/in.step")
+    assert file.read_bytes() == content
+
+
+def test_input_on_a_hanging_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a share that does not answer, when an input is sent, then the event loop goes on and 503 comes in time."""
+    monkeypatch.setattr("serve_app.uploaded_input.share_threads", lambda: threads)
+    threads, thawed = Threads("The share", 1, patience_s=0.3), threading.Event()
+    monkeypatch.setattr(UploadedInput, "_write", lambda *_: thawed.wait(20))
+    form = _part('name="file"; filename="in.step"', b"x" * 10) + END
+    ticks = 0
+
+    async def read() -> None:
+        nonlocal ticks
+        folder = JobFolder(tmp_path, str(uuid4()))
+        reading = asyncio.ensure_future(read_form(_request(form, "multipart/form-data; boundary=XX"), folder, SETTINGS))
+        while not reading.done():
+            ticks += 1
+            await asyncio.sleep(0.01)
+        with pytest.raises(EngineNotReady, match="share does not answer"):
+            await reading
+
+    try:
+        asyncio.run(read())
+    finally:
+        thawed.set()
+    assert ticks > 5

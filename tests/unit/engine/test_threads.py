@@ -33,13 +33,13 @@ async def test_given_a_share_that_hangs_when_many_ask_then_threads_are_bounded_a
     gate: threading.Event,
 ) -> None:
     """Those that come when all threads are stuck are told at once; another pool goes on."""
-    share, other = Threads("The share", 3, patience_s=0.2), Threads("Ray", 1, patience_s=0.2)
+    share, other = Threads("The share", 3, patience_s=1), Threads("Ray", 1, patience_s=1)
     threads = threading.active_count()
     began = time.monotonic()
     answers = await asyncio.gather(*(share.run(gate.wait) for _ in range(50)), return_exceptions=True)
     assert {type(answer) for answer in answers} == {EngineNotReady}
     assert "The share does not answer" in str(answers[0])
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert threading.active_count() - threads <= 3
     assert await other.run(lambda: "ok") == "ok"
     while share.stuck < 3:
@@ -47,7 +47,7 @@ async def test_given_a_share_that_hangs_when_many_ask_then_threads_are_bounded_a
     began = time.monotonic()
     with pytest.raises(EngineNotReady):
         await share.run(gate.wait)
-    assert time.monotonic() - began < 0.15
+    assert time.monotonic() - began < 0.8
     gate.set()
     while share.stuck:
         await asyncio.sleep(0.01)

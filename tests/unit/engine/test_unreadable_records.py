@@ -16,11 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pixyz_ray.backup import restore_backup, take_backup
 from pixyz_ray.cluster.errors import decode_error, encode_error
 from pixyz_ray.graphs import Graph
-from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.jobs import Attempt, Job, JobState
 from pixyz_ray.record_errors import UnknownJob, UnreadableRecord
 from pixyz_ray.store import EndedJobs, JobStore
+from pixyz_ray.store_check import check_store
 from pixyz_worker.wire import VERSION
 
 
@@ -123,6 +125,33 @@ def test_given_an_unknown_state_in_its_column_when_jobs_are_listed_then_it_is_a_
         assert ended.state(bad.uuid) is None
 
 
+@pytest.mark.parametrize("value", ["CAST(x'7bff' AS TEXT)", "x'7bff'"])
+@pytest.mark.parametrize("column", ["record", "result", "state", "name", "alias", "error", "progress", "stopped"])
+def test_given_bytes_that_are_no_text_in_a_row_when_anything_is_read_then_the_others_come(
+    store: JobStore, file: Path, column: str, value: str
+) -> None:
+    """Given a flipped bit in a column, when jobs are listed, read, checked or backed up, then the others come."""
+    good, bad = make_job(result=1), make_job(result=1)
+    store.write([bad, good])
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(f"UPDATE jobs SET {column} = {value} WHERE uuid = ?", (bad.uuid,))
+    assert good in store.live()
+    assert good in store.get_many([bad.uuid, good.uuid]).values()
+    items = store.page(state=None, limit=10, after=None)
+    assert {item["uuid"] for item in items} == {good.uuid, bad.uuid}
+    json.dumps(items)
+    url = f"sqlite:///{file}"
+    assert check_store(url, 10).jobs == 2
+    take_backup(url, file.with_name("backup.gz"))
+    other = file.with_name("other.db")
+    assert restore_backup(f"sqlite:///{other}", file.with_name("backup.gz"))[0].jobs == 2
+    with closing(JobStore(f"sqlite:///{other}")) as restored:
+        assert restored.get(good.uuid) == good
+        if column in {"record", "result", "state"}:
+            with pytest.raises(UnreadableRecord, match=bad.uuid):
+                restored.get(bad.uuid)
+
+
 @pytest.mark.parametrize(
     "waits", ["", "{", "[]", '["cpu", "local", "high", [], null]', '["cpu", "local", 1, [1], null]']
 )
@@ -138,6 +167,17 @@ def test_given_a_spoilt_place_in_line_when_it_is_read_then_the_record_says_it(
         (jobs[0].uuid, jobs[0].waits),
         (jobs[2].uuid, jobs[2].waits),
     ]
+
+
+def test_given_a_retry_with_a_pause_when_its_place_is_read_then_it_comes_from_the_column(
+    store: JobStore, file: Path
+) -> None:
+    """Given a job that waits for its retry, when those that wait are read, then its record is not needed for that."""
+    attempt = Attempt(number=1, queue="cpu", stopped=100.0)
+    job = make_job(state=JobState.RETRY, attempts=(attempt,), not_before=130.0)
+    store.write([job])
+    spoil(file, job.uuid, record="{")
+    assert [(uuid, text) for uuid, _, text in store.waiting()] == [(job.uuid, job.waits)]
 
 
 @pytest.mark.parametrize("record", ["{", "[]", '{"version": 1}', '{"version": 999, "calls": [], "nodes": []}'])

@@ -16,7 +16,7 @@ from tests.watched_workers import Start, Tracker, Worker
 
 MIB = 1 << 20
 GRACE_S = 0.3
-SLACK_S = 0.5
+SLACK_S = 3.0
 
 
 STUBBORN = {
@@ -182,7 +182,7 @@ def test_given_a_tracker_that_dies_when_an_attempt_runs_then_the_attempt_ends(st
     tracker.close()
     assert worker.hear("told")
     worker.wait_until_gone()
-    assert 0.9 < time.monotonic() - lost < 2.0
+    assert 0.9 < time.monotonic() - lost < 10.0
 
 
 RACER = """
