@@ -8,6 +8,7 @@ command line starts here.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -45,7 +46,10 @@ def home() -> Path:
 
 def private_folder(path: Path) -> Path:
     """Make a folder that only its owner may enter, and return it."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, "This is a file; PIXYZ_HOME must name a folder", str(path)) from error
     return path
 
 

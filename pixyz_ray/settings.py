@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pixyz_ray.home import home
@@ -38,6 +38,7 @@ from pixyz_ray.setting_types import (
     in_words,
 )
 from pixyz_worker.kernel.limits import Limits
+from pixyz_worker.nearest import SIMILAR, nearest
 
 OPERATOR = "operator"
 """Whose the token of GOD_PASSWORD_SHA256 is."""
@@ -66,6 +67,15 @@ class Token(BaseModel):
     share: float = Field(1.0, gt=0, description="Weight among submitters when there is not room for all.")
     concurrency: int | None = Field(None, ge=1, description="Most of its jobs that run at a time.")
     max_queued: int | None = Field(None, ge=1, description="Most of its jobs that may wait.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known(cls, given: Any) -> Any:
+        for name in sorted(set(given) - set(cls.model_fields)) if isinstance(given, dict) else ():
+            meant = nearest(str(name), cls.model_fields, cutoff=SIMILAR)
+            hint = f"did you mean {meant}?" if meant else f"use {', '.join(cls.model_fields)}"
+            raise ValueError(f"has no setting {name}; {hint}")
+        return given
 
 
 class Settings(BaseSettings):

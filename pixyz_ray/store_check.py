@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, inspect, make_url, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pixyz_ray.record_errors import UnreadableRecord
 from pixyz_ray.retention import has_jobs
@@ -36,6 +36,8 @@ class StoreReport:
     """Jobs and graphs whose records cannot be read, by id, and why."""
     complete: bool = True
     """Whether all records were read within the time limit."""
+    exists: bool = True
+    """Whether there is a store; the first start makes one."""
 
 
 def store_file(url: str) -> Path | None:
@@ -57,6 +59,7 @@ def check_store(url: str, patience_s: float) -> StoreReport:
     report = StoreReport()
     deadline = time.monotonic() + patience_s
     with _reading(url) as connection:
+        report.exists = connection is not None
         for table, decode in ((JOBS, stored_job), (GRAPHS, stored_graph)):
             if connection is not None and _has(connection, table):
                 _check_table(connection, table, decode, report, deadline)
@@ -127,4 +130,6 @@ def _reading(url: str) -> Iterator[Connection | None]:
         finally:
             engine.dispose()
     except SQLAlchemyError as error:
-        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be read: {error}") from error
+        # The driver's own message: SQLAlchemy's adds a link to its documentation, which helps no operator.
+        reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
+        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be read: {reason}") from error

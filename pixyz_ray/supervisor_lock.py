@@ -58,7 +58,9 @@ def if_free(folder: Path) -> Iterator[int | None]:
 
 
 def _open(folder: Path) -> TextIO:
-    return (private_folder(folder) / "supervisor.lock").open("a+", encoding="ascii")
+    # Private from the beginning: `pixyz down` may be the first command in a home, with any umask.
+    file = os.open(private_folder(folder) / "supervisor.lock", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    return os.fdopen(file, "a+", encoding="ascii")
 
 
 def _lock(file: TextIO) -> bool:

@@ -7,6 +7,7 @@ broken one may take its process with it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import shutil
@@ -111,7 +112,7 @@ def run_checks(url: str | None = None, token: str | None = None) -> list[Check]:
     slow: list[Callable[[], Check]] = [_ray, *(partial(_library, *row) for row in LIBRARIES), _gpu]
     with ThreadPoolExecutor(max_workers=max(2, (os.cpu_count() or 2) // 2)) as pool:
         waiting = [pool.submit(check) for check in slow]
-        quick = [check() for check in (_python, _packages, _home, _disk, _sqlite, _store, _pixyz_sdk)]
+        quick = [check() for check in (_python, _packages, _home, _share, _disk, _sqlite, _store, _pixyz_sdk)]
         service = _platform(url, token)
         ray, *libraries, gpu = (future.result() for future in waiting)
     python, packages, *rest = quick
@@ -197,6 +198,33 @@ def _home() -> Check:
     return Check(name="Home", verdict=Verdict.GOOD, found=f"{folder} is writable and private")
 
 
+def _share() -> Check:
+    """Say whether the jobs' files can be written where the settings want them."""
+    from pixyz_ray.settings import load_settings
+    from pixyz_worker.exception import PixyzException
+
+    try:
+        folder = load_settings().share_path
+    except PixyzException:
+        found = "unknown while a setting cannot be used"
+        return Check(name="Share", verdict=Verdict.NOTE, found=found, remedy="Correct it: see Settings below.")
+    existing = _nearest(folder)
+    if not existing.is_dir() or not _writable(existing):
+        remedy = "Make it writable, mount it, or set SHARE_PATH to a folder that is."
+        return Check(name="Share", verdict=Verdict.PROBLEM, found=f"{folder} is not writable", remedy=remedy)
+    found = f"{folder} is writable" if folder.exists() else f"{folder} will be made by `pixyz up`"
+    return Check(name="Share", verdict=Verdict.GOOD, found=found)
+
+
+def _writable(folder: Path) -> bool:
+    """Return whether a file can be made in a folder: mode bits do not show a read-only mount, and do not bind root."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)  # what a full disk needs is said by the check of the disks
+
+
 def _disk() -> Check:
     places = {home.home(): "PIXYZ_HOME", **_disks_of_settings()}
     free = {folder: shutil.disk_usage(_nearest(folder)).free / 1e9 for folder in places}
@@ -242,9 +270,12 @@ def _store() -> Check:
         report = check_store(settings.job_store_url, _STORE_S)
         notes = store_notes(settings)
     except PixyzException as error:
-        return note(found=str(error), remedy="See JOB_STORE_URL, and whether the database runs.")
+        remedy = "See JOB_STORE_URL, and whether the database runs: without it no job is accepted."
+        return Check(name="Job store", verdict=Verdict.PROBLEM, found=str(error), remedy=remedy)
     if notes:
         return note(found=notes[0].found, remedy=notes[0].remedy)
+    if not report.exists:
+        return Check(name="Job store", verdict=Verdict.GOOD, found="none yet; `pixyz up` makes it")
     read = f"{report.jobs} jobs" if report.complete else f"the newest {report.jobs} jobs were read in {_STORE_S:g} s"
     if not report.unreadable:
         return Check(name="Job store", verdict=Verdict.GOOD, found=f"{read}, all records can be read")

@@ -98,7 +98,7 @@ def down() -> None:
     elif left:
         print(f"The platform was not up; {left} processes that it had left were ended.")
     else:
-        print("The platform is not up.")
+        print(f"The platform of {folder} is not up.")
 
 
 def parse_arguments(text: str) -> tuple[Settings, Options]:

@@ -161,7 +161,7 @@ def test_the_job_store_is_read_and_what_cannot_be_is_named(tmp_path: Path, monke
     file = tmp_path / "jobs.db"
     monkeypatch.setenv("SHARE_PATH", str(share))
     monkeypatch.setenv("JOB_STORE_URL", f"sqlite:///{file}")
-    assert checks._store().verdict is Verdict.GOOD
+    assert (checks._store().verdict, checks._store().found) == (Verdict.GOOD, "none yet; `pixyz up` makes it")
     assert not file.exists()
     job = Job(uuid=str(uuid4()), name="job", process="custom", script="job.py")
     (share / job.uuid).mkdir(parents=True)
@@ -176,3 +176,26 @@ def test_the_job_store_is_read_and_what_cannot_be_is_named(tmp_path: Path, monke
     broken = checks._store()
     assert (broken.verdict, job.uuid in broken.found) == (Verdict.NOTE, True)
     assert "pixyz remove -j ID" in broken.remedy
+
+
+def test_a_store_that_does_not_answer_is_a_problem(closed_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a database that refuses connections, when the doctor looks, then it is a problem, told in one line."""
+    pytest.importorskip("psycopg")
+    monkeypatch.setenv("JOB_STORE_URL", f"postgresql+psycopg://u:secret@{closed_url.removeprefix('http://')}/jobs")
+    check = checks._store()
+    assert check.verdict is Verdict.PROBLEM
+    assert "refused" in check.found
+    assert not any(part in check.found for part in ("\n", "sqlalche.me", "secret"))
+
+
+def test_a_share_that_cannot_be_written_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given SHARE_PATH below a file, or where nobody may write, when the doctor looks, then it names the setting."""
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file" / "share", Path("/proc/1/share")):
+        monkeypatch.setenv("SHARE_PATH", str(folder))
+        check = checks._share()
+        assert (check.verdict, check.found) == (Verdict.PROBLEM, f"{folder} is not writable")
+        assert "SHARE_PATH" in check.remedy
+    monkeypatch.setenv("SHARE_PATH", str(tmp_path / "share"))
+    assert checks._share().verdict is Verdict.GOOD
+    assert not (tmp_path / "share").exists()

@@ -78,7 +78,11 @@ def test_given_a_named_file_when_it_is_missing_then_it_says_so(monkeypatch: pyte
         ("API_HOST", "0.0.0.0", "GOD_PASSWORD_SHA256"),
         ("PIXYZ_TOKENS", '{"team": {}}', "PIXYZ_TOKENS.*sha256"),
         ("PIXYZ_TOKENS", '{"team": {"sha256": "secret"}}', "PIXYZ_TOKENS"),
-        ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "shares": 2}}), "team.shares is not known"),
+        (
+            "PIXYZ_TOKENS",
+            json.dumps({"team": {"sha256": "0" * 64, "shares": 2}}),
+            "team has no setting shares; did you mean share",
+        ),
         ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "share": 0}}), "team.share is too small"),
         ("PIXYZ_TOKENS", json.dumps({"team": {"sha256": "0" * 64, "concurrency": 0}}), "team.concurrency is too small"),
         ("PIXYZ_TOKENS", json.dumps({"operator": {"sha256": "0" * 64}}), "'operator' is the platform's own name"),

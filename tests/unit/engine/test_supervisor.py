@@ -159,3 +159,20 @@ def test_given_a_lock_that_is_held_when_another_comes_then_it_is_refused_and_lea
             pytest.fail("two have it")
     with if_free(tmp_path) as owner:
         assert owner is None
+
+
+def test_given_an_open_umask_when_the_lock_is_taken_then_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    """Given umask 022, when `pixyz down` is the first command in a home, then the lock's file is private."""
+    before = os.umask(0o022)
+    try:
+        with if_free(tmp_path):
+            assert (tmp_path / "supervisor.lock").stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+
+
+def test_given_a_file_as_home_when_it_is_locked_then_the_error_names_the_setting(tmp_path: Path) -> None:
+    """Given PIXYZ_HOME that is a file, when a command needs the folder, then it is told what to correct."""
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="PIXYZ_HOME must name a folder"), if_free(tmp_path / "file"):
+        pass
