@@ -241,7 +241,7 @@ def test_large_header(serve: Serve, header: bytes) -> None:
 @pytest.mark.parametrize("path", ["/read", "/"])
 @pytest.mark.parametrize("framing", [b"0\r\n" + b"X: x\r\n" * 100, b"0\r\nX: ", b"5;"])
 def test_body_without_end(serve: Serve, path: str, framing: bytes) -> None:
-    """Given a body whose trailers, or a chunk's extension, never end, when they arrive, then the connection is closed."""
+    """Given trailers, or the extension of a chunk, without an end, when they arrive, then the connection is closed."""
     ask = HEADER.replace(b"GET /", f"POST {path}".encode()) + b"Transfer-Encoding: chunked\r\n\r\n"
     with serve() as server, server.connect(ask + b"1\r\nx\r\n") as one:
         one.sendall(framing)

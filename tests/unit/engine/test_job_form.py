@@ -73,7 +73,7 @@ def test_compressed(tmp_path: Path, coding: str) -> None:
     """Given a compressed body, when read, then it is refused by what it is."""
     request = _request(FORM, "multipart/form-data; boundary=XX")
     request.scope["headers"].append((b"content-encoding", coding.encode()))
-    with pytest.raises(BadRequest, match="Content-Encoding.*unencoded"):
+    with pytest.raises(BadRequest, match=r"Content-Encoding.*unencoded"):
         asyncio.run(read_form(request, JobFolder(tmp_path, str(uuid4())), SETTINGS))
 
 
