@@ -20,6 +20,7 @@ from pixyz_ray.retention import has_jobs
 from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings
 from pixyz_ray.store import StoreUnusable
+from pixyz_ray.store_errors import first_line
 from pixyz_ray.store_schema import GRAPHS, JOBS, make_engine
 from pixyz_ray.stored import stored_graph, stored_job
 
@@ -127,4 +128,4 @@ def _reading(url: str) -> Iterator[Connection | None]:
         finally:
             engine.dispose()
     except SQLAlchemyError as error:
-        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be read: {error}") from error
+        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be read: {first_line(error)}.") from error
