@@ -34,6 +34,7 @@ from pixyz_ray.backup_file import (
 from pixyz_ray.storage import is_uuid
 from pixyz_ray.store import StoreUnusable
 from pixyz_ray.store_check import store_file
+from pixyz_ray.store_errors import first_line
 from pixyz_ray.store_schema import JOBS, SCHEMA_VERSION, VERSIONS, make_engine, migrate, open_database
 from pixyz_ray.supervisor_lock import if_free
 from pixyz_ray.version import VERSION
@@ -262,7 +263,9 @@ def _connected(url: str) -> Iterator[Engine]:
         finally:
             engine.dispose()
     except SQLAlchemyError as error:
-        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be read or written: {error}") from error
+        raise StoreUnusable(
+            f"The job store {make_url(url)!r} cannot be read or written: {first_line(error)}."
+        ) from error
 
 
 # --- The share -------------------------------------------------------------------------------------------------------

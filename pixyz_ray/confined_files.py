@@ -13,6 +13,7 @@ import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 
 from pixyz_worker.exception import PixyzSecurityViolation
 
@@ -20,6 +21,8 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MAX_LINKS = 40
+MAX_DEPTH = 200
+"""Maximum depth of nested folders. Each is opened from the top, which takes time and descriptors."""
 _ATTEMPTS = 3
 _NOT_REGULAR = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR, errno.EOPNOTSUPP})
 """Errors of opening a link, a FIFO without a reader, a socket, or a folder for writing."""
@@ -269,6 +272,8 @@ def _walk(folders: list[int], root_paths: Sequence[str], name: str) -> tuple[int
         kind = os.fstat(found).st_mode
         if stat.S_ISDIR(kind):
             folders.append(found)
+            if len(folders) > MAX_DEPTH + 1:
+                raise NotRegular(errno.ENAMETOOLONG, f"it lies more than {MAX_DEPTH} folders deep", name)
         elif stat.S_ISREG(kind) and not any(rest not in {"", "."} for rest in waiting):
             return found, part
         else:
@@ -295,27 +300,31 @@ def list_inside(root: int, root_paths: Sequence[str], *, max_files: int) -> list
     Args:
         root: descriptor of the folder.
         root_paths: as for `open_inside`.
-        max_files: maximum number of files.
+        max_files: maximum number of files and folders.
 
     Raises:
-        FileTooLarge: there are more files.
+        FileTooLarge: there are more, or folders are nested too deeply.
         OSError: it cannot be read.
     """
     found: list[str] = []
-    folders = [""]
+    folders, seen = [""], 0
     while folders:
         path = folders.pop()
-        # Opened from the top again: the depth is not limited by the number of descriptors.
+        # Opened from the top again: a descriptor for each folder on the way would not do for wide ones.
         with suppress(FileNotFoundError, NotADirectoryError), _folder_below(root, path) as folder:
             with os.scandir(folder) as entries:
-                listed = [(entry.name, entry.is_dir(follow_symlinks=False), _is_file(entry)) for entry in entries]
+                some = islice(entries, max_files - seen + 1)
+                listed = [(entry.name, entry.is_dir(follow_symlinks=False), _is_file(entry)) for entry in some]
+            seen += len(listed)
+            if seen > max_files:
+                raise FileTooLarge(errno.EFBIG, f"there are more than {max_files} files and folders")
+            if path.count("/") >= MAX_DEPTH and any(is_folder for _, is_folder, _ in listed):
+                raise FileTooLarge(errno.EFBIG, f"folders lie more than {MAX_DEPTH} deep in each other")
             for name, is_folder, is_file in listed:
                 if is_folder:
                     folders.append(f"{path}{name}/")
                 elif is_file or (is_file is None and _leads_to_file(root, root_paths, path + name)):
                     found.append(path + name)
-            if len(found) > max_files:
-                raise FileTooLarge(errno.EFBIG, f"there are more than {max_files} files")
     return sorted(found)
 
 

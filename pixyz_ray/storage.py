@@ -265,17 +265,22 @@ class JobFolder:
         """Return the outputs as sorted relative paths with forward slashes.
 
         Raises:
-            InvalidFile: there are too many.
+            InvalidFile: there are too many, they lie too deep, or permissions are missing.
         """
         try:
-            with self._opened_outputs() as (folder, paths):
+            with self._listing(), self._opened_outputs() as (folder, paths):
                 return list_inside(folder, paths, max_files=_MAX_OUTPUTS)
-        except FileTooLarge as error:
-            raise InvalidFile(f"The outputs of job {self.uuid} cannot be listed: {error.strerror}.") from None
         except OSError as error:
             if error.errno in _NO_FILE:
                 return []
             raise
+
+    @contextmanager
+    def _listing(self) -> Iterator[None]:
+        try:
+            yield
+        except (FileTooLarge, PermissionError) as error:
+            raise InvalidFile(f"The outputs of job {self.uuid} cannot be listed or packed: {_words(error)}.") from None
 
     @contextmanager
     def _opened_outputs(self) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -290,14 +295,19 @@ class JobFolder:
         Raises:
             PixyzSecurityViolation: the name leads out of the outputs.
             PixyzFileNotFound: there is no such file.
+            InvalidFile: its permissions do not let it be read.
         """
-        if not name or "\0" in name or "\\" in name:
+        # A backslash is part of a name here; whoever means a Windows path that leads out is told so.
+        leads_out = "\\" in name and ".." in name.replace("\\", "/").split("/")
+        if not name or "\0" in name or leads_out:
             raise PixyzSecurityViolation(f"bad file path {name!r}")
         try:
             with self._opened_outputs() as (folder, paths):
                 file, own_name = open_inside(folder, paths, name)
         except UnicodeEncodeError:
             raise PixyzSecurityViolation(f"bad file path {name!r}") from None
+        except PermissionError as error:
+            raise InvalidFile(f"Output {name[:_MAX_NAME_BYTES]!r} cannot be read: {_words(error)}.") from None
         except OSError as error:
             if error.errno not in _NO_FILE:
                 raise
@@ -334,8 +344,11 @@ class JobFolder:
             zipfile.ZipFile(whole, "w", compression, compresslevel=1, strict_timestamps=False) as archive,
             self._opened_outputs() as (folder, paths),
         ):
-            for name in list_inside(folder, paths, max_files=_MAX_OUTPUTS):
-                file, _ = open_inside(folder, paths, name)
+            with self._listing():
+                names = list_inside(folder, paths, max_files=_MAX_OUTPUTS)
+            for name in names:
+                with self._listing():
+                    file, _ = open_inside(folder, paths, name)
                 try:
                     # A file's name may be no UTF-8; in the archive it must be.
                     archive.write(f"/dev/fd/{file}", name.encode("utf-8", "backslashreplace").decode())
@@ -345,6 +358,12 @@ class JobFolder:
     def remove(self) -> None:
         """Remove all files of the job; what is not there is no fault."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _words(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "permission denied; the script that made it has taken its permissions away"
+    return str(error.strerror)
 
 
 def pickling_problem(value: Any) -> str | None:

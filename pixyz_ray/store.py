@@ -117,7 +117,7 @@ class JobStore:
                 with self._connection.begin():
                     self._connection.exec_driver_sql(f"PRAGMA busy_timeout={IMPATIENT_MS}")
         except SQLAlchemyError as error:
-            raise StoreUnusable(f"The job store {self._url!r} cannot be opened: {error}") from error
+            raise StoreUnusable(f"The job store {self._url!r} cannot be opened: {first_line(error)}.") from error
         self._reserve.keep()
 
     def _open(self, url: str) -> Engine:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, inspect, make_url, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from pixyz_ray.record_errors import UnreadableRecord
 from pixyz_ray.retention import has_jobs
 from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings
 from pixyz_ray.store import StoreUnusable
+from pixyz_ray.store_errors import first_line
 from pixyz_ray.store_schema import GRAPHS, JOBS, make_engine
 from pixyz_ray.stored import stored_graph, stored_job
 
@@ -130,6 +131,4 @@ def _reading(url: str) -> Iterator[Connection | None]:
         finally:
             engine.dispose()
     except SQLAlchemyError as error:
-        # The driver's own message: SQLAlchemy's adds a link to its documentation, which helps no operator.
-        reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
-        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be read: {reason}") from error
+        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be read: {first_line(error)}.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from typing import Any
 
 from pixyz_worker.exception import InternalError
@@ -11,6 +12,11 @@ _DATA_CLASSES = ("22", "23", "54")
 """SQLSTATE classes of errors of the data: data exception, integrity constraint violation, program limit exceeded."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _NOT_ENCODED = (ValueError, OverflowError, TypeError, RecursionError)
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DAMAGE_ADVICE = (
+    "the file is damaged: stop the platform, move it away with its -wal and -shm, and restore a backup with  "
+    "pixyz restore FILE"
+)
 
 
 class StoreUnusable(InternalError):
@@ -40,9 +46,15 @@ def is_refusal(error: BaseException, dbapi: Any) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of a driver's error message, without the statement that SQLAlchemy adds."""
-    lines = str(getattr(error, "orig", None) or error).splitlines()
-    return lines[0].strip() if lines else type(error).__name__
+    """Return the first line of a driver's error message, without the statement that SQLAlchemy adds.
+
+    Damage, unlike an outage, does not go away by itself: the message says what to do.
+    """
+    cause = getattr(error, "orig", None) or error
+    lines = str(cause).splitlines()
+    line = lines[0].strip() if lines else type(error).__name__
+    code = getattr(cause, "sqlite_errorcode", None)
+    return line if code is None or code & 0xFF not in _DAMAGED else f"{line}; {_DAMAGE_ADVICE}"
 
 
 def storable(text: str | None) -> str | None:

@@ -36,7 +36,7 @@ from sqlalchemy.pool import NullPool
 from pixyz_ray.jobs import TERMINAL
 from pixyz_ray.private_files import tighten
 from pixyz_ray.records import alias_of
-from pixyz_ray.store_errors import StoreUnusable
+from pixyz_ray.store_errors import StoreUnusable, first_line
 
 SCHEMA_VERSION = 4
 _DATED = 3
@@ -125,7 +125,7 @@ def open_database(url: str) -> Engine:
         with engine.begin() as connection:
             migrate(connection)
     except SQLAlchemyError as error:
-        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be opened: {error}") from error
+        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be opened: {first_line(error)}.") from error
     return engine
 
 

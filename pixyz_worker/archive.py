@@ -101,6 +101,7 @@ def _unpack(archive: Path, folder: Path) -> None:
 
     limits = Limits.from_environment()
     names: dict[str, str] = {}
+    folders, files = {folder}, 0
     left = allowed = limits.unpacked_bytes(archive.stat().st_size)
     with _readable(archive):
         for number, entry in enumerate(_entries(archive, limits, allowed), start=1):
@@ -115,15 +116,28 @@ def _unpack(archive: Path, folder: Path) -> None:
             if other != plain and target.exists():
                 two = f"{other[:200]!r} and {plain[:200]!r}"
                 raise InvalidFile(f"{archive.name} has the names {two} in it, which are one file on this system.")
+            # An entry may bring a hundred folders that have none of their own.
+            _make_folders(target if entry.content is None else target.parent, folders)
+            files += entry.content is not None
+            _check_count(archive, files + len(folders) - 1, limits)
             if entry.content is None:
-                target.mkdir(parents=True, exist_ok=True)
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
             with entry.content as source, target.open("wb") as copy:
                 while chunk := source.read(_CHUNK):
                     left -= len(chunk)
                     _check_bytes(archive, allowed - left, allowed)
                     copy.write(chunk)
+
+
+def _make_folders(wanted: Path, there: set[Path]) -> None:
+    """Make a folder and those above it, and add them to those that are there."""
+    missing = []
+    while wanted not in there:
+        missing.append(wanted)
+        wanted = wanted.parent
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        there.add(path)
 
 
 def _check_count(archive: Path, count: int, limits: Limits) -> None:

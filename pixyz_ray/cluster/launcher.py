@@ -21,6 +21,7 @@ from pixyz_ray.queues import Queue, ray_options
 from pixyz_ray.retention import Removal, remove_jobs
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import FULL, JobFolder
+from pixyz_worker.exception import PixyzException
 
 _KILL_PATIENCE_S = 10.0
 _FRESH = {"env_vars": {"PIXYZ_ISOLATION": "fresh"}}
@@ -113,6 +114,8 @@ class Launcher:
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, OSError) and error.cause.errno in FULL:
                 raise EngineNotReady("There is no room on the share to pack the outputs. Free some.") from error
+            if isinstance(error.cause, PixyzException):
+                raise error.cause from None
             raise
 
     async def remove(self, removals: Sequence[Removal]) -> Mapping[str, str | None]:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,12 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixyz_ray.confined_files import FileTooLarge, read_file
+from pixyz_ray.confined_files import MAX_DEPTH, FileTooLarge, read_file
 from pixyz_ray.node_outcomes import find_outcome, leave_outcome
+from pixyz_ray.retention import remove_folder
 from pixyz_ray.sandbox import captured_output, only_one
 from pixyz_ray.storage import JobFolder
 from pixyz_ray.watchdog.log_file import tail, trim
-from pixyz_worker.exception import PixyzFileNotFound, PixyzSecurityViolation
+from pixyz_worker.exception import InvalidFile, PixyzFileNotFound, PixyzSecurityViolation
 
 SECRET = "a secret of another job"
 KINDS = ("link to a file", "link to a folder", "dangling link", "loop", "fifo", "socket", "device", "folder", "nothing")
@@ -227,3 +229,72 @@ def test_given_a_file_that_is_swapped_all_the_time_when_it_is_fetched_then_never
     finally:
         over.set()
         thread.join()
+
+
+def test_given_folders_too_deep_in_each_other_when_listed_then_it_is_said_at_once(root: Path) -> None:
+    """Given thousands of folders in each other, when asked for, then neither time nor descriptors are spent on them."""
+    folder = _job(root)
+    here, depth = Path.cwd(), 3000
+    try:
+        os.chdir(folder.outputs)
+        for _ in range(depth):
+            Path("d").mkdir()
+            os.chdir("d")
+        Path("x").write_text("x")
+    finally:
+        os.chdir(here)
+    began = time.process_time()
+    for ask in (folder.list_outputs, folder.pack):
+        with pytest.raises(InvalidFile, match=f"more than {MAX_DEPTH} deep"):
+            ask()
+    for name in ("d/" * depth + "x", "d/" * (MAX_DEPTH + 1) + "x"):
+        with pytest.raises(PixyzFileNotFound):
+            folder.open_output(name)
+    assert time.process_time() - began < 2
+    assert remove_folder(folder.share, folder.uuid)
+
+
+def test_given_folders_as_deep_as_they_may_be_when_listed_then_the_file_is_there(root: Path) -> None:
+    """Given a file at the greatest depth, when it is asked for, then it is listed and opened."""
+    folder = _job(root)
+    deepest = Path("/".join("d" * MAX_DEPTH))
+    (folder.outputs / deepest).mkdir(parents=True)
+    (folder.outputs / deepest / "x").write_text("x")
+    assert f"{deepest}/x" in folder.list_outputs()
+    folder.open_output(f"{deepest}/x").close()
+
+
+def test_given_a_name_with_a_backslash_when_asked_for_then_it_is_a_name(root: Path) -> None:
+    """Given an output that a script named like a path of Windows, when listed and opened, then it is there."""
+    folder = _job(root)
+    (folder.outputs / "parts\\bolt.stl").write_text("x")
+    assert "parts\\bolt.stl" in folder.list_outputs()
+    folder.open_output("parts\\bolt.stl").close()
+    for name in ("..\\secret", "parts\\..\\..\\secret"):
+        with pytest.raises(PixyzSecurityViolation):
+            folder.open_output(name)
+
+
+def test_given_outputs_without_permissions_when_asked_for_then_that_is_said() -> None:
+    """Given a file and a folder of mode 0, when they are asked for, then the error says why, and they are removable."""
+    share = Path(tempfile.mkdtemp(dir="/tmp"))
+    user = os.geteuid()
+    if user == 0:
+        # Permissions mean nothing to root.
+        os.chown(share, 65534, 65534)
+        os.seteuid(65534)
+    try:
+        folder = JobFolder(share, str(uuid4()))
+        (folder.path / "outputs" / "closed").mkdir(parents=True)
+        (folder.path / "outputs" / "a").touch(mode=0)
+        with pytest.raises(InvalidFile, match="'a' cannot be read: permission denied"):
+            folder.open_output("a")
+        with pytest.raises(InvalidFile, match="permission denied"):
+            folder.pack()
+        (folder.path / "outputs" / "closed").chmod(0)
+        with pytest.raises(InvalidFile, match="permission denied"):
+            folder.list_outputs()
+        assert remove_folder(share, folder.uuid)
+    finally:
+        os.seteuid(user)
+        shutil.rmtree(share)

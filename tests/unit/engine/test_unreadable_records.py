@@ -21,7 +21,7 @@ from pixyz_ray.cluster.errors import decode_error, encode_error
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Attempt, Job, JobState
 from pixyz_ray.record_errors import UnknownJob, UnreadableRecord
-from pixyz_ray.store import EndedJobs, JobStore
+from pixyz_ray.store import EndedJobs, JobStore, StoreUnusable
 from pixyz_ray.store_check import check_store
 from pixyz_worker.wire import VERSION
 
@@ -210,6 +210,30 @@ def test_given_spoilt_records_when_a_store_of_an_older_version_is_opened_then_th
         listed = {item["uuid"]: item for item in store.page(state=None, limit=10, after=None)}
     assert listed[good.uuid]["script"] == "job.py"
     assert listed[bad.uuid]["script"] is None
+
+
+def test_given_a_damaged_page_when_anything_is_asked_then_it_is_said_what_to_do_and_that_works(file: Path) -> None:
+    """Given a store of SQLite with a page overwritten, when it is used, then the error says how to restore a backup."""
+    backup, jobs = file.with_name("backup.gz"), [make_job(result="x" * 500) for _ in range(200)]
+    with closing(JobStore(f"sqlite:///{file}")) as store:
+        store.write(jobs)
+    take_backup(f"sqlite:///{file}", backup)
+    with file.open("r+b") as database:
+        for page in range(3, file.stat().st_size // 4096):
+            database.seek(4096 * page)
+            database.write(b"\xa5" * 4096)
+    damaged = r"damaged: stop the platform.*pixyz restore"
+    with pytest.raises(StoreUnusable, match=damaged), closing(JobStore(f"sqlite:///{file}")) as spoilt:
+        spoilt.get_many([job.uuid for job in jobs])
+    with pytest.raises(StoreUnusable, match=damaged):
+        check_store(f"sqlite:///{file}", 10)
+    with pytest.raises(StoreUnusable, match=damaged):
+        take_backup(f"sqlite:///{file}", file.with_name("other.gz"))
+    with pytest.raises(StoreUnusable, match=damaged):
+        restore_backup(f"sqlite:///{file}", backup, force=True)
+    for suffix in ("", "-wal", "-shm"):
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
+    assert restore_backup(f"sqlite:///{file}", backup)[0].jobs == 200
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -226,6 +226,25 @@ def test_given_a_malformed_archive_then_it_is_unpacked_or_an_invalid_file(
         assert "input." in str(error)
 
 
+@pytest.mark.parametrize("ending", ["zip", "tar"])
+def test_given_entries_with_many_folders_each_then_the_folders_count(tmp_path: Path, ending: str) -> None:
+    """Given 50 files in 90 folders of their own each, when 1,000 entries are allowed, then it is refused."""
+    path = tmp_path / f"input.{ending}"
+    names = ["/".join(f"d{number}-{depth}" for depth in range(90)) + "/a.glb" for number in range(50)]
+    if ending == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            for name in names:
+                file.writestr(name, "")
+    else:
+        with tarfile.open(path, "w") as tar:
+            for name in names:
+                tar.addfile(tarfile.TarInfo(name))
+    error, _ = unpacked(path, MAX_ARCHIVE_ENTRIES="1000")
+    assert "UnsafeFile" in error
+    assert "MAX_ARCHIVE_ENTRIES" in error
+    assert not unpacked(path, MAX_ARCHIVE_ENTRIES="4600")[0]
+
+
 def test_given_many_members_of_gzip_then_all_are_read(tmp_path: Path) -> None:
     """Given a tar packed as many members of gzip, when unpacked, then it is whole: such files are usual."""
     tar = _pack("tar")
