@@ -35,6 +35,8 @@ _PROBE = b"def main(pc, params):\n    return None\n"
 _PROBE_EVERY_S = 0.25
 _PROBE_TIMEOUT_S = 3.0
 _PATIENCE_S = 120.0
+_STEADY_S = 12.0
+"""Seconds between two outages. A platform that is up for less each time counts as one that cannot be restarted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +82,7 @@ class Outages:
 
     def __init__(self, platform: Fragile) -> None:
         self._platform = platform
+        self._recovered = 0.0
         self.recoveries: list[Recovery] = []
         """One for each outage so far."""
 
@@ -89,6 +92,7 @@ class Outages:
         Raises:
             TimeoutError: it does not come back.
         """
+        time.sleep(max(0.0, self._recovered + _STEADY_S - time.monotonic()))
         # What the one before has broken may still be starting.
         processes = wait_until(lambda: PARTS[outage.part](self._platform), f"there is a {outage.part}")
         url = self._platform.running.url
@@ -97,6 +101,7 @@ class Outages:
             self._run_probe_job(outage)
             ended = time.monotonic()
         service_s = max([0.0, *(failed - began for failed in failures if failed <= ended)])
+        self._recovered = time.monotonic()
         self.recoveries.append(Recovery(outage=outage, service_s=service_s, job_s=ended - began))
 
     def _run_probe_job(self, outage: Outage) -> None:

@@ -130,7 +130,7 @@ class RestartCount:
 
     limit: int = 3
     """Restarts in a row that may fail."""
-    steady_s: float = 60.0
+    steady_s: float = 10.0
     """A run that was up for fewer seconds than this counts as a failed restart."""
     tried: int = field(default=0, init=False)
     """Restarts since a run was last up for `steady_s`."""

@@ -85,14 +85,14 @@ def test_given_a_supervisor_that_slept_when_it_wakes_then_it_forgets_what_it_had
 
 
 def test_given_restarts_when_three_in_a_row_have_failed_then_there_is_no_fourth() -> None:
-    """Given a steady run before, when restarts fail or last less than a minute, then three are tried."""
+    """Given a steady run before, when restarts fail or last less than ten seconds, then three are tried."""
     count = RestartCount()
-    assert [count.may_restart(up_for_s) for up_for_s in (3600.0, 0.0, 59.0, 10.0)] == [True, True, True, False]
+    assert [count.may_restart(up_for_s) for up_for_s in (3600.0, 0.0, 9.0, 5.0)] == [True, True, True, False]
 
 
 def test_given_a_restart_that_lasted_when_the_next_trouble_comes_then_it_counts_as_the_first() -> None:
-    """Given two restarts in a row, when the second run was up for a minute, then the count starts over."""
+    """Given two restarts in a row, when the second run was up for ten seconds, then the count starts over."""
     count = RestartCount()
-    for up_for_s in (5.0, 5.0, 60.0):
+    for up_for_s in (5.0, 5.0, 10.0):
         assert count.may_restart(up_for_s)
     assert count.tried == 1
