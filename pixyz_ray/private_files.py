@@ -90,11 +90,7 @@ def secure_home(folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     changes = []
     about = folder.stat()
-    if about.st_uid != os.geteuid():
-        raise PixyzSecurityViolation(
-            f"{folder} belongs to another user (uid {about.st_uid}), who could misuse the platform's files in it. "
-            "Set PIXYZ_HOME to a folder of your own; it is made when it is missing."
-        )
+    check_owner(folder)
     if about.st_mode & _OTHERS:
         folder.chmod(stat.S_IMODE(about.st_mode) & ~_OTHERS)
         changes.append(
@@ -103,6 +99,21 @@ def secure_home(folder: Path) -> list[str]:
         )
     opened = (path for name in HOME_FILES if tighten(path := folder / name))
     return changes + [f"{path} was open to other users and is yours alone now." for path in opened]
+
+
+def check_owner(folder: Path) -> None:
+    """Check that this user owns the platform's home: files that root makes in it would keep the platform from starting.
+
+    Raises:
+        PixyzSecurityViolation: it belongs to another user.
+    """
+    owner = folder.stat().st_uid
+    if owner != os.geteuid():
+        raise PixyzSecurityViolation(
+            f"{folder} belongs to another user (uid {owner}), who could misuse the platform's files in it. "
+            f"For the platform of that user:  sudo -u '#{owner}' env PIXYZ_HOME={folder} pixyz ...  "
+            "For one of your own set PIXYZ_HOME to another folder; it is made when it is missing."
+        )
 
 
 def tighten(path: Path) -> bool:

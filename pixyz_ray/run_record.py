@@ -17,6 +17,9 @@ from pixyz_ray.home import home, read_platform, write_private
 
 Status = Literal["starting", "up", "restarting", "failed"]
 
+_COMES_BACK = {"starting": "it is starting", "up": "its HTTP service is being restarted"}
+"""Reasons why a platform does not answer although no restart of everything is recorded, by status."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
@@ -55,7 +58,7 @@ def remove_record(folder: Path | None = None) -> None:
 
 
 def outage(url: str, folder: Path | None = None) -> str | None:
-    """Return why this machine's platform does not answer now; None if its supervisor reports no restart.
+    """Return why this machine's platform does not answer now; None if it has no supervisor that will bring it back.
 
     Args:
         url: address that does not answer; only that of this machine's platform is known here.
@@ -65,7 +68,9 @@ def outage(url: str, folder: Path | None = None) -> str | None:
     if record is None:
         return None
     is_here = platform is not None and platform.url == url.rstrip("/")
-    return record.message if is_here and record.status == "restarting" and _is_alive(record.pid) else None
+    if not is_here or record.status == "failed" or not _is_alive(record.pid):
+        return None
+    return _COMES_BACK.get(record.status, record.message)
 
 
 def _is_alive(pid: int) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pixyz_ray.home import private_folder, read_platform
+from pixyz_ray.private_files import check_owner
 from pixyz_worker.exception import PixyzException
 
 _RELEASED_WITHIN_S = 1.0
@@ -58,8 +59,9 @@ def if_free(folder: Path) -> Iterator[int | None]:
 
 
 def _open(folder: Path) -> TextIO:
+    check_owner(private_folder(folder))
     # Private from the beginning: `pixyz down` may be the first command in a home, with any umask.
-    file = os.open(private_folder(folder) / "supervisor.lock", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    file = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     return os.fdopen(file, "a+", encoding="ascii")
 
 

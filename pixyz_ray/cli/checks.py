@@ -192,6 +192,12 @@ def _home() -> Check:
         return Check(name="Home", verdict=Verdict.PROBLEM, found=f"{folder} is not writable", remedy=remedy)
     if not folder.exists():
         return Check(name="Home", verdict=Verdict.GOOD, found=f"{folder} will be made by `pixyz up`")
+    if os.name == "posix" and (owner := folder.stat().st_uid) != os.geteuid():
+        remedy = (
+            f"Run the command as that user, or set PIXYZ_HOME: sudo -u '#{owner}' env PIXYZ_HOME={folder} pixyz ..."
+        )
+        found = f"{folder} belongs to another user (uid {owner})"
+        return Check(name="Home", verdict=Verdict.PROBLEM, found=found, remedy=remedy)
     if os.name == "posix" and folder.stat().st_mode & 0o077:
         found = f"{folder} is open to other users; it holds the token and the jobs"
         return Check(name="Home", verdict=Verdict.NOTE, found=found, remedy=f"chmod 700 {folder}")

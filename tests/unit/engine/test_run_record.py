@@ -46,15 +46,18 @@ def test_given_a_record_when_written_then_it_is_read_until_it_is_removed(folder:
         (URL, "restarting", os.getpid(), MESSAGE),
         (f"{URL}/", "restarting", os.getpid(), MESSAGE),
         (URL, "restarting", NO_PROCESS, None),
-        (URL, "up", os.getpid(), None),
+        (URL, "up", os.getpid(), "its HTTP service is being restarted"),
+        (URL, "up", NO_PROCESS, None),
+        (URL, "starting", os.getpid(), "it is starting"),
+        (URL, "failed", os.getpid(), None),
         ("http://elsewhere:8001", "restarting", os.getpid(), None),
     ],
 )
 def test_given_a_supervisor_when_nothing_answers_then_its_message_is_passed_on(
     folder: Path, url: str, status: str, pid: int, expected: str | None
 ) -> None:
-    """Given what the supervisor does, when asked about a URL, then only a restart of that platform is an answer."""
+    """Given what the supervisor does, when asked about a URL, then the answer says why that platform will come back."""
     write_record(RunRecord(pid=pid, session="s", status=status, message=MESSAGE))  # type: ignore[arg-type]
     assert outage(url) == expected
     error = unreachable(url, httpx.ConnectError("refused"))
-    assert (MESSAGE in error.message) == (expected is not None)
+    assert (expected or "Start one on this machine") in error.message

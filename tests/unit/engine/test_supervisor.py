@@ -17,7 +17,7 @@ from pixyz_ray.reaper import marked
 from pixyz_ray.run_record import read_record
 from pixyz_ray.settings import Settings
 from pixyz_ray.supervisor_lock import AlreadyRunning, if_free, only_one
-from pixyz_worker.exception import InternalError
+from pixyz_worker.exception import InternalError, PixyzSecurityViolation
 from tests.waiting import wait_until
 
 # The n-th start follows the n-th word of the plan; each is noted with its session. A script's child must not survive.
@@ -176,3 +176,14 @@ def test_given_a_file_as_home_when_it_is_locked_then_the_error_names_the_setting
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="PIXYZ_HOME must name a folder"), if_free(tmp_path / "file"):
         pass
+
+
+def test_given_a_home_of_another_user_when_it_is_locked_then_nothing_is_made_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a home that another user owns, when it is stopped or restored, then it is refused and no file is left."""
+    owner = tmp_path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(PixyzSecurityViolation, match="sudo -u"), if_free(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
