@@ -23,11 +23,15 @@ from functools import partial
 from importlib import metadata
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pixyz_ray import home
 from pixyz_ray.cli.platform import LINUX_ONLY, on_linux
 from pixyz_ray.run_record import outage, read_record
+
+if TYPE_CHECKING:
+    from pixyz_ray.client import Client
 
 PACKAGES: Sequence[str] = (
     "ray",
@@ -355,6 +359,7 @@ def _platform(url: str | None, token: str | None) -> Check:
             try:
                 version = client.version()
                 client.jobs(limit=1)
+                missing = _unready(client)
             except PlatformUnreachable:
                 return _startable(address.url, address.source)
             except PixyzWebError as error:
@@ -368,7 +373,22 @@ def _platform(url: str | None, token: str | None) -> Check:
     except InvalidClientConfig as error:
         return problem(found=error.message, remedy="Correct it, or name the platform with -u URL.")
     found = f"{version} answers at {address.url} (from: {address.source}), token accepted"
+    if missing:
+        remedy = "Correct that; the platform then goes on by itself. See docs/operating.md, Health."
+        return problem(found=f"{found}, but it is not ready: {' '.join(missing)}", remedy=remedy)
     return Check(name="Platform", verdict=Verdict.GOOD, found=found)
+
+
+def _unready(client: Client) -> list[str]:
+    """Return what keeps a platform from taking jobs, by its own word; the scheduler before this one does not say."""
+    from pixyz_worker.exception import PixyzWebError
+
+    try:
+        health = client.health()
+    except (PixyzWebError, ValueError):
+        return []
+    checks = health.get("checks") if isinstance(health, dict) and health.get("ready") is False else None
+    return [f"{name}: {state}" for name, state in checks.items() if state != "ok"] if isinstance(checks, dict) else []
 
 
 def _is_set_elsewhere(url: str) -> bool:

@@ -15,6 +15,7 @@ from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.store import StoreUnusable
 
 _LOW_SPACE_BYTES = 64 * 2**20
+"""Least room on the share with which the platform is ready: it says so before the last byte is gone."""
 _STORE_PATIENCE_S = 1.0
 _SHARE_PATIENCE_S = 1.5
 """Less than the engine waits for an answer about health."""
@@ -137,4 +138,7 @@ class Overview:
             free = shutil.disk_usage(path).free
         except OSError as error:
             return f"SHARE_PATH {path} cannot be used: {error.strerror or error}."
-        return "ok" if free > _LOW_SPACE_BYTES else f"SHARE_PATH {path} is full: {free} bytes are left."
+        if free > _LOW_SPACE_BYTES:
+            return "ok"
+        left, least = free // 2**20, _LOW_SPACE_BYTES // 2**20
+        return f"SHARE_PATH {path} is full: {left} MiB are left, and {least} MiB are too few. Free some space."

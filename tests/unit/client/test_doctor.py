@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
+from starlette.responses import JSONResponse
 
 from pixyz_ray import home
 from pixyz_ray.cli import checks
@@ -199,3 +200,12 @@ def test_a_share_that_cannot_be_written_is_a_problem(tmp_path: Path, monkeypatch
     monkeypatch.setenv("SHARE_PATH", str(tmp_path / "share"))
     assert checks._share().verdict is Verdict.GOOD
     assert not (tmp_path / "share").exists()
+
+
+def test_a_platform_that_is_not_ready_is_a_problem(peer: Any, server_kit: Any) -> None:
+    """Given a platform that answers but whose store is locked, when the doctor looks, then it says what is missing."""
+    health = {"version": "1", "ready": False, "checks": {"tracker": "ok", "store": "The database is locked."}}
+    peer.answers["/health"] = [JSONResponse(health, 503) for _ in range(2)]
+    check = checks._platform(peer.url, server_kit.TOKEN)
+    assert check.verdict is Verdict.PROBLEM
+    assert "not ready: store: The database is locked." in check.found
