@@ -15,6 +15,7 @@ import secrets
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 DEFAULT_URL = "http://127.0.0.1:8001"
 
 
@@ -54,15 +55,30 @@ def private_folder(path: Path) -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, all of it or nothing."""
+    """Write a file that only its owner may read, all of it or nothing; on a full disk in place of an older one."""
     private_folder(path.parent)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        if error.errno not in _FULL or not path.is_file():
+            raise
+        _write_in_place(path, text)
+
+
+def _write_in_place(path: Path, text: str) -> None:
+    """Write into the room that a file has already: on a full disk there is no other."""
+    handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    with os.fdopen(handle, "wb", buffering=0) as file:
+        file.write(text.encode())
+        file.truncate()
         os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def read_platform(folder: Path | None = None) -> Platform | None:

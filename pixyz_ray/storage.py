@@ -327,7 +327,7 @@ class JobFolder:
     def pack(self) -> Path:
         """Write the zip of all outputs, under its final name only when it is whole, and return its path."""
         draft = f".outputs-{os.urandom(4).hex()}.zip"
-        with open_folder(self.name) as job, made_folder(job, self.archives.name) as archives:
+        with self._packing(), open_folder(self.name) as job, made_folder(job, self.archives.name) as archives:
             file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=archives)
             try:
                 with os.fdopen(file, "wb") as whole:
@@ -337,6 +337,17 @@ class JobFolder:
                 with suppress(FileNotFoundError):
                     os.unlink(draft, dir_fd=archives)
         return self.archive
+
+    @contextmanager
+    def _packing(self) -> Iterator[None]:
+        """Raise InvalidFile where a folder is not what the platform has made it: only a script can have done that."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
+            words = "the job's script has removed its folders, or put something else in their place"
+            raise InvalidFile(f"The outputs of job {self.uuid} cannot be packed: {words}.") from error
 
     def _pack_into(self, whole: BinaryIO) -> None:
         compression = zipfile.ZIP_DEFLATED

@@ -275,7 +275,7 @@ class Client(Connection):
         A text that ends with a separator, such as `new/`, is a folder, which is made.
         """
         place = target_file(target, local_name(path.rsplit("/", 1)[-1]))
-        source = _job(uuid, f"/outputs/{quote(path)}")
+        source = _job(uuid, f"/outputs/{quote(path, errors='surrogateescape')}")
         return fetch(self._http, source, place, patience_s=self._patience_s, on_progress=on_progress)
 
     def download_all(

@@ -15,7 +15,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,6 +86,7 @@ class Supervisor:
         self._wake = threading.Event()
         self._stopping = False
         self._started = time.time()
+        self._was_up = False
 
     def stop(self) -> None:
         """Make `run` end; callable from a signal handler."""
@@ -233,7 +235,8 @@ class Supervisor:
         if status == "restarting":
             _log.warning("%s", message)
         record = RunRecord(pid=os.getpid(), session=session, status=status, message=message)
-        write_record(record, self._folder)
+        with _noted("supervisor.json"):
+            write_record(record, self._folder)
 
     def _write_platform(self, session: str, ray_address: str) -> None:
         platform = Platform(
@@ -245,7 +248,12 @@ class Supervisor:
             ray_address=ray_address,
             session=session,
         )
-        write_platform(platform, self._folder)
+        if not self._was_up:
+            write_platform(platform, self._folder)
+            self._was_up = True
+            return
+        with _noted("platform.json"):
+            write_platform(platform, self._folder)
 
     def _announce(self, ray_address: str) -> None:
         settings = self._settings
@@ -291,6 +299,15 @@ def supervise(settings: Settings, options: Options, *, replacement: Sequence[str
             record = read_record(folder)
             if record is not None and record.status != "failed":
                 remove_record(folder)
+
+
+@contextmanager
+def _noted(name: str) -> Iterator[None]:
+    """Go on when a file of the home cannot be written: a full disk must not end a platform that is being restarted."""
+    try:
+        yield
+    except OSError as error:
+        _log.warning("%s cannot be written: %s", name, error.strerror or error)
 
 
 def _sentence(problem: str) -> str:

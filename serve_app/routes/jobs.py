@@ -16,7 +16,7 @@ from serve_app.attachment import attachment
 from serve_app.auth import TokenCheck
 from serve_app.description import BINARY, error_responses
 from serve_app.errors import BadRequest, TooEarly
-from serve_app.file_path import FILE_PATH
+from serve_app.file_path import FILE_PATH, name_in
 from serve_app.file_response import OpenedFileResponse
 from serve_app.pictures import PICTURES, GraphFormat, graph_picture
 from serve_app.quick_route import quick_route
@@ -212,9 +212,9 @@ def _add_fetching(router: APIRouter, engine: Engine) -> None:
     @router.get(
         f"/{{uuid}}/outputs/{{path:{FILE_PATH}}}", response_class=FileResponse, openapi_extra=_RANGED, responses=_FILE
     )
-    async def get_output(uuid: str, path: str) -> Response:
+    async def get_output(request: Request, uuid: str, path: str) -> Response:
         """Download one output; Range works."""
         if not path:
             raise BadRequest("Name the output that you want.")
-        file = await engine.output(uuid, path)
+        file = await engine.output(uuid, name_in(request, path))
         return OpenedFileResponse(file, media_type=_OCTETS, headers=attachment(file.name))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -19,6 +17,7 @@ from pixyz_ray.store import JobStore, StoreFull
 from pixyz_ray.store_reserve import RESERVE_BYTES
 from tests.platforms import TestPlatform
 from tests.rest_client import TERMINAL, RestClient
+from tests.small_disk import small_disk
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -30,22 +29,6 @@ SHARE_BYTES = 160 * MIB
 SOON_S = 8.0
 
 Submit = Callable[..., str]
-
-
-@contextmanager
-def small_disk(size: int) -> Iterator[Path]:
-    """Give a folder on a disk of that many bytes of its own; skip the test where none can be mounted."""
-    folder = Path(tempfile.mkdtemp(prefix="pxd-", dir="/tmp"))
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        folder.rmdir()
-        pytest.skip(f"a small disk cannot be mounted here, that is root's to do: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-        folder.rmdir()
 
 
 @contextmanager

@@ -133,11 +133,11 @@ def test_given_a_replaced_folder_when_outputs_are_packed_then_the_archive_has_th
     folder = _job(root)
     _replace(folder.path / place, kind, root)
     if place == "outputs" and kind != "folder":
-        with pytest.raises(OSError):
+        with pytest.raises(InvalidFile, match="cannot be packed"):
             folder.pack()
         return
     if place == "archives/outputs.zip" and kind == "folder":
-        with pytest.raises(OSError):
+        with pytest.raises(InvalidFile, match="cannot be packed"):
             folder.pack()
         return
     with zipfile.ZipFile(folder.pack()) as archive:
@@ -298,3 +298,15 @@ def test_given_outputs_without_permissions_when_asked_for_then_that_is_said() ->
     finally:
         os.seteuid(user)
         shutil.rmtree(share)
+
+
+@pytest.mark.parametrize("place", ["outputs", "."])
+@pytest.mark.parametrize("kind", ["link to a folder", "fifo", "nothing"])
+def test_given_a_script_that_took_its_outputs_away_when_packed_then_that_is_said(
+    root: Path, place: str, kind: str
+) -> None:
+    """Given something else in place of the outputs or of all of the job, when packed, then it is an InvalidFile."""
+    folder = _job(root)
+    _replace(folder.path / place, kind, root)
+    with pytest.raises(InvalidFile, match="cannot be packed"):
+        folder.pack()

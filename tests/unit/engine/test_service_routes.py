@@ -18,9 +18,10 @@ from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.meters import Meters
 from pixyz_ray.settings import Settings
-from pixyz_ray.storage import JobFolder
+from pixyz_ray.storage import JobFolder, OpenedFile
 from pixyz_ray.store import StoreUnusable
 from pixyz_ray.version import VERSION
+from pixyz_worker.exception import PixyzFileNotFound
 from serve_app import schemas
 from serve_app.auth import token_check
 from serve_app.errors import add_error_handlers
@@ -105,6 +106,11 @@ class Standing:
             if portion is None:
                 raise EngineNotReady("The engine is being restarted.")
             yield [{**self.job.as_list_item(), "uuid": uuid} for uuid in portion]
+
+    async def output(self, uuid: str, name: str) -> OpenedFile:
+        """Note which output is wanted; there is none."""
+        self.asked.append(name)
+        raise PixyzFileNotFound(f"There is no output {name!r}.")
 
     async def details(self, uuid: str) -> dict[str, Any]:
         """Return all that is known of the job, or fail as the test wants."""
@@ -320,3 +326,21 @@ def test_given_a_word_that_is_none_of_the_choices_when_asked_then_the_answer_nam
     answer = ask(path)
     assert answer.status_code == 400
     assert words in answer.json()["detail"]["details"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("a/b%20c.stl", "a/b c.stl"),
+        ("caf%C3%A9.stl", "café.stl"),
+        ("caf%E9/outputs/%FF.stl", "caf\udce9/outputs/\udcff.stl"),
+        ("%EF%BF%BD.stl", "\ufffd.stl"),
+        ("%E9%2Fx%0Ay", "\udce9/x\ny"),
+    ],
+)
+def test_given_an_output_in_any_encoding_when_it_is_asked_for_then_its_name_is_the_one_on_the_disk(
+    ask: Ask, standing: Standing, sent: str, name: str
+) -> None:
+    """Given names that are no UTF-8, as a list gives them, when asked for percent-encoded, then those are opened."""
+    assert ask(f"/jobs/{UUID}/outputs/{sent}").status_code == 404
+    assert standing.asked == [name]

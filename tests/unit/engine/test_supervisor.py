@@ -18,6 +18,7 @@ from pixyz_ray.run_record import read_record
 from pixyz_ray.settings import Settings
 from pixyz_ray.supervisor_lock import AlreadyRunning, if_free, only_one
 from pixyz_worker.exception import InternalError, PixyzSecurityViolation
+from tests.small_disk import small_disk
 from tests.waiting import wait_until
 
 # The n-th start follows the n-th word of the plan; each is noted with its session. A script's child must not survive.
@@ -131,6 +132,29 @@ def test_given_a_driver_that_dies_when_it_is_replaced_then_address_and_token_sta
     assert record.session == after.session == stage.starts[1]
     stage.supervisor.stop()
     assert stage.end() == ""
+
+
+def test_given_a_full_disk_when_the_driver_dies_then_another_is_started_and_the_files_are_right() -> None:
+    """Given a home on a disk without room, when the driver dies, then the platform comes back and `down` finds it."""
+    with small_disk(1 << 20) as folder:
+        stage = Stage(folder)
+        stage.start("stays", "stays")
+        wait_until(lambda: len(stage.processes) >= 2 and read_platform(folder), "it is up")
+        wait_until(lambda: (record := read_record(folder)) and record.status == "up", "it says so")
+        with (folder / "fill").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(bytes(4096))
+        first = stage.starts[0]
+        for process in marked(first):
+            process.kill()
+        wait_until(lambda: len(stage.starts) == 2, "another driver has started")
+        wait_until(lambda: (record := read_record(folder)) and record.status == "up", "it is up again")
+        platform = read_platform(folder)
+        assert platform is not None
+        assert platform.session == stage.starts[1]
+        stage.supervisor.stop()
+        assert stage.end() == ""
+        assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.parametrize("word", ["hangs", "stays"])
