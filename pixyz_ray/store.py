@@ -220,8 +220,9 @@ class JobStore:
         """Truncate SQLite's write-ahead log to free disk space."""
         with suppress(SQLAlchemyError, StoreUnusable), self._reading:
             if self._connection is not None:
-                self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                self._connection.rollback()
+                # The block ends the transaction that SQLAlchemy begins for any statement, also where this one fails.
+                with self._connection.begin():
+                    self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def sync(self) -> None:
         """Return when all that was written is on the disk itself, so that no power cut can take it back either.

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from pixyz_ray.admission import QueueFull
 from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob, UnreadableRecord
-from pixyz_ray.store import StoreUnusable
+from pixyz_ray.store import StoreFull, StoreUnusable
 from pixyz_worker.exception import (
     InvalidBackendParameter,
     InvalidFile,
@@ -66,9 +66,11 @@ STATUS_OF: Mapping[type[Exception], int] = {
     TooEarly: 425,
     QueueFull: 429,
     EngineNotReady: 503,
+    StoreFull: 503,
     StoreUnusable: 503,
 }
 _IN_THE_LOG: Mapping[type[Exception], str] = {
+    StoreFull: "The disk of the job store is full. Remove jobs, or free some space: then jobs are accepted again.",
     StoreUnusable: "The job store cannot be used at the moment. Try again; the server's log says what is wrong.",
 }
 """Errors whose messages may contain SQL, hosts or paths -> what callers get instead; the log has the message."""

@@ -19,7 +19,7 @@ import ray
 
 from pixyz_ray.admission import QueueFull
 from pixyz_ray.cluster.channel import Channel, Endpoint
-from pixyz_ray.cluster.errors import ConnectionLost, EngineNotReady, UnknownJob
+from pixyz_ray.cluster.errors import ConnectionLost, EngineNotReady, UnknownJob, UnreadableRecord
 from pixyz_ray.cluster.inspection import inspector
 from pixyz_ray.cluster.job_feed import JobEvents, JobFeeds
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
@@ -240,8 +240,9 @@ class Engine:
         Raises:
             InvalidBackendParameter: it has not ended, is pinned, or is part of another's graph.
         """
-        # Removing files may take long; check first whether the tracker answers.
-        await self._ask_of("state", uuid)
+        # Removing files may take long; check first whether the tracker answers, whatever it says of the job.
+        with suppress(UnreadableRecord):
+            await self._ask_of("state", uuid)
         removed: dict[str, Any] = await self._patiently(
             lambda channel, _again: channel.call("remove", uuid), patience_s=_REMOVAL_PATIENCE_S
         )

@@ -68,7 +68,8 @@ def test_given_broken_records_when_it_starts_then_all_others_go_on(
         assert "cannot be read" in listed[uuid]["error"]
         answer = rest.http.get(f"/jobs/{uuid}/details")
         assert (answer.status_code, uuid in answer.json()["detail"]["details"]) == (500, True)
-        assert rest.http.post(f"/jobs/{uuid}/remove").status_code == 200
+        removed = rest.http.post(f"/jobs/{uuid}/remove")
+        assert removed.status_code == 200, removed.text
         assert rest.http.get(f"/jobs/{uuid}").status_code == 404
         assert not (platform.home / "share" / uuid).exists()
     assert rest.run(SCRIPT)["status"] == "SUCCESS"
