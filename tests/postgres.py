@@ -8,12 +8,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.waiting import wait_until
 
+REQUIRED = "PIXYZ_TESTS_NEED_POSTGRES"
+"""Set in the environment, it turns the skips of these tests into failures."""
 _HOMES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 
 
@@ -21,6 +25,17 @@ def program(name: str) -> str | None:
     """Return the path of one of PostgreSQL's programs, or None."""
     found = [str(path) for home in _HOMES for path in sorted(Path("/").glob(f"{home[1:]}/{name}"))]
     return found[-1] if found else shutil.which(name)
+
+
+def need_postgres() -> None:
+    """Skip a test that needs a server where there is none; in CI there has to be one."""
+    missing = [
+        name for name, found in (("psycopg", find_spec("psycopg")), ("PostgreSQL", program("initdb"))) if not found
+    ]
+    if missing and os.environ.get(REQUIRED):
+        pytest.fail(f"not installed: {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
 
 
 class Postgres:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.platforms import TestPlatform, free_port
-from tests.postgres import Postgres, program
+from tests.postgres import Postgres, need_postgres
 from tests.rest_client import RestClient
 from tests.waiting import wait_until
 
@@ -34,9 +34,7 @@ NASTY = "a NUL \0 and half a character \ud800 in it"
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     """A PostgreSQL server, if this machine has one."""
-    pytest.importorskip("psycopg")
-    if program("initdb") is None:
-        pytest.skip("PostgreSQL is not installed")
+    need_postgres()
     server = Postgres()
     try:
         server.start(free_port())

@@ -6,10 +6,7 @@ import gzip
 import hashlib
 import json
 import os
-import shutil
 import sqlite3
-import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -31,6 +28,8 @@ from pixyz_ray.store import JobStore, StoreUnusable
 from pixyz_ray.store_schema import SCHEMA_VERSION
 from pixyz_ray.supervisor_lock import only_one
 from pixyz_worker.wire import VERSION
+from tests.platforms import free_port
+from tests.postgres import Postgres, need_postgres
 from tests.waiting import wait_until
 
 
@@ -79,29 +78,14 @@ def taken(url: str, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    """The URL of an empty PostgreSQL database; skipped where there is no server or driver to be had."""
-    pytest.importorskip("psycopg")
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not programs or (os.getuid() == 0 and not shutil.which("runuser")):
-        pytest.skip("no PostgreSQL server is installed")
-    folder = Path(tempfile.mkdtemp(prefix="pxpg-", dir="/tmp"))
-    data = folder / "data"
-    user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    if user:
-        shutil.chown(folder, "postgres")
-    environment = {"PATH": f"{programs[-1]}:{os.environ['PATH']}", "HOME": str(folder), "LC_ALL": "C.UTF-8"}
-
-    def do(*command: str) -> None:
-        subprocess.run([*user, *command], env=environment, check=True, capture_output=True, timeout=60)
-
-    do("initdb", "-D", str(data), "-U", "tester", "-A", "trust", "-E", "UTF8")
-    options = f"-c listen_addresses= -k {folder} -c fsync=off"
-    do("pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+    """The URL of an empty PostgreSQL database; skipped where there is no server or driver."""
+    need_postgres()
+    server = Postgres()
     try:
-        yield f"postgresql+psycopg://tester@/postgres?host={folder}"
+        server.start(free_port())
+        yield server.url
     finally:
-        do("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
+        server.close()
 
 
 def test_given_a_backup_when_it_is_restored_then_the_store_is_what_it_was(
