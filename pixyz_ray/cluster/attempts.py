@@ -234,7 +234,8 @@ class Attempts:
             asyncio.get_running_loop().call_later(_SPARE_AFTER_S, self.launcher.spare)
             self._workers.pop((job.attempts[-1].node, job.attempts[-1].pid), None)
         died = await self.guards.died(job.uuid, attempt) if failure is FailureClass.CRASH else None
-        if failure is FailureClass.CRASH and self._is_anothers(live):
+        never_began = died is None and job.attempts[-1].started is None
+        if failure is FailureClass.CRASH and (never_began or self._is_anothers(live)):
             failure, sentence = FailureClass.NODE_LOST, LOST
         folder = JobFolder(self._settings.share_path, job.uuid)
         log = await share_threads().wait_for(folder.log_tail)

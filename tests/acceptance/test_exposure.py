@@ -52,7 +52,9 @@ def test_given_the_table_of_ports_when_sockets_are_listed_then_each_process_has_
     titles = {title for title, _, _ in listening_sockets(platform)}
     assert len(rows) > 8
     assert {title for title in titles if not any(row in title for row in rows)} == set()
-    assert {row for row in rows if not any(row in title for title in titles)} == set()
+    # These two have fixed ports, and go without where another Ray of this machine has them.
+    absent = {row for row in rows if not any(row in title for title in titles)}
+    assert absent <= {"dashboard.py", "monitor.py"}
 
 
 def _rights(path: Path) -> int:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+import ray
 
 from pixyz_ray.cluster.attempts import Attempts
+from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.tasks import NotMade, _answer
 from pixyz_ray.failure import FailureClass
@@ -142,3 +146,34 @@ def test_given_an_outcome_that_the_share_did_not_take_when_ray_answers_then_it_i
 
     asyncio.run(given())
     assert outcomes == [{**json.loads(text), "steps": None}]
+
+
+@pytest.mark.parametrize(("started", "failure"), [(None, "node_lost"), (5.0, "crash")])
+def test_given_a_worker_that_died_without_a_word_when_its_attempt_had_not_begun_then_the_job_is_not_blamed(
+    tmp_path: Path, started: float | None, failure: str
+) -> None:
+    """Given a death that neither worker nor watchdog has told, when the script had begun, then it is a crash."""
+    outcomes: list[Mapping[str, Any]] = []
+
+    class Noting(Course):
+        def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
+            outcomes.append(outcome)
+
+    async def given() -> None:
+        course = Noting()
+        uuid = "7f3c2a9e-0000-4000-8000-000000000001"
+        job = _running(uuid)
+        attempt = replace(job.attempts[-1], started=started)
+        course.live[uuid] = LiveJob(replace(job, attempts=(attempt,)))
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_exception(ray.exceptions.WorkerCrashedError())
+        settings = Settings(_env_file=None, share_path=tmp_path)  # type: ignore[call-arg]
+        attempts = Attempts(course, settings)
+        attempts.launcher = cast(
+            Launcher,
+            SimpleNamespace(hit_by_mistake=lambda _: False, memory_limit=lambda _: None, spare=lambda: None),
+        )
+        await attempts._ray_answered(course.live[uuid], 1, answer)
+
+    asyncio.run(given())
+    assert [one["failure"] for one in outcomes] == [failure]
