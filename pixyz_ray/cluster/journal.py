@@ -33,6 +33,7 @@ _PATIENT_S = 0.01
 _SLOW_S = 0.05
 _SLOW_ROW_S = 0.001
 _CAREFUL_S = 10.0
+_SETTLED_WITHIN_S = 1.0
 _TRIED_EVERY_S = 0.1
 
 
@@ -52,6 +53,7 @@ class Journal:
         self._store = access.store
         self._next = Batch()
         self._writing: Batch | None = None
+        self._written: asyncio.Future[None] | None = None
         self._late: asyncio.TimerHandle | None = None
         self._soon: dict[str, Job] = {}
         self._due = math.inf
@@ -190,8 +192,17 @@ class Journal:
             self._careful_until = loop.time() + _CAREFUL_S
         self._settle(batch, outcome)
 
+    async def settled(self, uuid: str) -> None:
+        """Return when a change of a job is shown that is being written, or after a moment.
+
+        The file may have it already: whoever has read it there must not be told an older state here.
+        """
+        if self._writing is not None and self._written is not None and uuid in self._writing.jobs:
+            await asyncio.wait((self._written,), timeout=_SETTLED_WITHIN_S)
+
     def _write_in_thread(self, batch: Batch) -> None:
         self._writing = batch
+        self._written = written = asyncio.get_running_loop().create_future()
         self._late = asyncio.get_running_loop().call_later(self.access.patience_s, self._is_late, batch)
 
         def done(future: asyncio.Future[Written]) -> None:
@@ -201,6 +212,7 @@ class Journal:
             self._writing = None
             error = future.exception()
             self._settle(batch, error if isinstance(error, Exception) else future.result())
+            written.set_result(None)
 
         self.access.start(Side.WRITING, lambda: self._write(batch)).add_done_callback(done)
 

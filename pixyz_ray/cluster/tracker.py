@@ -220,12 +220,15 @@ class Tracker:
         return await self._graphs.submit_alone(decode_job(record), plan)
 
     async def _state(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
+        await self._jobs.journal.settled(uuid)
         return (await self._jobs.find(uuid)).as_state()
 
     async def _details(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
+        await self._jobs.journal.settled(uuid)
         return await self._overview.details(uuid)
 
     async def _task_meta(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
+        await self._jobs.journal.settled(uuid)
         return await self._overview.task_meta(uuid)
 
     async def _page(
@@ -256,6 +259,7 @@ class Tracker:
         return await self._overview.health()
 
     async def _remove(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
+        await self._jobs.journal.settled(uuid)
         try:
             state = (await self._jobs.find(uuid)).as_state()
         except UnreadableRecord as error:
@@ -308,6 +312,7 @@ class Tracker:
         return task.result()
 
     async def _graph(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
+        await self._jobs.journal.settled(uuid)
         return await self._graphs.lookup.view(await self._jobs.find(uuid))
 
     # --- After a restart ---------------------------------------------------------------------------------------------

@@ -233,3 +233,31 @@ def test_reading(store: TroubledStore) -> None:
         assert changes[-1] is None
 
     run(main)
+
+
+def test_a_change_is_shown_before_questions_about_its_job_are_answered(store: TroubledStore) -> None:
+    """Given an end that the file may have already, when the job is asked for, then the answer waits for that end."""
+
+    async def main() -> None:
+        access, journal = _open(store)
+        job = _job()
+        await journal.add(job)
+        store.hang()
+        # After a failure changes are written in a thread.
+        with pytest.raises(StoreUnusable):
+            await asyncio.wait_for(journal.add(_job()), 2)
+        store.thawed.set()
+        await access.back()
+        store.hang()
+        shown: list[Job] = []
+        journal.change(_ended(job), shown.append)
+        await asyncio.sleep(PATIENCE_S / 4)
+        asking = asyncio.ensure_future(journal.settled(job.uuid))
+        await asyncio.sleep(0)
+        assert not asking.done()
+        await journal.settled(_job().uuid)
+        store.thawed.set()
+        await asking
+        assert [one.state for one in shown] == [JobState.SUCCESS]
+
+    asyncio.run(main())
