@@ -16,8 +16,8 @@ from pixyz_ray.cluster.journal_batch import (
     Written,
     ended_by_refusal,
     ids_of,
-    parts_of,
     without_room,
+    write_batch,
 )
 from pixyz_ray.cluster.store_access import LONGEST_PAUSE_S, Side, StoreAccess, first_pause, next_pause
 from pixyz_ray.graphs import Graph
@@ -185,7 +185,7 @@ class Journal:
             return
         outcome: Written | Exception
         try:
-            outcome = self._write(batch)
+            outcome = write_batch(self._store, batch)
         except Exception as error:
             outcome = error
         if loop.time() - self._flushed > _SLOW_S + _SLOW_ROW_S * len(batch.jobs):
@@ -214,69 +214,7 @@ class Journal:
             self._settle(batch, error if isinstance(error, Exception) else future.result())
             written.set_result(None)
 
-        self.access.start(Side.WRITING, lambda: self._write(batch)).add_done_callback(done)
-
-    # --- Writing -----------------------------------------------------------------------------------------------------
-
-    def _write(self, batch: Batch) -> Written:
-        """Write a batch; runs in any thread.
-
-        Raises:
-            StoreUnusable: the store failed before everything was written.
-        """
-        written = Written()
-        if not batch:
-            self._store.ping()
-        if batch.doubtful:
-            self._store.take_back(*parts_of(batch.doubtful))
-        if batch.jobs or batch.arrivals or batch.ended_graphs:
-            try:
-                self._store.write(batch.jobs.values(), parts_of(batch.arrivals)[1], batch.ended_graphs)
-            except StoreFull:
-                # There may still be room for small ones.
-                self._write_apart(batch, written)
-            except StoreUnusable:
-                raise
-            except Exception:
-                # Whatever the error: one bad record must not block the others.
-                self._write_apart(batch, written)
-        written.removed = [self._store.forget(removal.uuids, removal.root) for removal in batch.removals]
-        return written
-
-    def _write_apart(self, batch: Batch, written: Written) -> None:
-        """Write each job and each graph separately; collect those that are refused or find no room."""
-        new = {uuid for arrival in batch.arrivals for uuid in ids_of(arrival)}
-        for arrival in batch.arrivals:
-            self._write_part(written, ids_of(arrival), *parts_of([arrival]))
-        for job in batch.jobs.values():
-            if job.uuid in new:
-                continue
-            self._write_part(written, [job.uuid], [job])
-            if (error := written.refused.get(job.uuid)) is not None:
-                bare = Written()
-                self._write_part(bare, [job.uuid], [ended_by_refusal(job, error)])
-                if bare.refused:
-                    job_logger(_log, job.uuid).error("the store refuses even a minimal record of its end")
-        for graph in batch.ended_graphs:
-            self._write_part(written, [graph], ended_graphs=[graph])
-
-    def _write_part(
-        self,
-        written: Written,
-        ids: Sequence[str],
-        jobs: Sequence[Job] = (),
-        graphs: Sequence[Graph] = (),
-        ended_graphs: Sequence[str] = (),
-    ) -> None:
-        try:
-            self._store.write(jobs, graphs, ended_graphs)
-        except StoreFull as error:
-            written.no_room.update(ids)
-            written.full = error
-        except StoreUnusable:
-            raise
-        except Exception as error:
-            written.refused.update(dict.fromkeys(ids, error))
+        self.access.start(Side.WRITING, lambda: write_batch(self._store, batch)).add_done_callback(done)
 
     # --- Afterwards --------------------------------------------------------------------------------------------------
 
@@ -312,15 +250,7 @@ class Journal:
 
     def _write_again(self, left: Batch, error: StoreFull) -> None:
         """Queue again what found no room; later changes take precedence."""
-        after = self._next
-        self._next = Batch(
-            jobs={**left.jobs, **after.jobs},
-            arrivals=left.arrivals + after.arrivals,
-            ended_graphs=left.ended_graphs + after.ended_graphs,
-            removals=after.removals,
-            then=left.then + after.then,
-            doubtful=after.doubtful,
-        )
+        self._next = left.followed_by(self._next)
         _log.warning("%s Trying again.", error)
         self._not_before = asyncio.get_running_loop().time() + LONGEST_PAUSE_S
 
@@ -332,15 +262,7 @@ class Journal:
         for removal in batch.removals:
             if not removal.removed.done():
                 removal.removed.set_exception(error)
-        after = self._next
-        self._next = Batch(
-            jobs={**batch.jobs, **after.jobs},
-            arrivals=batch.arrivals + after.arrivals,
-            ended_graphs=batch.ended_graphs + after.ended_graphs,
-            removals=after.removals,
-            then=batch.then + after.then,
-            doubtful=batch.doubtful + after.doubtful,
-        )
+        self._next = batch.followed_by(self._next)
         loop = asyncio.get_running_loop()
         self._careful_until = max(self._careful_until, loop.time() + _CAREFUL_S)
         self._failed_at = loop.time()

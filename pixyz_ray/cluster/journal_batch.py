@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,11 @@ from dataclasses import dataclass, field, replace
 from pixyz_ray.failure import FailureClass
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job, JobState
-from pixyz_ray.store_errors import StoreFull
+from pixyz_ray.logs import job_logger
+from pixyz_ray.store import JobStore
+from pixyz_ray.store_errors import StoreFull, StoreUnusable
+
+_log = logging.getLogger(__name__)
 
 Follow = Callable[[Job], None]
 """Follow-up of a change; called with the job as it was written: as given, or ended if the store refused it."""
@@ -52,6 +57,20 @@ class Batch:
 
     def __bool__(self) -> bool:
         return bool(self.jobs or self.arrivals or self.ended_graphs or self.removals or self.doubtful)
+
+    def followed_by(self, after: Batch) -> Batch:
+        """Return this batch, to be written again, with what has come after it; later changes take precedence.
+
+        Removals are not among what is written again: their callers were told.
+        """
+        return Batch(
+            jobs={**self.jobs, **after.jobs},
+            arrivals=self.arrivals + after.arrivals,
+            ended_graphs=self.ended_graphs + after.ended_graphs,
+            removals=after.removals,
+            then=self.then + after.then,
+            doubtful=self.doubtful + after.doubtful,
+        )
 
 
 @dataclass(slots=True)
@@ -102,3 +121,69 @@ def parts_of(arrivals: Iterable[Arrival]) -> tuple[list[Job], list[Graph]]:
 def ids_of(arrival: Arrival) -> list[str]:
     """Return the ids of an arrival's job and graph."""
     return [part.uuid for part in (arrival.job, arrival.graph) if part is not None]
+
+
+# --- Writing ---------------------------------------------------------------------------------------------------------
+
+
+def write_batch(store: JobStore, batch: Batch) -> Written:
+    """Write a batch; runs in any thread.
+
+    Raises:
+        StoreUnusable: the store failed before everything was written.
+    """
+    written = Written()
+    if not batch:
+        store.ping()
+    if batch.doubtful:
+        store.take_back(*parts_of(batch.doubtful))
+    if batch.jobs or batch.arrivals or batch.ended_graphs:
+        try:
+            store.write(batch.jobs.values(), parts_of(batch.arrivals)[1], batch.ended_graphs)
+        except StoreFull:
+            # There may still be room for small ones.
+            _write_apart(store, batch, written)
+        except StoreUnusable:
+            raise
+        except Exception:
+            # Whatever the error: one bad record must not block the others.
+            _write_apart(store, batch, written)
+    written.removed = [store.forget(removal.uuids, removal.root) for removal in batch.removals]
+    return written
+
+
+def _write_apart(store: JobStore, batch: Batch, written: Written) -> None:
+    """Write each job and each graph separately; collect those that are refused or find no room."""
+    new = {uuid for arrival in batch.arrivals for uuid in ids_of(arrival)}
+    for arrival in batch.arrivals:
+        _write_part(store, written, ids_of(arrival), *parts_of([arrival]))
+    for job in batch.jobs.values():
+        if job.uuid in new:
+            continue
+        _write_part(store, written, [job.uuid], [job])
+        if (error := written.refused.get(job.uuid)) is not None:
+            bare = Written()
+            _write_part(store, bare, [job.uuid], [ended_by_refusal(job, error)])
+            if bare.refused:
+                job_logger(_log, job.uuid).error("the store refuses even a minimal record of its end")
+    for graph in batch.ended_graphs:
+        _write_part(store, written, [graph], ended_graphs=[graph])
+
+
+def _write_part(
+    store: JobStore,
+    written: Written,
+    ids: Sequence[str],
+    jobs: Sequence[Job] = (),
+    graphs: Sequence[Graph] = (),
+    ended_graphs: Sequence[str] = (),
+) -> None:
+    try:
+        store.write(jobs, graphs, ended_graphs)
+    except StoreFull as error:
+        written.no_room.update(ids)
+        written.full = error
+    except StoreUnusable:
+        raise
+    except Exception as error:
+        written.refused.update(dict.fromkeys(ids, error))
