@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import Column, Connection, Engine, delete, func, insert, make_url, select, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from pixyz_ray.backup_file import (
     FORMAT,
@@ -32,10 +31,8 @@ from pixyz_ray.backup_file import (
     read_backup,
 )
 from pixyz_ray.storage import is_uuid
-from pixyz_ray.store import StoreUnusable
 from pixyz_ray.store_check import store_file
-from pixyz_ray.store_errors import first_line
-from pixyz_ray.store_schema import JOBS, SCHEMA_VERSION, VERSIONS, make_engine, migrate, open_database
+from pixyz_ray.store_schema import JOBS, SCHEMA_VERSION, VERSIONS, connected, migrate, open_database
 from pixyz_ray.supervisor_lock import if_free
 from pixyz_ray.version import VERSION
 
@@ -68,7 +65,7 @@ def take_backup(url: str, target: Path, *, force: bool = False, report: Report =
         )
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with _connected(url) as engine, _snapshot(engine) as connection:
+        with connected(url, "read or written") as engine, _snapshot(engine) as connection:
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "wb") as file:
                 backup = _write(connection, file, report)
@@ -199,7 +196,7 @@ def restore_backup(
     backup = read_backup(source, checked)
     # A store of a newer version is refused here, before anything of it is replaced.
     open_database(url).dispose()
-    with _connected(url) as engine, engine.begin() as connection:
+    with connected(url, "read or written") as engine, engine.begin() as connection:
         _check_unused(connection)
         replaced = int(connection.execute(select(func.count()).select_from(JOBS)).scalar() or 0)
         if replaced and not force:
@@ -254,20 +251,6 @@ def _check_unused(connection: Connection) -> None:
         )
 
 
-@contextmanager
-def _connected(url: str) -> Iterator[Engine]:
-    try:
-        engine = make_engine(url)
-        try:
-            yield engine
-        finally:
-            engine.dispose()
-    except SQLAlchemyError as error:
-        raise StoreUnusable(
-            f"The job store {make_url(url)!r} cannot be read or written: {first_line(error)}."
-        ) from error
-
-
 # --- The share -------------------------------------------------------------------------------------------------------
 
 
@@ -279,7 +262,7 @@ def compare_share(url: str, share: Path) -> tuple[int, int]:
     """
     there = {name for name in os.listdir(share) if is_uuid(name)}  # noqa: PTH208 - names are all that is wanted
     known, missing = set[str](), 0
-    with _connected(url) as engine, engine.connect() as connection:
+    with connected(url, "read or written") as engine, engine.connect() as connection:
         for uuid, record in connection.execution_options(yield_per=_ROWS).execute(select(JOBS.c.uuid, JOBS.c.record)):
             if uuid in there:
                 known.add(uuid)

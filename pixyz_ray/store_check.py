@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, inspect, make_url, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from pixyz_ray.record_errors import UnreadableRecord
 from pixyz_ray.retention import has_jobs
 from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings
 from pixyz_ray.store import StoreUnusable
-from pixyz_ray.store_errors import first_line
-from pixyz_ray.store_schema import GRAPHS, JOBS, make_engine
+from pixyz_ray.store_schema import GRAPHS, JOBS, connected
 from pixyz_ray.stored import stored_graph, stored_job
 
 _PORTION = 500
@@ -123,12 +121,5 @@ def _reading(url: str) -> Iterator[Connection | None]:
     if file is not None and not file.is_file():
         yield None
         return
-    try:
-        engine = make_engine(url)
-        try:
-            with engine.connect() as connection:
-                yield connection
-        finally:
-            engine.dispose()
-    except SQLAlchemyError as error:
-        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be read: {first_line(error)}.") from error
+    with connected(url, "read") as engine, engine.connect() as connection:
+        yield connection

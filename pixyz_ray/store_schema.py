@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +217,27 @@ def _record(row: Any) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+@contextmanager
+def connected(url: str, doing: str) -> Iterator[Engine]:
+    """Yield an engine for a URL (see make_engine) and dispose of it afterwards.
+
+    Args:
+        url: SQLAlchemy URL.
+        doing: what cannot be done if the database fails, as a participle, for the error message.
+
+    Raises:
+        StoreUnusable: the database failed, in the body too.
+    """
+    try:
+        engine = make_engine(url)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+    except SQLAlchemyError as error:
+        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be {doing}: {first_line(error)}.") from error
+
+
 def make_engine(url: str) -> Engine:
     """Return an engine for a URL, without checking the tables. A SQLite file's folder is made if it is missing."""
     parsed = make_url(url)
@@ -223,7 +246,7 @@ def make_engine(url: str) -> Engine:
         return create_engine(url, poolclass=NullPool, connect_args=_patience(parsed))
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Earlier versions left them readable for everybody.
+        # Earlier versions left them world-readable.
         for suffix in ("", "-wal", "-shm"):
             tighten(Path(parsed.database + suffix))
     engine = create_engine(url, connect_args={"timeout": _OPENING_S, "check_same_thread": False})
