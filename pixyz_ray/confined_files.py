@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 
@@ -47,7 +47,13 @@ def open_folder(root: str, *names: str) -> Iterator[int]:
     Raises:
         OSError: it does not exist, or one of the folders is not a real folder.
     """
-    folder = os.open(root, _FOLDER)
+    with _descended(os.open(root, _FOLDER), names) as folder:
+        yield folder
+
+
+@contextmanager
+def _descended(folder: int, names: Iterable[str]) -> Iterator[int]:
+    """Open folders one below the other and yield the descriptor of the last; all are closed, the given one too."""
     try:
         for name in names:
             below = os.open(name, _FOLDER, dir_fd=folder)
@@ -344,12 +350,5 @@ def _leads_to_file(root: int, root_paths: Sequence[str], name: str) -> bool:
 
 @contextmanager
 def _folder_below(root: int, path: str) -> Iterator[int]:
-    folder = os.dup(root)
-    try:
-        for name in path.split("/")[:-1]:
-            below = os.open(name, _FOLDER, dir_fd=folder)
-            os.close(folder)
-            folder = below
+    with _descended(os.dup(root), path.split("/")[:-1]) as folder:
         yield folder
-    finally:
-        os.close(folder)
