@@ -11,11 +11,13 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from pixyz_ray.clock import SteadyClock
 from pixyz_ray.cluster.errors import UnknownJob, UnreadableRecord
 from pixyz_ray.cluster.journal import Journal
+from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.jobs import Job
 from pixyz_ray.logs import job_logger
 from pixyz_ray.retention import Removal, find_leftovers
@@ -103,7 +105,7 @@ class Cleaner:
         Raises:
             SharePathNotFoundError: the share is not there.
         """
-        if not await asyncio.to_thread(self._settings.share_path.is_dir):
+        if not await share_threads().wait_for(self._settings.share_path.is_dir):
             raise SharePathNotFoundError(f"The share {self._settings.share_path} is not there.")
         removed, now = 0, self._now()
         passed_over: set[str] = set()
@@ -150,7 +152,7 @@ class Cleaner:
         that was restored, or the store is a new one.
         """
         before = self._now() - max(_DAY_S, self._settings.cleanup_delay)
-        left = await asyncio.to_thread(find_leftovers, self._settings.share_path, before)
+        left = await share_threads().wait_for(partial(find_leftovers, self._settings.share_path, before))
         async with self._one_at_a_time:
             for some in _portions(left.cut_short, _AT_A_TIME):
                 self._tell(await self._remover.remove([(uuid, ()) for uuid in some]))
