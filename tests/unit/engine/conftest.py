@@ -1,7 +1,8 @@
-"""What tests of the engine share: a clock, and real workers with their watchdogs."""
+"""Fixtures of the engine's tests: a clock, an event loop, a gate, and real workers with their watchdogs."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,20 @@ from tests.watched_workers import Start, Tracker, Worker
 def clock() -> Clock:
     """Time stands still."""
     return Clock()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop of the platform."""
+    return "asyncio"
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Stands for a share that hangs until it is set."""
+    event = threading.Event()
+    yield event
+    event.set()
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ class Course:
     def __init__(self) -> None:
         self.live = {uuid: LiveJob(_running(uuid)) for uuid in ("first", "second")}
         self.settled: list[str] = []
+        self.outcomes: list[Mapping[str, Any]] = []
 
     def change(self, live: LiveJob, job: Job) -> None:
         """Show a changed job."""
@@ -38,6 +39,7 @@ class Course:
     def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Record an end."""
         self.settled.append(live.record.uuid)
+        self.outcomes.append(outcome)
 
     def has_started(self, live: LiveJob) -> None:
         """Nothing follows."""
@@ -132,20 +134,15 @@ def test_given_an_outcome_that_the_share_did_not_take_when_ray_answers_then_it_i
     """Given a full share and a worker that cannot reach the tracker, when Ray answers, then nothing is lost."""
     text = json.dumps({"ok": ok, "result": "r", "error": "e"})
     spec = RunSpec(uuid="first", attempt=1, share="/nowhere", script="a.py", digest="", entrypoint="main", params={})
-    outcomes: list[Mapping[str, Any]] = []
 
-    class Noting(Course):
-        def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
-            outcomes.append(outcome)
-
-    async def given() -> None:
-        course = Noting()
+    async def given() -> list[Mapping[str, Any]]:
+        course = Course()
         answer = asyncio.get_running_loop().create_future()
         answer.set_result(_answer(spec, "value" if ok else NotMade(), text))
         await Attempts(course, Settings())._ray_answered(course.live["first"], 1, answer)
+        return course.outcomes
 
-    asyncio.run(given())
-    assert outcomes == [{**json.loads(text), "steps": None}]
+    assert asyncio.run(given()) == [{**json.loads(text), "steps": None}]
 
 
 @pytest.mark.parametrize(("started", "failure"), [(None, "node_lost"), (5.0, "crash")])
@@ -153,14 +150,9 @@ def test_given_a_worker_that_died_without_a_word_when_its_attempt_had_not_begun_
     tmp_path: Path, started: float | None, failure: str
 ) -> None:
     """Given a death that neither worker nor watchdog has told, when the script had begun, then it is a crash."""
-    outcomes: list[Mapping[str, Any]] = []
 
-    class Noting(Course):
-        def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
-            outcomes.append(outcome)
-
-    async def given() -> None:
-        course = Noting()
+    async def given() -> list[Mapping[str, Any]]:
+        course = Course()
         uuid = "7f3c2a9e-0000-4000-8000-000000000001"
         job = _running(uuid)
         attempt = replace(job.attempts[-1], started=started)
@@ -174,6 +166,6 @@ def test_given_a_worker_that_died_without_a_word_when_its_attempt_had_not_begun_
             SimpleNamespace(hit_by_mistake=lambda _: False, memory_limit=lambda _: None, spare=lambda: None),
         )
         await attempts._ray_answered(course.live[uuid], 1, answer)
+        return course.outcomes
 
-    asyncio.run(given())
-    assert [one["failure"] for one in outcomes] == [failure]
+    assert [one["failure"] for one in asyncio.run(given())] == [failure]

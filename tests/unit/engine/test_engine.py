@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,20 +26,6 @@ from pixyz_worker.exception import InvalidScript
 pytestmark = pytest.mark.anyio
 PATIENCE_S = 0.3
 SCRIPT = b"def main(pc, params): pass\n"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop of the platform."""
-    return "asyncio"
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """What a hanging share waits for."""
-    event = threading.Event()
-    yield event
-    event.set()
 
 
 class SlowTracker:

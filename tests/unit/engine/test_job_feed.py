@@ -27,12 +27,6 @@ from pixyz_ray.storage import JobFolder
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop of the platform."""
-    return "asyncio"
-
-
 class Stage:
     """A running job, the tracker's side of the channel, and the feeds of a replica."""
 

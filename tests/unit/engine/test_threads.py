@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,20 +12,6 @@ from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_ray.cluster.threads import Threads
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop of the platform."""
-    return "asyncio"
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """Stands for a share that hangs until it is set."""
-    event = threading.Event()
-    yield event
-    event.set()
 
 
 async def test_given_a_share_that_hangs_when_many_ask_then_threads_are_bounded_and_each_is_told_in_time(
