@@ -36,12 +36,13 @@ _PROBE_EVERY_S = 0.25
 _PROBE_TIMEOUT_S = 3.0
 _PATIENCE_S = 120.0
 _STEADY_S = 12.0
-"""Seconds between two outages. A platform that is up for less each time counts as one that cannot be restarted."""
+"""Seconds without a failed request after which an outage is over. Some faults take the service down only later, such as
+the death of a supervisor; and a platform that is up for less each time counts as one that cannot be restarted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outage:
-    """What is done to which part."""
+    """A fault that is injected into one part of the platform."""
 
     part: str
     """Name of the part."""
@@ -66,11 +67,11 @@ class Recovery:
     """How the platform came back from an outage."""
 
     outage: Outage
-    """What was done."""
+    """The injected fault."""
     service_s: float
-    """Seconds until the service answered for good; 0 where it never stopped."""
+    """Seconds from the first request that failed to the last one; 0 if none failed."""
     job_s: float
-    """Seconds until a job that was sent at once had ended."""
+    """Seconds from the fault until a job had ended that was sent at once, or after the last failed request."""
 
 
 class Outages:
@@ -82,7 +83,6 @@ class Outages:
 
     def __init__(self, platform: Fragile) -> None:
         self._platform = platform
-        self._recovered = 0.0
         self.recoveries: list[Recovery] = []
         """One for each outage so far."""
 
@@ -92,16 +92,20 @@ class Outages:
         Raises:
             TimeoutError: it does not come back.
         """
-        time.sleep(max(0.0, self._recovered + _STEADY_S - time.monotonic()))
         # What the one before has broken may still be starting.
         processes = wait_until(lambda: PARTS[outage.part](self._platform), f"there is a {outage.part}")
         url = self._platform.running.url
         began = time.monotonic()
-        with _struck(processes, outage.frozen_s), _watched(url) as failures:
-            self._run_probe_job(outage)
-            ended = time.monotonic()
-        service_s = max([0.0, *(failed - began for failed in failures if failed <= ended)])
-        self._recovered = time.monotonic()
+        with _watched(url) as failures:
+            with _struck(processes, outage.frozen_s):
+                self._run_probe_job(outage)
+                ended = time.monotonic()
+            time.sleep(_STEADY_S)
+            while failures and failures[-1][1] > ended:
+                self._run_probe_job(outage)
+                ended = time.monotonic()
+                time.sleep(_STEADY_S)
+        service_s = failures[-1][1] - failures[0][0] if failures else 0.0
         self.recoveries.append(Recovery(outage=outage, service_s=service_s, job_s=ended - began))
 
     def _run_probe_job(self, outage: Outage) -> None:
@@ -137,19 +141,20 @@ def _struck(processes: Sequence[psutil.Process], frozen_s: float | None) -> Iter
 
 
 @contextmanager
-def _watched(url: str) -> Iterator[list[float]]:
-    """Ask the service for its health all the time; the list gets the moment at which each failed answer was over."""
-    failures: list[float] = []
+def _watched(url: str) -> Iterator[list[tuple[float, float]]]:
+    """Poll the service's health; the list gets the start and the end of each request that failed."""
+    failures: list[tuple[float, float]] = []
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(_PROBE_EVERY_S):
+            asked = time.monotonic()
             try:
                 healthy = httpx.get(f"{url}/health", timeout=_PROBE_TIMEOUT_S).status_code == httpx.codes.OK
             except httpx.HTTPError:
                 healthy = False
             if not healthy:
-                failures.append(time.monotonic())
+                failures.append((asked, time.monotonic()))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

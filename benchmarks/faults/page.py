@@ -49,7 +49,7 @@ def _outage_figures(recoveries: Sequence[Recovery]) -> Iterator[Figure]:
             continue
         parts = ", ".join(sorted({one.outage.part for one in some}))
         slowest = max(some, key=lambda one: one.service_s)
-        title = f"chaos: {what} of {parts} → the service answers again"
+        title = f"chaos: {what} of {parts} → seconds without an answer of the service"
         yield at_most(title, slowest.service_s, _RECOVERY_GOAL_S, "s", f" at most ({slowest.outage.part})")
         title = f"chaos: {what} of the same → a job sent at once has ended"
         yield shown(

@@ -93,7 +93,7 @@ def test_the_page_is_whole() -> None:
 def test_an_outage_that_lasts_too_long_does_not_meet_its_goal() -> None:
     """Given how the platform came back, when the rows are made, then each kind of outage has its slowest part."""
     rows = {row.title: row for row in page.chaos_figures(_report(frozen_raylet_s=31.0))}
-    killed = rows["chaos: SIGKILL of GCS → the service answers again"]
-    frozen = rows["chaos: SIGSTOP for 15 s of raylet → the service answers again"]
+    killed = rows["chaos: SIGKILL of GCS → seconds without an answer of the service"]
+    frozen = rows["chaos: SIGSTOP for 15 s of raylet → seconds without an answer of the service"]
     assert (killed.measured, killed.met) == ("9 s at most (GCS)", True)
     assert (frozen.measured, frozen.met) == ("31 s at most (raylet)", False)
