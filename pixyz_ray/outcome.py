@@ -50,7 +50,7 @@ class Outcome:
     steps: list[tuple[Any, ...]] = field(default_factory=list)
     """`Step.as_plain()` of each step."""
     notes: list[str] = field(default_factory=list)
-    """What is not shown as the script reported it, in sentences."""
+    """Sentences about steps that were cut or aggregated, for the job's notes."""
 
     def as_plain(self) -> dict[str, Any]:
         """Return it as plain values."""

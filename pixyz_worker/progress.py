@@ -88,7 +88,7 @@ class Progress:
 
     @property
     def notes(self) -> list[str]:
-        """What is not shown as the script reported it, in sentences."""
+        """Sentences about steps that were cut or aggregated, for the job's notes."""
         notes = []
         if left_out := next((step.count for step in self.steps if step.count > 1), 0):
             notes.append(f"The job has {self.step_current} steps: {left_out} in the middle are shown as one.")

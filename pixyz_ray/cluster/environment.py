@@ -118,7 +118,7 @@ def main() -> None:
     if reading.settings is None:
         print("false")  # ends the line of shell commands that evaluates this
         sys.exit("\n".join(reading.sources.problems))
-    # Where `ray start` puts its folder `ray`, which it makes writable for everybody.
+    # Parent of the folder `ray` that `ray start` makes world-writable.
     variables = {"RAY_TMPDIR": str(_closed_folder()), **cluster_environment(reading.settings)}
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")

@@ -193,9 +193,9 @@ class Journal:
         self._settle(batch, outcome)
 
     async def settled(self, uuid: str) -> None:
-        """Return when a change of a job is shown that is being written, or after a moment.
+        """Wait until the change of a job that is being written is shown, for a second at most.
 
-        The file may have it already: whoever has read it there must not be told an older state here.
+        The file may contain it already: a client that has read it there must not get an older state from memory.
         """
         if self._writing is not None and self._written is not None and uuid in self._writing.jobs:
             await asyncio.wait((self._written,), timeout=_SETTLED_WITHIN_S)

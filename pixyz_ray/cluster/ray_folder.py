@@ -1,6 +1,6 @@
 """The folder of Ray's sockets, logs and spilled objects; each home has one.
 
-Ray makes its folder writable for everybody (mode 777), so its parent is a folder that others cannot enter:
+Ray makes its folder world-writable (mode 777), so its parent is a folder that other users cannot enter:
 `/tmp/pixyz-UID/ray-HASH`. Not in the home, whose name may be too long for a Unix socket, nor in XDG_RUNTIME_DIR, which
 is small and is removed at logout.
 """

@@ -30,7 +30,7 @@ _REPORTED_ONE_BY_ONE = 9000
 
 
 class NotMade:
-    """Stands for what a task that did not end well returns: whoever was to begin with it does not.
+    """Placeholder for the return value of a task that failed: tasks that depend on it do not start.
 
     Args:
         unwritten: the outcome as JSON, where the share did not take it.
