@@ -22,6 +22,8 @@ from tests.platforms import TestPlatform
 from tests.rest_client import TERMINAL, RestClient
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("recovery_script.py").read_text(encoding="utf-8")
 MIB = 1 << 20
 # Twice what the platform wants to have left.
