@@ -112,7 +112,9 @@ class Jobs:
                 failures = [attempt["failure"] for attempt in details["attempts"]]
                 assert failures[-1] is None and set(failures[:-1]) <= {"node_lost"}, details
                 if uuid in self.running:
-                    assert len(failures) == (2 if ran_again else 1), details
+                    # A tracker that dies right after a start may not have written it: count what the scripts noted.
+                    assert len(self.lives(number)) == (2 if ran_again else 1), (details, self.lives(number))
+                    assert len(failures) <= len(self.lives(number)), details
         for number in self.sent.values():
             lives = self.lives(number)
             assert [life.ended for life in lives] == [False] * (len(lives) - 1) + [True], lives
