@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test unit unit-kernel unit-rest platform slow check lint types imports format bench bench-kernel faults gallery formats audit clean
+.PHONY: help demo test unit unit-kernel unit-rest platform slow cluster check lint types imports format bench bench-kernel faults gallery formats audit clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -29,6 +29,9 @@ platform: $(VENV)/.installed-dev ## Tests on real platforms, one after another
 
 slow: $(VENV)/.installed-dev ## Tests that kill, freeze or fill parts of a platform, for many minutes; CI runs them too
 	$(BIN)/python -m pytest tests/integration -m slow
+
+cluster: $(VENV)/.installed-dev ## Tests on several machines, made of namespaces (needs root); CI runs them too
+	$(BIN)/python -m pytest tests/cluster
 
 check: lint types imports ## Everything that needs no running
 

@@ -16,7 +16,7 @@ settings.load_profile("suite")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what is quick first: units, then acceptance, then the tests that kill things."""
-    order = {"unit": 0, "acceptance": 1, "integration": 2}
+    order = {"unit": 0, "acceptance": 1, "integration": 2, "cluster": 3}
     items.sort(key=lambda item: order.get(item.path.relative_to(item.config.rootpath).parts[1], 0))
 
 

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Protocol
 
 import psutil
 import pytest
@@ -38,35 +39,67 @@ def need_postgres() -> None:
         pytest.skip(f"not installed: {', '.join(missing)}")
 
 
-class Postgres:
-    """A server of its own, in a folder that goes away with it. PostgreSQL refuses root, who starts it as `postgres`."""
+class Host(Protocol):
+    """A machine that a server can run on, other than this one."""
 
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="pxpg-", dir="/tmp"))
+    ip: str
+    """Its address."""
+
+    @property
+    def tmp(self) -> Path:
+        """Its folder `/tmp`, as this machine sees it."""
+
+    def command(self, script: str) -> list[str]:
+        """Return the command that runs a shell script there."""
+
+
+class Postgres:
+    """A server of its own, in a folder that goes away with it. PostgreSQL refuses root, who starts it as `postgres`.
+
+    Args:
+        host: the machine that it runs on; this one, on loopback, when None.
+    """
+
+    def __init__(self, host: Host | None = None) -> None:
+        self._host = host
+        self._folder = Path(tempfile.mkdtemp(prefix="pxpg-", dir="/tmp" if host is None else host.tmp))
         self._user = "postgres" if os.geteuid() == 0 else None
         if self._user is not None:
             os.chown(self._folder, pwd.getpwnam(self._user).pw_uid, -1)
         self._data = self._folder / "data"
         self._run("initdb", "-D", str(self._data), "-U", "tester", "--auth=trust", "--no-sync")
+        if host is not None:
+            with (self._data / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all 0.0.0.0/0 trust\n")
         self.port = 0
         self._server: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """SQLAlchemy's URL of its database, over TCP as from another machine."""
-        return f"postgresql+psycopg://tester@127.0.0.1:{self.port}/postgres"
+        return f"postgresql+psycopg://tester@{self._address}:{self.port}/postgres"
+
+    @property
+    def _address(self) -> str:
+        return "127.0.0.1" if self._host is None else self._host.ip
 
     def start(self, port: int) -> None:
         """Start it, and return when it answers."""
         self.port = port
         (self._data / "postmaster.pid").unlink(missing_ok=True)
-        command = [str(program("postgres")), "-D", str(self._data), "-p", str(port), "-k", str(self._folder)]
+        arguments = f"-p {port} -k /tmp -c fsync=off -c listen_addresses={self._address}".split()
         log = (self._folder / "log").open("ab")
-        self._server = subprocess.Popen(
-            [*command, "-c", "fsync=off"], user=self._user, stdout=log, stderr=log, start_new_session=True
-        )
+        if self._host is None:
+            command = [str(program("postgres")), "-D", str(self._data), *arguments]
+            options: dict[str, Any] = {"user": self._user}
+        else:
+            data = "/" / self._data.relative_to(self._host.tmp.parent)
+            become = f"exec runuser -u {self._user} --" if self._user else "exec"
+            command = self._host.command(f"{become} {program('postgres')} -D {data} {' '.join(arguments)}")
+            options = {}
+        self._server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, **options)
         log.close()
-        ready = [str(program("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(port)]
+        ready = [str(program("pg_isready")), "-q", "-h", self._address, "-p", str(port)]
         wait_until(lambda: subprocess.run(ready).returncode == 0, "PostgreSQL answers", deadline_s=30)
 
     def kill(self) -> None:
