@@ -7,9 +7,11 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+
+import ray
 
 from pixyz_ray.cluster.backend import RayBackend
 from pixyz_ray.cluster.channel import Endpoint
@@ -110,6 +112,8 @@ class _Attempt:
         replaces = kind if self._reported > _REPORTED_ONE_BY_ONE else None
         # The outputs of steps are the script's own: nobody is shown them.
         told = {name: value for name, value in event.items() if name != "output"}
+        if kind == "started":
+            told["node_id"] = _node_id()
         _line(self._endpoint).send("event", self._uuid, self._number, {"time": time.time(), **told}, replaces=replaces)
 
     def tell(self, outcome: Outcome) -> Outcome:
@@ -133,6 +137,11 @@ class _Attempt:
         except OSError:
             return self._text
         return None
+
+
+@cache
+def _node_id() -> str:
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def _fed(shape: Sequence[Any], values: Sequence[Any], share: Path) -> Any:
@@ -162,10 +171,10 @@ def _without_params(error: Exception) -> Outcome:
     return Outcome(ok=False, started=now, stopped=now, error=str(error), sentence=str(error), failure=internal)
 
 
-def keep_value(value: Any, share: str, uuid: str) -> None:
+def keep_value(value: Any, share: str, uuid: str, attempt: int) -> None:
     """Write a node's value to the share, where a restart does not lose it."""
     use_share_mask()
-    JobFolder(Path(share), uuid).keep_value(value)
+    JobFolder(Path(share), uuid).keep_value(value, attempt)
 
 
 def pack_outputs(share: str, uuid: str) -> None:
