@@ -123,6 +123,11 @@ class Tracker:
             "error": job.error,
         }
 
+    async def value_lost(self, uuid: str) -> bool:
+        """Have the value of a task made again, since Ray has lost it; return whether there will be one."""
+        messages.check_ids([uuid])
+        return await self._graphs.value_lost(uuid)
+
     async def children(self, uuid: str) -> list[Any]:
         """Return the ids of the tasks after a job in its graph, and of the graphs that its script has started."""
         messages.check_ids([uuid])

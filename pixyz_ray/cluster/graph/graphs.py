@@ -240,6 +240,11 @@ class Graphs:
         live.feed = None
         self.lost.forget(run, live.record.uuid, is_certain=is_lost)
 
+    async def value_lost(self, uuid: str) -> bool:
+        """Have the value of a node made again, since Ray has lost it; return whether there will be one."""
+        run = self.runs.of(uuid)
+        return run is not None and await self.lost.make_again(run, uuid)
+
     # --- A node has ended --------------------------------------------------------------------------------------------
 
     def ended(self, live: LiveJob, job: Job) -> None:

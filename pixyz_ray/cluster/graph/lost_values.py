@@ -139,6 +139,20 @@ class LostValues:
             job, f"Its value was lost with machine {machine}, before the next task had it. It runs again."
         )
 
+    async def make_again(self, run: GraphRun, id: str) -> bool:
+        """Have the value of a task made again, which a script could not get; return whether there will be one."""
+        if id not in run.states:
+            return True
+        job = await self._jobs.find(id, insist=True)
+        is_kept = not await share_threads().wait_for(partial(self._not_kept, [job]))
+        if id not in run.states:
+            return True
+        run.values.pop(id, None)
+        if is_kept or run.reruns[id] >= MAX_RERUNS:
+            return is_kept
+        self._run_again(run, job)
+        return True
+
     # --- A task that has run again -----------------------------------------------------------------------------------
 
     def ended(self, run: GraphRun, job: Job) -> None:
