@@ -59,6 +59,8 @@ class Guards:
         self._fell_silent = fell_silent
         self._machine_lost = machine_lost
         self._guards: dict[Key, _Guard] = {}
+        self.own_node = ""
+        """Ray's id of this process's own machine, which is never lost: its watchdogs are only starved."""
         self._places: dict[Key, str] = {}
         self._clock = clock
         self._looked = clock()
@@ -180,12 +182,14 @@ class Guards:
             place = self._place(key)
             heard[place] = max(heard.get(place, 0.0), guard.heard)
         for key in silent:
+            if key not in self._guards:
+                # Given up with its machine.
+                continue
             place = self._place(key)
-            if key in self._guards and now - heard[place] > SILENCE_S and key in self._places:
+            is_silent = now - heard[place] > SILENCE_S and place != self.own_node
+            if is_silent and key in self._places:
                 self._machine_lost(place)
-            elif key in self._guards and (
-                now - heard[place] > SILENCE_S or now - self._guards[key].heard > _ONE_SILENT_S
-            ):
+            elif is_silent or now - self._guards[key].heard > _ONE_SILENT_S:
                 self._fell_silent(*key)
 
     def _place(self, key: Key) -> str:

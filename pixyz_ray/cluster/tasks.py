@@ -7,15 +7,14 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import ray
 
 from pixyz_ray.cluster.backend import RayBackend
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.event_line import EventLine
+from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.cluster.wear import Wear, retire
 from pixyz_ray.failure import FailureClass
 from pixyz_ray.node_outcomes import leave_outcome
@@ -113,7 +112,7 @@ class _Attempt:
         # The outputs of steps are the script's own: nobody is shown them.
         told = {name: value for name, value in event.items() if name != "output"}
         if kind == "started":
-            told["node_id"] = _node_id()
+            told["node_id"] = own_node_id()
         _line(self._endpoint).send("event", self._uuid, self._number, {"time": time.time(), **told}, replaces=replaces)
 
     def tell(self, outcome: Outcome) -> Outcome:
@@ -137,11 +136,6 @@ class _Attempt:
         except OSError:
             return self._text
         return None
-
-
-@cache
-def _node_id() -> str:
-    return str(ray.get_runtime_context().get_node_id())
 
 
 def _fed(shape: Sequence[Any], values: Sequence[Any], share: Path) -> Any:

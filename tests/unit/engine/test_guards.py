@@ -274,6 +274,17 @@ def test_given_one_silent_watchdog_when_others_on_its_machine_are_heard_then_it_
     assert (tracker.silent, tracker.lost) == ([("a", 1)], [])
 
 
+def test_given_the_own_machine_when_its_watchdogs_are_starved_then_it_is_not_lost(tracker: Tracker) -> None:
+    """Given an attempt on the tracker's own machine, when it is not heard, then it has thirty seconds."""
+    tracker.guards.own_node = "one"
+    tracker.guards.on_start("a", 1, "one")
+    asyncio.run(tracker.call())
+    tracker.pass_time(29)
+    assert tracker.silent == []
+    tracker.pass_time(2)
+    assert (tracker.silent, tracker.lost) == ([("a", 1)], [])
+
+
 def test_given_a_tracker_that_was_paused_when_it_goes_on_then_nobody_is_given_up(tracker: Tracker) -> None:
     """Given a watchdog, when the tracker itself stalls for a minute, then that is not held against the watchdog."""
     asyncio.run(tracker.call())
