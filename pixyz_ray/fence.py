@@ -31,7 +31,8 @@ def fence_off(folder: JobFolder, attempt: int) -> str:
     with suppress(FileExistsError):
         os.mkdir(own)  # noqa: PTH102 - a string is what chdir takes
     for name, target in {"inputs": "inputs", "script": "script", "outputs": folder.outputs_of(attempt)}.items():
-        with suppress(FileExistsError):
+        # Not every share knows links; scripts are given absolute paths.
+        with suppress(OSError):
             Path(own, name).symlink_to(Path("..", target))
     return own
 

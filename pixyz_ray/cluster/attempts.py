@@ -20,7 +20,7 @@ from ray.exceptions import ObjectLostError
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.answers import Answers
 from pixyz_ray.cluster.dispatched import Dispatched
-from pixyz_ray.cluster.failures import autopsy, classify
+from pixyz_ray.cluster.failures import WITHDRAWN, autopsy, classify
 from pixyz_ray.cluster.guards import LOOK_EVERY_S, SILENCE_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
@@ -56,8 +56,8 @@ class Course(Protocol):
     def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Settle an attempt."""
 
-    def not_begun(self, live: LiveJob, attempt: int, *, input_lost: bool) -> None:
-        """Take back an attempt that could not begin, and let the job wait for its turn again."""
+    def input_lost(self, live: LiveJob, attempt: int) -> None:
+        """Take back an attempt that could not begin, since its input was lost."""
 
     def has_started(self, live: LiveJob) -> None:
         """Record that an attempt has begun."""
@@ -91,7 +91,6 @@ class Attempts:
         self.answers = Answers(course.begin)
         self.guards = Guards(self._fell_silent, self._machine_lost)
         self.machines = LostMachines(self._avoid)
-        self._selective: set[str] = set()
         self.dispatched = Dispatched()
         self._workers: dict[tuple[Any, Any], float] = {}
         self._workers_seen = self._workers_lost = 0
@@ -124,8 +123,6 @@ class Attempts:
             find_queue(self._settings.queue_table, job.queue)
             live.reference, live.value = self.launcher.launch(live)
             self.dispatched.on_given(job)
-            if self.launcher.is_selective:
-                self._selective.add(job.uuid)
         except Exception as error:
             job_logger(_log, job.uuid, number).exception("cannot be given to Ray")
             sentence = f"The platform could not give the job to Ray: {type(error).__name__}: {error}"
@@ -168,7 +165,6 @@ class Attempts:
         job = live.record.with_attempt({"started": event["time"], "node": event["node"], "pid": event["pid"]})
         self._course.change(live, job.become(JobState.RUNNING, started=event["time"]))
         self._see_worker(event["node"], event["pid"])
-        self._selective.discard(job.uuid)
         if event.get("node_id"):
             self.guards.on_start(job.uuid, len(job.attempts), event["node_id"])
         self.dispatched.on_start(job)
@@ -237,7 +233,7 @@ class Attempts:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:
             if isinstance(error, ObjectLostError) and live.has_nothing_to_begin_with:
-                self._course.not_begun(live, attempt, input_lost=True)
+                self._course.input_lost(live, attempt)
                 return
             outcome = await self._outcome_of_death(live, attempt, error)
         self._course.take_outcome(live, attempt, outcome)
@@ -245,6 +241,8 @@ class Attempts:
     async def _outcome_of_death(self, live: LiveJob, attempt: int, error: Exception) -> dict[str, Any]:
         job, stopped = live.record, time.time()
         failure, sentence = classify(error)
+        if live.stopped_for is FailureClass.NODE_LOST:
+            failure, sentence = FailureClass.NODE_LOST, WITHDRAWN
         if failure is not FailureClass.INTERNAL:
             self._workers_lost += 1
             # The next attempt takes a worker that was idle; the one after it is to find one too.
@@ -286,16 +284,15 @@ class Attempts:
     def _avoid(self, node_ids: frozenset[str]) -> None:
         """Give no tasks to machines that are lost."""
         self.launcher.avoid(node_ids)
-        # Ray itself keeps what a task was submitted with: one that only an avoided machine could run would wait on
-        # although that machine is back.
-        for uuid in list(self._selective):
+        # Ray keeps what a task was submitted with. One that waits now may be on its way to a machine that is lost, or
+        # wait for others although that machine is back.
+        for uuid in self.dispatched.waiting_ids():
             live = self._course.live.get(uuid)
             if live is None or self._course.is_ahead(uuid):
                 continue
-            attempt = len(live.record.attempts)
-            if live.is_running(attempt) and live.stopped_for is None and live.record.attempts[-1].started is None:
+            if live.is_running(len(live.record.attempts)) and live.stopped_for is None:
+                live.stopped_for = FailureClass.NODE_LOST
                 self.launcher.withdraw(live.reference)
-                self._course.not_begun(live, attempt, input_lost=False)
 
     def _machine_lost(self, node_id: str) -> None:
         """Give up all attempts on a machine that is not heard any more."""
@@ -356,7 +353,6 @@ class Attempts:
     def close(self, live: LiveJob, attempt: int) -> None:
         """Forget an attempt whose end is known."""
         live.cancel_timer()
-        self._selective.discard(live.record.uuid)
         self.answers.forget(live.reference)
         self.dispatched.on_end(live.record.uuid)
         self.guards.forget(live.record.uuid, attempt)

@@ -39,6 +39,10 @@ class Dispatched:
         self.on_end(job.uuid)
         self._waiting[job.uuid] = _Attempt(job.queue, job.submitter, job.requested)
 
+    def waiting_ids(self) -> list[str]:
+        """Return the jobs whose attempts have not started."""
+        return list(self._waiting)
+
     def on_start(self, job: Job) -> None:
         """Count a job's attempt as running."""
         attempt = self._waiting.pop(job.uuid, None)

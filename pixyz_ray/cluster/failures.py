@@ -14,6 +14,9 @@ from pixyz_worker.exception import PixyzException
 RESULT_LOST = "The result that the job was to get was lost with the machine that held it."
 """What is told of a node that had nothing to begin with."""
 
+WITHDRAWN = "A machine was lost, or came back, before the attempt had begun; the job is given to Ray again."
+"""What is told of an attempt that was taken back."""
+
 _TABLE: tuple[tuple[type[Exception], FailureClass, str], ...] = (
     (ray_errors.OutOfMemoryError, FailureClass.OUT_OF_MEMORY, failure.memory_sentence(None, None)),
     (ray_errors.NodeDiedError, FailureClass.NODE_LOST, failure.LOST),

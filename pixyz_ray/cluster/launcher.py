@@ -63,11 +63,6 @@ class Launcher:
         answer = run.remote(spec, *feed.references) if feed else run.remote(spec)
         return answer if wants_value else (answer, None)
 
-    @property
-    def is_selective(self) -> bool:
-        """Whether tasks are given to some machines only."""
-        return bool(self._avoided)
-
     def avoid(self, node_ids: frozenset[str]) -> None:
         """Give no tasks to these machines from now on, which are lost."""
         self._avoided = node_ids

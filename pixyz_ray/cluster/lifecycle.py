@@ -258,22 +258,15 @@ class Lifecycle(JobFinder):
         job = job.become(JobState.RETRY, queue=again.queue, time_limit=limit, started=None)
         self._change_and_wait(live, replace(job, total=None, steps=(), not_before=not_before))
 
-    def not_begun(self, live: LiveJob, attempt: int, *, input_lost: bool) -> None:
-        """Take back an attempt that could not begin, and let the job wait for its turn again: this is not a retry.
-
-        Args:
-            live: the job.
-            attempt: number of the attempt.
-            input_lost: whether its input was lost with a machine.
-        """
+    def input_lost(self, live: LiveJob, attempt: int) -> None:
+        """Take back an attempt that could not begin since its input was lost with a machine: it is not a retry."""
         if not live.is_running(attempt):
             return
         self.attempts.close(live, attempt)
         self.turns.release(live.record.uuid)
         self.followers.failed(live.record.uuid)
         live.start_over()
-        if live.feed is not None:
-            self.followers.feed_again(live, is_lost=input_lost)
+        self.followers.feed_again(live, is_lost=True)
         job = replace(live.record, attempts=live.record.attempts[:-1])
         if job.attempts:
             job = job.become(JobState.RETRY)

@@ -169,3 +169,42 @@ def test_given_a_worker_that_died_without_a_word_when_its_attempt_had_not_begun_
         return course.outcomes
 
     assert [one["failure"] for one in asyncio.run(given())] == [failure]
+
+
+def test_given_tasks_that_have_not_begun_when_a_machine_is_lost_then_they_are_withdrawn_and_run_elsewhere(
+    tmp_path: Path,
+) -> None:
+    """Given two attempts, one of which has begun, when a machine is lost, then only the other is given to Ray again."""
+
+    async def given() -> tuple[list[Any], list[Mapping[str, Any]]]:
+        course = Course()
+        uuid = "7f3c2a9e-0000-4000-8000-000000000001"
+        job = replace(_running(uuid), attempts=(Attempt(number=1, queue="cpu"),))
+        course.live[uuid] = LiveJob(job)
+        settings = Settings(_env_file=None, share_path=tmp_path)  # type: ignore[call-arg]
+        attempts = Attempts(course, settings)
+        withdrawn: list[Any] = []
+        attempts.launcher = cast(
+            Launcher,
+            SimpleNamespace(
+                avoid=lambda _: None,
+                withdraw=withdrawn.append,
+                memory_limit=lambda _: None,
+                hit_by_mistake=lambda _: False,
+                spare=lambda: None,
+            ),
+        )
+        for one in ("first", uuid):
+            course.live[one].reference = one
+            attempts.dispatched.on_given(course.live[one].record)
+        attempts.dispatched.on_start(course.live["first"].record)
+        attempts.machines.add("node")
+        attempts.machines.add("node")
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_exception(ray.exceptions.TaskCancelledError())
+        await attempts._ray_answered(course.live[uuid], 1, answer)
+        return withdrawn, course.outcomes
+
+    withdrawn, outcomes = asyncio.run(given())
+    assert withdrawn == ["7f3c2a9e-0000-4000-8000-000000000001"]
+    assert [one["failure"] for one in outcomes] == ["node_lost"]

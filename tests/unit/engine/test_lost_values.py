@@ -111,7 +111,7 @@ class Stage:
         """Have Ray say that a task could not begin, since values are lost."""
         self.lost.update(references)
         live = self.live(entrypoint)
-        self.jobs.not_begun(live, len(live.record.attempts), input_lost=True)
+        self.jobs.input_lost(live, len(live.record.attempts))
 
     async def root_ends(self) -> Job:
         """Wait for the end of the job that stands for the graph."""
@@ -285,26 +285,5 @@ def test_given_two_tasks_that_take_a_value_when_it_is_lost_then_both_get_that_of
         stage.end("pass_on")
         stage.end("other")
         await stage.launches("take")
-
-    play(plot)
-
-
-def test_given_a_job_that_waits_for_other_machines_when_one_is_back_then_it_is_given_to_ray_again(
-    play: Callable[[Plot], None],
-) -> None:
-    """Given a task that Ray has for other machines than a lost one, when that is back, then it is taken back."""
-
-    async def plot(stage: Stage) -> None:
-        attempts: Any = stage.jobs.attempts
-        attempts.launcher.is_selective = True
-        await stage.begin(chain(task("make", 1), task("take")))
-        await stage.launches("make")
-        attempts.launcher.is_selective = False
-        attempts._avoid(frozenset())
-        await stage.launches("make")
-        job = await stage.job("make")
-        assert (job.state, len(job.attempts)) == (JobState.PENDING, 1)
-        attempts._avoid(frozenset())
-        await stage.launches()
 
     play(plot)
