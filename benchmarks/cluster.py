@@ -29,6 +29,7 @@ _FAULTS: Mapping[str, Callable[[Machine], object]] = {
     "freeze": Machine.freeze,
 }
 _MEGABYTE = 10**6
+_RESOURCES = """--resources='{{"on_{name}": 4}}'"""
 _QUEUES = '{"on_b": {"resources": {"on_b": 1}}, "on_c": {"resources": {"on_c": 1}}}'
 
 HOLD = """
@@ -93,16 +94,13 @@ for number in range(ROUNDS + 1):
 
 def _cluster(network: Network) -> Cluster:
     cluster = Cluster(network, settings={"PIXYZ_QUEUES": _QUEUES})
-    cluster.start_head(cpus=2)
-    for name in ("b", "c"):
-        _join(cluster, name)
-    cluster.up()
+    cluster.start_service_first("b", "c", options=_RESOURCES)
     cluster.wait_until_ready()
     return cluster
 
 
 def _join(cluster: Cluster, name: str) -> None:
-    cluster.join(name, options=f"""--resources='{{"on_{name}": 4}}'""")
+    cluster.join(name, options=_RESOURCES.format(name=name))
 
 
 def _detect(cluster: Cluster, rest: RestClient, fault: str, place: Path) -> float:

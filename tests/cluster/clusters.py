@@ -45,6 +45,13 @@ class Cluster:
             self.join(name, cpus=cpus)
         self.up()
 
+    def start_service_first(self, *workers: str, cpus: int = 2, options: str = "") -> None:
+        """Start Ray and the platform on the head alone, so that the HTTP service is there, and then the workers."""
+        self.start_head(cpus=cpus)
+        self.up()
+        for name in workers:
+            self.join(name, cpus=cpus, options=options.format(name=name))
+
     def start_head(self, *, cpus: int = 2, options: str = "") -> None:
         """Start Ray's head; its dashboard stays off unless the options say otherwise."""
         dashboard = "" if "--include-dashboard" in options else "--include-dashboard=false"

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import pytest
+
 from benchmarks.faults.chaos_jobs import POOL, SEATS, Sent, make_orders
 from benchmarks.faults.sender import Sender
 from benchmarks.faults.verdict import FAULTS, Verdict, judge_jobs
@@ -20,18 +22,26 @@ from pixyz_ray.client import Client, PlatformUnreachable
 from pixyz_ray.jobs import TERMINAL
 from pixyz_worker.exception import PixyzWebError
 from tests.cluster.clusters import Cluster
-from tests.cluster.machines import Machine
+from tests.cluster.machines import Machine, Network
 from tests.platforms import OPERATOR_TOKEN
+from tests.postgres import Postgres
 from tests.waiting import wait_until
 
-POSTGRES = True
-SETTINGS = {"PIXYZ_POOLS": f'{{"{POOL}": {SEATS}}}'}
 JOBS = int(os.environ.get("PIXYZ_CHAOS_JOBS", "60"))
 SEED = int(os.environ.get("PIXYZ_CHAOS_SEED", "20"))
 MOST_OPEN = 12
 END_WITHIN_S = 150.0
 """Seconds after the last fault within which all jobs must have ended."""
 FAULT_KINDS = ("kill", "cut", "freeze")
+
+
+@pytest.fixture(scope="module")
+def cluster(network: Network, postgres: Postgres) -> Cluster:
+    """The platform on three machines; its HTTP service is on the head, which is never lost."""
+    settings = {"PIXYZ_POOLS": f'{{"{POOL}": {SEATS}}}', "JOB_STORE_URL": postgres.url}
+    cluster = Cluster(network, settings=settings)
+    cluster.start_service_first("b", "c")
+    return cluster
 
 
 class Nemesis(threading.Thread):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.clusters import Cluster
-from tests.cluster.machines import Machine
+from tests.cluster.machines import Machine, Network
 from tests.rest_client import Json, RestClient
 from tests.waiting import wait_until
 
@@ -23,6 +23,14 @@ FAULTS: dict[str, Callable[[Machine], object]] = {
     "cut": Machine.cut,
     "freeze": Machine.freeze,
 }
+
+
+@pytest.fixture(scope="module")
+def cluster(network: Network) -> Cluster:
+    """The platform on three machines; its HTTP service is on the head, which is never lost."""
+    cluster = Cluster(network)
+    cluster.start_service_first("b", "c")
+    return cluster
 
 
 class Places:
