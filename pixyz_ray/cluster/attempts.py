@@ -15,12 +15,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from ray.exceptions import ObjectLostError
-
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.answers import Answers
 from pixyz_ray.cluster.dispatched import Dispatched
-from pixyz_ray.cluster.failures import WITHDRAWN, autopsy, classify
+from pixyz_ray.cluster.failures import WITHDRAWN, autopsy, classify, is_object_lost
 from pixyz_ray.cluster.guards import LOOK_EVERY_S, SILENCE_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
@@ -232,7 +230,7 @@ class Attempts:
             if outcome is None:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:
-            if isinstance(error, ObjectLostError) and live.has_nothing_to_begin_with:
+            if is_object_lost(error) and live.has_nothing_to_begin_with:
                 self._course.input_lost(live, attempt)
                 return
             outcome = await self._outcome_of_death(live, attempt, error)

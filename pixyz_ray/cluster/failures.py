@@ -44,6 +44,12 @@ def classify(error: BaseException) -> tuple[FailureClass, str]:
     return FailureClass.INTERNAL, f"The platform failed to run the job: {type(error).__name__}: {error}"
 
 
+def is_object_lost(error: BaseException) -> bool:
+    """Return whether Ray reports that an object is lost: the result itself, or an argument that a task was to get."""
+    causes = error, getattr(error, "cause", None)
+    return any(isinstance(one, ray_errors.ObjectLostError) for one in causes)
+
+
 def autopsy(
     found: FailureClass, sentence: str, died: Mapping[str, Any] | None, memory_limit: int | None
 ) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from ray import exceptions as ray_errors
 
 from pixyz_ray import failure
-from pixyz_ray.cluster.failures import RESULT_LOST, autopsy, classify
+from pixyz_ray.cluster.failures import RESULT_LOST, autopsy, classify, is_object_lost
 from pixyz_ray.failure import FailureClass
 from pixyz_worker.exception import InternalError
 
@@ -162,3 +162,19 @@ def test_given_a_kill_for_memory_when_told_then_the_sentence_has_limit_and_peak(
     assert words in sentence
     assert "smaller input" in sentence
     assert ("memory_limit" in sentence) == (limit is not None)
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (ray_errors.ObjectLostError("00", None, ""), True),
+        (ray_errors.RayTaskError("f", "trace", ray_errors.OwnerDiedError("00", None, "")), True),
+        (ray_errors.RayTaskError("f", "trace", ray_errors.ObjectLostError("00", None, "")).as_instanceof_cause(), True),
+        (ray_errors.RayTaskError("f", "trace", ValueError("v")), False),
+        (ray_errors.NodeDiedError("m"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_given_an_error_of_ray_when_it_is_of_a_lost_object_then_that_is_seen(error: Exception, lost: bool) -> None:
+    """Given an error, when an argument of the task was lost, then it is found in the cause too."""
+    assert is_object_lost(error) is lost
