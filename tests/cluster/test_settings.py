@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.cluster.clusters import RAY_PORT, Cluster
+from tests.cluster.clusters import API_PORT, RAY_PORT, Cluster
 from tests.cluster.machines import Machine, Network
+from tests.waiting import wait_until
 
 MACHINES = ("a", "b", "c")
 
@@ -106,20 +109,32 @@ def start_ray(cluster: Cluster, machine: Machine, options: str) -> None:
 def cluster(network: Network) -> Iterator[Cluster]:
     """A plain Ray on three machines with wrong settings of their own, and the platform on it."""
     cluster = Cluster(network)
-    sdk = network.share.parent / "share" / "sdk"
+    sdk = network.share / "sdk"
     sdk.mkdir()
     (sdk / "sdk_of_operator.py").touch()
     home = network["a"].home / ".pixyz"
     home.mkdir(mode=0o700)
     (home / "pixyz-scheduler.conf").write_text(f"{SETTINGS}PIXYZ_PYTHON_PATH = {sdk}\n")
     config = '--system-config="$(python -m pixyz_ray.cluster.environment --system-config)"'
-    network["a"].environment["RAY_worker_niceness"] = "15"
     start_ray(cluster, network["a"], f"--head --port={RAY_PORT} --include-dashboard=false {config}")
     for name in ("b", "c"):
         start_ray(cluster, network[name], f"--address={network['a'].ip}:{RAY_PORT}")
     cluster.up()
-    cluster.wait_until_ready()
+    # Serve may put the HTTP service on any of the machines.
+    urls = [f"http://{machine.ip}:{API_PORT}" for machine in network.machines.values()]
+
+    def ready() -> str | None:
+        return next((url for url in urls if is_ready(url)), None)
+
+    cluster.url = wait_until(ready, f"one of {urls} is ready", deadline_s=60, every_s=0.2)
     yield cluster
+
+
+def is_ready(url: str) -> bool:
+    """Return whether a service answers there that takes jobs."""
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"{url}/health", timeout=2.0).status_code == 200
+    return False
 
 
 def test_settings_of_the_head_hold_on_every_machine(cluster: Cluster) -> None:
