@@ -26,6 +26,7 @@ from pixyz_ray.cluster.ray_folder import ray_folder
 from pixyz_ray.home import home, write_private
 from pixyz_ray.private_files import PRIVATE_MASK, SHARE_MASK, share_mask
 from pixyz_ray.reaper import SESSION_MARK
+from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings, read_settings
 from pixyz_ray.watchdog.machine import THRESHOLD
 from pixyz_worker.exception import InvalidBackendParameter, PixyzSecurityViolation
@@ -142,6 +143,34 @@ def environment_problems(
         if found is None or _plain(found) != one.value:
             problems.append(_problem(one, found))
     return problems
+
+
+def cluster_config() -> Mapping[str, object]:
+    """Return the system configuration of the Ray cluster that this process is connected to."""
+    from ray._private.state import state
+
+    config: Mapping[str, object] = state.get_system_config()  # type: ignore[no-untyped-call]
+    return config
+
+
+def joining_notes(settings: Settings, num_cpus: int | None) -> list[Note]:
+    """Return notes on options that have no effect on a Ray that others have started.
+
+    Args:
+        settings: the platform's settings.
+        num_cpus: option of `pixyz up`.
+    """
+    place = settings.places.get("CONCURRENT_TASKS")
+    given = {
+        "--num-cpus": num_cpus is not None,
+        f"CONCURRENT_TASKS ({place or 'set'})": settings.concurrent_tasks is not None,
+    }
+    remedy = "Each machine has the CPUs of its own  ray start --num-cpus"
+    return [
+        Note(found=f"{name} has no effect on a Ray cluster that is joined.", remedy=f"{remedy}.")
+        for name, is_given in given.items()
+        if is_given
+    ]
 
 
 def _plain(value: str) -> str:

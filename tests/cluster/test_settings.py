@@ -52,7 +52,7 @@ from pathlib import Path
 from pixyz_worker import config
 from pixyz_worker.kernel.limits import Limits
 from pixyz_worker.license import LicenseSettings
-from pixyz_worker.logger import getLogger
+from pixyz_worker.logger import get_logger
 
 NAMES = ("LICENSE_HOST", "LOGLEVEL", "PIXYZ_MEMORY_THRESHOLD", "PYTHONPATH_OF_MACHINE", "JOB_STORE_URL")
 
@@ -73,7 +73,7 @@ def main(pc, params):
         "api_port": config.api_port,
         "limits": asdict(Limits.from_environment()),
         "licence": asdict(LicenseSettings.from_environment()),
-        "level": getLogger("probe").level,
+        "level": get_logger("probe").level,
         "sdk": sdk_of_operator.__file__,
         "path": os.environ["PYTHONPATH"],
         **{name: os.environ.get(name) for name in NAMES},
@@ -87,10 +87,9 @@ ray.init(address="auto", log_to_driver=False)
 problems = {}
 @ray.remote(num_cpus=0)
 def look():
-    from pixyz_ray.cluster.environment import environment_problems
+    from pixyz_ray.cluster.environment import cluster_config, environment_problems
     from pixyz_ray.settings import Settings
-    from ray._private.state import state
-    sources = (None, state.get_system_config())
+    sources = (None, cluster_config())
     return [[one.variable for one in environment_problems(Settings(), os.environ, some)] for some in sources]
 for node in ray.nodes():
     options = {"scheduling_strategy": On(node["NodeID"], soft=False)}
@@ -145,7 +144,7 @@ def test_settings_of_the_head_hold_on_every_machine(cluster: Cluster) -> None:
     with cluster.client() as rest:
         jobs = [rest.submit(SCRIPT, params={"meeting": str(meeting), "all": 3, "n": n}) for n in range(3)]
         ended = [rest.end(uuid, deadline_s=90) for uuid in jobs]
-    assert [job["status"] for job in ended] == ["SUCCESS"] * 3, ended
+    assert [job["status"] for job in ended] == ["SUCCESS"] * 3, [job["error"] for job in ended]
     found: dict[str, dict[str, Any]] = {job["result"].pop("host"): job["result"] for job in ended}
     assert sorted(found) == ["a", "b", "c"]
     assert found["a"] == found["b"] == found["c"]
