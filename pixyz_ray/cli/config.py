@@ -12,13 +12,12 @@ import click
 
 from pixyz_ray.cli.app import Access
 from pixyz_ray.cli.options import Command, json_option, print_json
+from pixyz_ray.cli.running_settings import RESTART, compare_running
 from pixyz_ray.cli.tables import show_table
 
 if TYPE_CHECKING:
     from pixyz_ray.setting_overview import SettingRow
     from pixyz_ray.setting_reading import Reading
-
-_RESTART = "The platform that is up keeps its settings until it is started again: pixyz down, then pixyz up"
 
 
 class _ConfigGroup(click.Group):
@@ -209,8 +208,6 @@ def diff_command(access: Access, as_json: bool) -> None:
     Example:
       pixyz config diff
     """
-    from pixyz_ray.cli.running_settings import compare_running
-
     found = compare_running(access.url, access.token, _checked())
     if as_json:
         print_json(found)
@@ -225,7 +222,7 @@ def _show_differences(found: Sequence[dict[str, Any]]) -> None:
     columns = ("setting", "runs with…", "from…", "written…", "at…")
     keys = ("name", "running", "running_source", "written", "written_source")
     show_table(columns, ([row[key] for key in keys] for row in found))
-    click.echo("Started again from here, it has the values under `written`: pixyz down, then pixyz up")
+    click.echo(f"Started again from here, it has the values under `written`: {RESTART}")
 
 
 def _show(changed: bool, as_json: bool) -> None:
@@ -276,4 +273,4 @@ def _add_notes(name: str, *, changed: bool, overridden: bool) -> None:
     if overridden:
         click.echo(f"{name} is also set in the environment of this shell, which takes precedence.", err=True)
     if changed and read_platform() is not None:
-        click.echo(_RESTART, err=True)
+        click.echo(f"The platform that is up keeps its settings until it is started again: {RESTART}", err=True)

@@ -12,6 +12,9 @@ from pixyz_ray.cli.checks import Check, Verdict
 if TYPE_CHECKING:
     from pixyz_ray.setting_reading import Reading
 
+RESTART = "pixyz down, then pixyz up"
+"""How a platform gets other settings."""
+
 
 def compare_running(url: str | None, token: str | None, reading: Reading) -> list[dict[str, Any]]:
     """Return the settings that a running platform has with another value than a new start would.
@@ -71,6 +74,6 @@ def check_running(url: str | None, token: str | None, reading: Reading) -> list[
             name="Settings",
             verdict=Verdict.NOTE,
             found=f"the platform that runs has other values of {', '.join(names)} than are written here",
-            remedy="Compare: pixyz config diff. A restart brings them into force: pixyz down, then pixyz up.",
+            remedy=f"Compare: pixyz config diff. A restart brings them into force: {RESTART}.",
         )
     ]
