@@ -72,7 +72,8 @@ def test_core_variables_of_ray_stay_out_of_runtime_environments(settings: Settin
     """Given a Ray of our own and one that is joined, when compared, then only the first sets Ray's own variables."""
     own = ray_environment(settings, "mark", tmp_path, 2)
     core = {one.name for one in before_ray(settings)}
-    assert core <= own.keys()
+    # One machine has nobody to declare it dead but the supervisor.
+    assert {name for name in core if "health_check" not in name} <= own.keys()
     assert not core & worker_environment(settings).keys()
     assert not [name for name in worker_environment(settings) if name.startswith("RAY_AUTH")]
 
