@@ -58,15 +58,18 @@ class Postgres:
 
     Args:
         host: the machine that it runs on; this one, on loopback, when None.
+        data: an empty folder for its data, on another disk; one in its own folder when None.
+        fsync: whether its commits wait for the disk, as those of any server for use.
     """
 
-    def __init__(self, host: Host | None = None) -> None:
+    def __init__(self, host: Host | None = None, *, data: Path | None = None, fsync: bool = False) -> None:
         self._host = host
+        self._fsync = "on" if fsync else "off"
         self._folder = Path(tempfile.mkdtemp(prefix="pxpg-", dir="/tmp" if host is None else host.tmp))
         self._user = "postgres" if os.geteuid() == 0 else None
         if self._user is not None:
             os.chown(self._folder, pwd.getpwnam(self._user).pw_uid, -1)
-        self._data = self._folder / "data"
+        self._data = data or self._folder / "data"
         self._run("initdb", "-D", str(self._data), "-U", "tester", "--auth=trust", "--no-sync")
         if host is not None:
             with (self._data / "pg_hba.conf").open("a") as rules:
@@ -87,7 +90,7 @@ class Postgres:
         """Start it, and return when it answers."""
         self.port = port
         (self._data / "postmaster.pid").unlink(missing_ok=True)
-        arguments = f"-p {port} -k /tmp -c fsync=off -c listen_addresses={self._address}".split()
+        arguments = f"-p {port} -k /tmp -c fsync={self._fsync} -c listen_addresses={self._address}".split()
         log = (self._folder / "log").open("ab")
         if self._host is None:
             command = [str(program("postgres")), "-D", str(self._data), *arguments]
@@ -101,6 +104,17 @@ class Postgres:
         log.close()
         ready = [str(program("pg_isready")), "-q", "-h", self._address, "-p", str(port)]
         wait_until(lambda: subprocess.run(ready).returncode == 0, "PostgreSQL answers", deadline_s=30)
+
+    def sql(self, *statements: str, database: str = "postgres") -> None:
+        """Execute statements as the owner of the server, each in a transaction of its own."""
+        commands = [part for statement in statements for part in ("-c", statement)]
+        where = ("-h", self._address, "-p", str(self.port), "-U", "tester", "-d", database)
+        self._run("psql", "-q", "-v", "ON_ERROR_STOP=1", *where, *commands)
+
+    def database(self, name: str, *, user: str = "tester", options: str = "") -> str:
+        """Create a database and return its URL for a user."""
+        self.sql(f"CREATE DATABASE {name} {options}")
+        return f"postgresql+psycopg://{user}@{self._address}:{self.port}/{name}"
 
     def kill(self) -> None:
         """Kill all of its processes at once."""
