@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,10 +17,13 @@ from typing import Any, Protocol
 import psutil
 import pytest
 
+from tests.free_ports import free_port
 from tests.waiting import wait_until
 
 REQUIRED = "PIXYZ_TESTS_NEED_POSTGRES"
 """Set in the environment, it turns the skips of these tests into failures."""
+STORE = "PIXYZ_TESTS_STORE"
+"""Set to `postgres` in the environment, it gives every platform of the tests a database on one PostgreSQL server."""
 _HOMES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 
 
@@ -37,6 +42,30 @@ def need_postgres() -> None:
         pytest.fail(f"not installed: {', '.join(missing)}")
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+def store_of_tests() -> str:
+    """Return the kind of store that the platforms of the tests have: `sqlite` or `postgres`."""
+    kind = os.environ.get(STORE, "sqlite")
+    if kind not in ("sqlite", "postgres"):
+        pytest.fail(f"{STORE}={kind} is not known: use sqlite or postgres")
+    return kind
+
+
+def need_sqlite() -> None:
+    """Skip a test that changes the file of a SQLite store, where platforms have PostgreSQL."""
+    if store_of_tests() != "sqlite":
+        pytest.skip("this test needs the file of a SQLite store")
+
+
+@cache
+def shared_server() -> Postgres:
+    """Return the server for the platforms of this test session; it ends with the session."""
+    need_postgres()
+    server = Postgres()
+    atexit.register(server.close)
+    server.start(free_port())
+    return server
 
 
 class Host(Protocol):

@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.platforms import TestPlatform, free_port
+from tests.free_ports import free_port
+from tests.platforms import TestPlatform
 from tests.postgres import Postgres, need_postgres
 from tests.rest_client import RestClient
 from tests.waiting import wait_until

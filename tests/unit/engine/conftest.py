@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.platforms import free_port
+from tests.free_ports import free_port
 from tests.postgres import Postgres, need_postgres
 from tests.waiting_room import Clock
 from tests.watched_workers import Start, Tracker, Worker
