@@ -28,8 +28,7 @@ _ADVICE = {
     "42501": "the user of JOB_STORE_URL needs USAGE and CREATE on the schema, and has to own its tables: "
     "GRANT USAGE, CREATE ON SCHEMA public TO the user",
     "53100": "the disk of the database server is full: free some space there; the platform then continues by itself",
-    "53300": "raise max_connections of the server, or close connections: the platform needs 2, and 1 for each read "
-    "beside it",
+    "53300": "raise max_connections of the server, or close other connections: the platform needs 3",
 }
 """Advice by SQLSTATE."""
 _SIGNS = (

@@ -279,11 +279,13 @@ def make_engine(url: str, *, writes: bool = False) -> Engine:
     Args:
         url: SQLAlchemy URL.
         writes: whether it is for writing: a standby, which can only be read, is not connected to.
+
+    Raises:
+        StoreUnusable: the driver of the database is not installed.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        # The store keeps its two connections itself; a pooled one could hang inside the pool.
-        return create_engine(url, poolclass=NullPool, connect_args=_patience(parsed, writes))
+        return _server_engine(parsed, writes)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Earlier versions left them world-readable.
@@ -301,6 +303,20 @@ def make_engine(url: str, *, writes: bool = False) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def _server_engine(url: URL, writes: bool) -> Engine:
+    if url.drivername == "postgresql":
+        # SQLAlchemy's default is another driver.
+        url = url.set(drivername="postgresql+psycopg")
+    try:
+        # The store keeps its two connections itself; a pooled one could hang inside the pool.
+        return create_engine(url, poolclass=NullPool, connect_args=_patience(url, writes))
+    except ImportError as error:
+        raise StoreUnusable(
+            f"The job store {url!r} needs the package {url.get_driver_name()}: pip install 'pixyz-ray[postgres]', and "
+            "write postgresql+psycopg://... in JOB_STORE_URL."
+        ) from error
 
 
 def _text(data: bytes) -> str:

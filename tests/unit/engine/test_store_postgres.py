@@ -152,3 +152,11 @@ def test_password_is_not_shown(postgres: Postgres) -> None:
         JobStore(f"postgresql+psycopg://plain:secret@127.0.0.1:{postgres.port}/none")
     assert "secret" not in str(raised.value)
     assert "secret" not in str(raised.value.__cause__)
+
+
+def test_driver(database: str) -> None:
+    """Given a URL without a driver, then the platform's own is used; with one that is not there, its name is told."""
+    with closing(JobStore(database.replace("+psycopg", ""), holder="test")) as store:
+        store.write([_job()])
+    with pytest.raises(StoreUnusable, match=r"needs the package psycopg2.*pixyz-ray\[postgres\]"):
+        JobStore(database.replace("+psycopg", "+psycopg2"))
