@@ -88,10 +88,18 @@ class Postgres:
     Args:
         host: the machine that it runs on; this one, on loopback, when None.
         data: an empty folder for its data, on another disk; one in its own folder when None.
+        standby_of: a running server of which this one is a hot standby.
         fsync: whether its commits wait for the disk, as those of any server for use.
     """
 
-    def __init__(self, host: Host | None = None, *, data: Path | None = None, fsync: bool = False) -> None:
+    def __init__(
+        self,
+        host: Host | None = None,
+        *,
+        data: Path | None = None,
+        standby_of: Postgres | None = None,
+        fsync: bool = False,
+    ) -> None:
         self._host = host
         self._fsync = "on" if fsync else "off"
         self._folder = Path(tempfile.mkdtemp(prefix="pxpg-", dir="/tmp" if host is None else host.tmp))
@@ -99,27 +107,34 @@ class Postgres:
         if self._user is not None:
             os.chown(self._folder, pwd.getpwnam(self._user).pw_uid, -1)
         self._data = data or self._folder / "data"
-        self._run("initdb", "-D", str(self._data), "-U", "tester", "--auth=trust", "--no-sync")
-        if host is not None:
-            with (self._data / "pg_hba.conf").open("a") as rules:
-                rules.write("host all all 0.0.0.0/0 trust\n")
+        if data is not None and self._user is not None:
+            shutil.chown(data, self._user)
+        if standby_of is not None:
+            where = ("-h", standby_of.address, "-p", str(standby_of.port), "-U", "tester", "-D", str(self._data))
+            self._run("pg_basebackup", *where, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        else:
+            self._run("initdb", "-D", str(self._data), "-U", "tester", "--auth=trust", "--no-sync", "-E", "UTF8")
+            if host is not None:
+                with (self._data / "pg_hba.conf").open("a") as rules:
+                    rules.write("host all,replication all 0.0.0.0/0 trust\n")
         self.port = 0
         self._server: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """SQLAlchemy's URL of its database, over TCP as from another machine."""
-        return f"postgresql+psycopg://tester@{self._address}:{self.port}/postgres"
+        return f"postgresql+psycopg://tester@{self.address}:{self.port}/postgres"
 
     @property
-    def _address(self) -> str:
+    def address(self) -> str:
+        """Address that it listens on."""
         return "127.0.0.1" if self._host is None else self._host.ip
 
     def start(self, port: int) -> None:
         """Start it, and return when it answers."""
         self.port = port
         (self._data / "postmaster.pid").unlink(missing_ok=True)
-        arguments = f"-p {port} -k /tmp -c fsync={self._fsync} -c listen_addresses={self._address}".split()
+        arguments = f"-p {port} -k /tmp -c fsync={self._fsync} -c listen_addresses={self.address}".split()
         log = (self._folder / "log").open("ab")
         if self._host is None:
             command = [str(program("postgres")), "-D", str(self._data), *arguments]
@@ -131,19 +146,23 @@ class Postgres:
             options = {}
         self._server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, **options)
         log.close()
-        ready = [str(program("pg_isready")), "-q", "-h", self._address, "-p", str(port)]
+        ready = [str(program("pg_isready")), "-q", "-h", self.address, "-p", str(port)]
         wait_until(lambda: subprocess.run(ready).returncode == 0, "PostgreSQL answers", deadline_s=30)
+
+    def promote(self) -> None:
+        """Make the primary of a standby."""
+        self.sql("SELECT pg_promote()")
 
     def sql(self, *statements: str, database: str = "postgres") -> None:
         """Execute statements as the owner of the server, each in a transaction of its own."""
         commands = [part for statement in statements for part in ("-c", statement)]
-        where = ("-h", self._address, "-p", str(self.port), "-U", "tester", "-d", database)
+        where = ("-h", self.address, "-p", str(self.port), "-U", "tester", "-d", database)
         self._run("psql", "-q", "-v", "ON_ERROR_STOP=1", *where, *commands)
 
     def database(self, name: str, *, user: str = "tester", options: str = "") -> str:
         """Create a database and return its URL for a user."""
         self.sql(f"CREATE DATABASE {name} {options}")
-        return f"postgresql+psycopg://{user}@{self._address}:{self.port}/{name}"
+        return f"postgresql+psycopg://{user}@{self.address}:{self.port}/{name}"
 
     def kill(self) -> None:
         """Kill all of its processes at once."""
