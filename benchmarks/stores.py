@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import shutil
+import socket
 import statistics
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from benchmarks.load import HOST
 from benchmarks.platform import Ours, free_ports
 from benchmarks.sides import in_turn
 from tests.postgres import Postgres
+from tests.waiting import wait_until
 
 
 @click.command()
@@ -72,10 +74,16 @@ def _delayed(target: int, delay_s: float) -> Iterator[int]:
     process = multiprocessing.get_context("spawn").Process(target=_forward, args=(port, target, delay_s), daemon=True)
     process.start()
     try:
+        wait_until(lambda: _answers(port), "the delayed port answers")
         yield port
     finally:
         process.terminate()
         process.join()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def _forward(port: int, target: int, delay_s: float) -> None:

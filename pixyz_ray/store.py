@@ -24,7 +24,7 @@ from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import TERMINAL, Job, JobState
 from pixyz_ray.record_errors import UnknownJob, UnreadableRecord, unreadable
 from pixyz_ray.storage import is_uuid
-from pixyz_ray.store_errors import StoreFull, StoreRefused, StoreUnusable, first_line
+from pixyz_ray.store_errors import StoreFull, StoreRefused, StoreUnusable, first_line, shown_url
 from pixyz_ray.store_fence import WAIT_S, StoreFenced, StoreInUse
 from pixyz_ray.store_reserve import Reserve, is_full
 from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, limit_statements, open_database
@@ -121,7 +121,9 @@ class JobStore:
                 with self._connection.begin():
                     self._connection.exec_driver_sql(f"PRAGMA busy_timeout={IMPATIENT_MS}")
         except SQLAlchemyError as error:
-            raise StoreUnusable(f"The job store {self._url!r} cannot be opened: {first_line(error)}.") from error
+            raise StoreUnusable(
+                f"The job store {shown_url(self._url)} cannot be opened: {first_line(error)}."
+            ) from error
         self._reserve.keep()
         if holder is not None:
             self._claim(holder, wait_s)
@@ -134,7 +136,9 @@ class JobStore:
             raise
         except self._writer.errors as error:
             self.close()
-            raise StoreUnusable(f"The job store {self._url!r} cannot be claimed: {first_line(error)}.") from error
+            raise StoreUnusable(
+                f"The job store {shown_url(self._url)} cannot be claimed: {first_line(error)}."
+            ) from error
 
     def _open(self, url: str) -> Engine:
         """Open the database; if its disk is full, release the reserve and try again."""

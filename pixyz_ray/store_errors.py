@@ -6,6 +6,8 @@ import re
 import sqlite3
 from typing import Any
 
+from sqlalchemy import URL, make_url
+
 from pixyz_worker.exception import InternalError
 
 _DATA_CLASSES = ("22", "23", "54")
@@ -89,6 +91,11 @@ def first_line(error: BaseException) -> str:
         (text for sign, text in _SIGNS if sign.search(str(cause))), None
     )
     return line if advice is None else f"{line}; {advice}"
+
+
+def shown_url(url: str | URL) -> str:
+    """Return a database's URL for messages: without its password and its options, which may have passwords too."""
+    return repr(make_url(url).set(query={}))
 
 
 def storable(text: str | None) -> str | None:

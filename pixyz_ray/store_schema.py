@@ -38,7 +38,7 @@ from sqlalchemy.pool import NullPool
 from pixyz_ray.jobs import TERMINAL
 from pixyz_ray.private_files import tighten
 from pixyz_ray.records import alias_of
-from pixyz_ray.store_errors import StoreUnusable, first_line
+from pixyz_ray.store_errors import StoreUnusable, first_line, shown_url
 
 SCHEMA_VERSION = 4
 _DATED = 3
@@ -145,7 +145,7 @@ def open_database(url: str) -> Engine:
         with engine.begin() as connection:
             migrate(connection)
     except SQLAlchemyError as error:
-        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be opened: {first_line(error)}.") from error
+        raise StoreUnusable(f"The job store {shown_url(url)} cannot be opened: {first_line(error)}.") from error
     return engine
 
 
@@ -161,8 +161,8 @@ def _check_encoding(engine: Engine) -> None:
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
     if encoding != "UTF8":
         raise StoreUnusable(
-            f"The database of the job store {engine.url!r} has the encoding {encoding}; the platform needs UTF8. "
-            "Create one:  createdb --encoding=UTF8 --template=template0 NAME"
+            f"The database of the job store {shown_url(engine.url)} has the encoding {encoding}; the platform needs "
+            "UTF8. Create one:  createdb --encoding=UTF8 --template=template0 NAME"
         )
 
 
@@ -189,7 +189,7 @@ def migrate(connection: Connection) -> None:
         connection.execute(insert(VERSIONS), {"version": SCHEMA_VERSION})
     elif found > SCHEMA_VERSION:
         raise StoreUnusable(
-            f"The job store {connection.engine.url!r} was written by a newer version of the platform "
+            f"The job store {shown_url(connection.engine.url)} was written by a newer version of the platform "
             f"(schema {found}, this one knows {SCHEMA_VERSION}). Upgrade, or use another store."
         )
     elif found < SCHEMA_VERSION:
@@ -270,7 +270,7 @@ def connected(url: str, doing: str) -> Iterator[Engine]:
         finally:
             engine.dispose()
     except SQLAlchemyError as error:
-        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be {doing}: {first_line(error)}.") from error
+        raise StoreUnusable(f"The job store {shown_url(url)} cannot be {doing}: {first_line(error)}.") from error
 
 
 def make_engine(url: str, *, writes: bool = False) -> Engine:
@@ -314,8 +314,8 @@ def _server_engine(url: URL, writes: bool) -> Engine:
         return create_engine(url, poolclass=NullPool, connect_args=_patience(url, writes))
     except ImportError as error:
         raise StoreUnusable(
-            f"The job store {url!r} needs the package {url.get_driver_name()}: pip install 'pixyz-ray[postgres]', and "
-            "write postgresql+psycopg://... in JOB_STORE_URL."
+            f"The job store {shown_url(url)} needs the package {url.get_driver_name()}: pip install "
+            "'pixyz-ray[postgres]', and write postgresql+psycopg://... in JOB_STORE_URL."
         ) from error
 
 

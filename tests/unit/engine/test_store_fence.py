@@ -60,7 +60,7 @@ def test_other_platform(url: str) -> None:
     """Given a tracker that is connected, then one of another platform is refused until it has ended."""
     with closing(JobStore(url, holder=OURS)) as ours:
         with pytest.raises(StoreInUse, match=r"10\.0\.0\.1"):
-            JobStore(url, holder=OTHERS, wait_s=0.3)
+            JobStore(url, holder=OTHERS, wait_s=0.05)
         ours.write([_job()])
     with closing(JobStore(url, holder=OTHERS, wait_s=5.0)) as others:
         others.write([_job()])
@@ -109,12 +109,13 @@ def test_replaced_tracker_holds_no_lock(database: str) -> None:
         closing(JobStore(database, holder=OURS)),
         pytest.raises(StoreInUse),
     ):
-        JobStore(database, holder=OTHERS, wait_s=0.3)
+        JobStore(database, holder=OTHERS, wait_s=0.05)
 
 
 @pytest.mark.anyio
-async def test_journal_ends_its_tracker(url: str) -> None:
+async def test_journal_ends_its_tracker(tmp_path: Path) -> None:
     """Given a journal whose store was taken over, when it writes, then its process is told to end."""
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
     with closing(JobStore(url, holder=OURS)) as old, closing(JobStore(url, holder=OURS)):
         access = StoreAccess(old)
         told = threading.Event()
