@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -40,13 +40,18 @@ class Tracker:
 
     Args:
         settings: the platform's settings.
+        holder: name of the platform, for which the job store is claimed.
+        on_fenced: called when another tracker has taken over the job store; it has to end this process.
     """
 
     _cleaner: Cleaner
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, holder: str | None = None, on_fenced: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
-        self._jobs = Lifecycle(settings, JobStore(settings.job_store_url))
+        self._jobs = Lifecycle(settings, JobStore(settings.job_store_url, holder=holder))
+        self._jobs.access.on_fenced = on_fenced
         self._graphs = Graphs(self._jobs)
         self._jobs.followers = self._graphs
         self._attempts = self._jobs.attempts
