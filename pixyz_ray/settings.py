@@ -179,6 +179,11 @@ class Settings(BaseSettings):
     concurrent_tasks: int | None = Field(
         None, ge=1, description="CPUs offered to tasks on this machine; all of them when not given."
     )
+    gpu_expected: bool | None = Field(
+        None,
+        description="New. Whether machines with GPUs join when they are needed: jobs of a GPU queue then wait for one "
+        "and do not run on CPU. Not given: whether Ray's autoscaler has a node type with GPUs.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Verbosity.")
     log_format: Literal["text", "json"] = Field("text", description="New. Form of the platform's own log lines.")
     debug: bool = Field(False, description="Answer internal errors with their traceback.")
@@ -417,6 +422,7 @@ _DEFAULTS_IN_WORDS = {
     "allowed_hosts": "none",
     "trusted_proxies": "none",
     "pixyz_max_time_limit": "none",
+    "gpu_expected": "as Ray's autoscaler says",
 }
 
 

@@ -87,6 +87,8 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
         SHARE_MASK: f"{share_mask(settings.share_umask):03o}",
         # Jobs are what the machines are for.
         "RAY_worker_niceness": "0",
+        # A job that was given no GPU must not find one: Ray would leave CUDA_VISIBLE_DEVICES alone then.
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
         # A task that waits for others gives its CPU back, and the next one is to have it at once: Ray would hold that
         # back, by up to ten seconds for each task that waits.
         "RAY_worker_cap_enabled": "0",
