@@ -191,6 +191,11 @@ class Settings(BaseSettings):
         description="CPUs offered to tasks on this machine; all of them when not given. On a cluster that is joined, "
         "`ray start --num-cpus` says so for each machine.",
     )
+    gpu_expected: bool | None = Field(
+        None,
+        description="New. Whether machines with GPUs join when they are needed: jobs of a GPU queue then wait for one "
+        "and do not run on CPU. Not given: whether Ray's autoscaler has a node type with GPUs.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Verbosity.")
     log_format: Literal["text", "json"] = Field("text", description="New. Form of the platform's own log lines.")
     debug: bool = Field(False, description="Answer internal errors with their traceback.")
@@ -446,6 +451,7 @@ _DEFAULTS_IN_WORDS = {
     "allowed_hosts": "none",
     "trusted_proxies": "none",
     "pixyz_max_time_limit": "none",
+    "gpu_expected": "as Ray's autoscaler says",
 }
 
 

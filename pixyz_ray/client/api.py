@@ -168,7 +168,8 @@ class Client(Connection):
             name: alias of the job.
             config: entrypoint, queue, time_limit, root_file, compute_only, ...
             on_upload: called with the bytes sent and in all.
-            options: priority, retries, retry_on, memory_limit, pools, isolation, keep, strict; the same as in `config`.
+            options: priority, retries, retry_on, memory_limit, gpu, gpu_memory, pools, isolation, keep, strict; the
+                same as in `config`.
         """
         given = merged_config(config, options)
         if callable(script):

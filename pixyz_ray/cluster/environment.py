@@ -264,7 +264,13 @@ def _variables(settings: Settings, pythonpath: str) -> dict[str, str]:
         settings: the platform's settings.
         pythonpath: search path to add to the Pixyz SDK's.
     """
-    variables = {**_SERVE, **_service_environment(settings), **_sdk_environment(settings), **_limits(settings)}
+    variables = {
+        **_SERVE,
+        **_ON_WORKERS,
+        **_service_environment(settings),
+        **_sdk_environment(settings),
+        **_limits(settings),
+    }
     if settings.pixyz_python_path is not None:
         path = [str(settings.pixyz_python_path), pythonpath]
         variables["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
@@ -282,6 +288,12 @@ _SERVE = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.ingress:middlewares",
     # Serve's controller looks around ten times a second otherwise, a quarter of what an idle platform costs.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
+}
+
+
+_ON_WORKERS = {
+    # A job that was given no GPU must not find one: Ray would leave CUDA_VISIBLE_DEVICES alone then.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
 
 

@@ -112,7 +112,7 @@ def test_given_queues_when_changed_then_the_table_has_the_change(monkeypatch: py
     assert (table["gpu"].num_gpus, table["gpu"].retry_queue) == (0.5, "gpuhigh")
     assert (table["render"].name, table["render"].num_cpus) == ("render", 4)
     monkeypatch.setenv("PIXYZ_QUEUES", '{"gpu": {"gpus": 1}}')
-    with pytest.raises(InvalidBackendParameter, match=r"'gpu'.*gpus.*num_gpus"):
+    with pytest.raises(InvalidBackendParameter, match=r"'gpu'.*gpus.*did you mean gpu"):
         _ = load_settings().queue_table
 
 
