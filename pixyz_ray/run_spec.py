@@ -57,6 +57,10 @@ class RunSpec:
     """Calls of a part, made one after another: `entrypoint`, `params`, `config` and maybe `wait` of each."""
     memory_limit: int = 0
     """Bytes that its processes may take together; 0 for no limit."""
+    gpus: float = 0.0
+    """GPUs that Ray has reserved for it."""
+    gpu_memory: int = 0
+    """Bytes that its processes may take together on one GPU; 0 for no limit."""
     max_log_bytes: int = 0
     """Size of its log; 0 for no limit."""
     max_result_bytes: int = 0

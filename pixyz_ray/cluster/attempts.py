@@ -19,6 +19,7 @@ from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.answers import Answers
 from pixyz_ray.cluster.dispatched import Dispatched
 from pixyz_ray.cluster.failures import WITHDRAWN, autopsy, classify, is_object_lost
+from pixyz_ray.cluster.gpus import Grant
 from pixyz_ray.cluster.guards import LOOK_EVERY_S, SILENCE_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
@@ -72,6 +73,12 @@ class Course(Protocol):
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something go on by itself."""
 
+    def gpu_grant(self, job: Job) -> Grant:
+        """Return what a job gets of the cluster's GPUs now."""
+
+    def has_no_machine(self, uuid: str) -> None:
+        """Record that Ray has a job that no machine of the cluster can run now."""
+
 
 class Attempts:
     """The running attempts of all jobs, on one event loop.
@@ -105,12 +112,12 @@ class Attempts:
     def launch(self, live: LiveJob) -> None:
         """Begin the next attempt."""
         job = live.record
-        queue = self._settings.queue_table.get(job.queue)
+        grant = live.grant = self._course.gpu_grant(job)
         changes: dict[str, Any] = {"not_before": None} if job.not_before is not None else {}
         if not job.attempts or job.attempts[-1].stopped is not None:
             changes["attempts"] = (*job.attempts, Attempt(number=len(job.attempts) + 1, queue=job.queue))
-        if queue is not None and (note := self.launcher.note_for(queue)):
-            changes["notes"] = tuple(dict.fromkeys((*job.notes, note)))
+        if grant.note:
+            changes["notes"] = tuple(dict.fromkeys((*job.notes, grant.note)))
         live.settling = False
         pending = job.state is JobState.PENDING
         job = replace(job, **changes) if pending else job.become(JobState.PENDING, **changes)
@@ -128,6 +135,25 @@ class Attempts:
             asyncio.get_running_loop().call_soon(self._course.take_outcome, live, number, outcome)
             return
         self.answers.expect(live.reference, partial(self._answered, live, number))
+        if grant.waits:
+            self._course.has_no_machine(job.uuid)
+
+    def follow_gpus(self) -> None:
+        """Launch again what Ray has and has not started, and what would get something else of the cluster's GPUs now.
+
+        A task that was to have a GPU waits forever when the last one has left.
+        """
+        for uuid in self.dispatched.waiting():
+            live = self._course.live.get(uuid)
+            if live is None or not live.is_running(len(live.record.attempts)) or self._course.is_ahead(uuid):
+                continue
+            before, now = live.grant, self._course.gpu_grant(live.record)
+            if not before.num_gpus or (before.num_gpus, before.excluded) == (now.num_gpus, now.excluded):
+                continue
+            self.launcher.withdraw(live.reference)
+            error = f"The machines with GPUs have changed before the attempt began. {LOST}"
+            outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
+            self._course.take_outcome(live, len(live.record.attempts), outcome)
 
     def take_back(self, live: LiveJob) -> None:
         """Take back a job that was launched ahead of its turn."""
@@ -258,7 +284,7 @@ class Attempts:
         folder = JobFolder(self._settings.share_path, job.uuid)
         log = await share_threads().wait_for(folder.log_tail)
         limit = self.launcher.memory_limit(job)
-        return {**autopsy(failure, sentence, died, limit), "stopped": stopped, "log": log}
+        return {**autopsy(failure, sentence, died, limit, live.grant.limit), "stopped": stopped, "log": log}
 
     def _is_anothers(self, live: LiveJob) -> bool:
         """Return whether a crash may be that of the node before, or a blow that was meant for the job before."""
@@ -284,7 +310,7 @@ class Attempts:
         self.launcher.avoid(node_ids)
         # Ray keeps what a task was submitted with. One that waits now may be on its way to a machine that is lost, or
         # wait for others although that machine is back.
-        for uuid in self.dispatched.waiting_ids():
+        for uuid in self.dispatched.waiting():
             live = self._course.live.get(uuid)
             if live is None or self._course.is_ahead(uuid):
                 continue
@@ -345,7 +371,7 @@ class Attempts:
     def used(self, live: LiveJob) -> dict[str, Any]:
         """Return what the running attempt has taken so far, as fields of an Attempt, as far as it is known."""
         usage = self.guards.usage(live.record.uuid, len(live.record.attempts))
-        fields = {"peak_rss": "peak_rss", "peak_uss": "peak_uss", "cpu_time": "cpu"}
+        fields = {name: name for name in ("peak_rss", "peak_uss", "peak_gpu_memory")} | {"cpu_time": "cpu"}
         return {name: usage[key] for name, key in fields.items() if key in usage}
 
     def close(self, live: LiveJob, attempt: int) -> None:

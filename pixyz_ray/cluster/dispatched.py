@@ -39,8 +39,8 @@ class Dispatched:
         self.on_end(job.uuid)
         self._waiting[job.uuid] = _Attempt(job.queue, job.submitter, job.requested)
 
-    def waiting_ids(self) -> list[str]:
-        """Return the jobs whose attempts have not started."""
+    def waiting(self) -> list[str]:
+        """Return the jobs whose attempt Ray has been given and has not started."""
         return list(self._waiting)
 
     def on_start(self, job: Job) -> None:

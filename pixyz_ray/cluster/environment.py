@@ -26,6 +26,7 @@ from pixyz_ray.cluster.ray_folder import ray_folder
 from pixyz_ray.home import home, write_private
 from pixyz_ray.private_files import PRIVATE_MASK, SHARE_MASK, share_mask
 from pixyz_ray.reaper import SESSION_MARK
+from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings, read_settings
 from pixyz_ray.watchdog.machine import THRESHOLD
 from pixyz_worker.exception import InvalidBackendParameter, PixyzSecurityViolation
@@ -152,6 +153,34 @@ def environment_problems(
     return problems
 
 
+def cluster_config() -> Mapping[str, object]:
+    """Return the system configuration of the Ray cluster that this process is connected to."""
+    from ray._private.state import state
+
+    config: Mapping[str, object] = state.get_system_config()  # type: ignore[no-untyped-call]
+    return config
+
+
+def joining_notes(settings: Settings, num_cpus: int | None) -> list[Note]:
+    """Return notes on options that have no effect on a Ray that others have started.
+
+    Args:
+        settings: the platform's settings.
+        num_cpus: option of `pixyz up`.
+    """
+    place = settings.places.get("CONCURRENT_TASKS")
+    given = {
+        "--num-cpus": num_cpus is not None,
+        f"CONCURRENT_TASKS ({place or 'set'})": settings.concurrent_tasks is not None,
+    }
+    remedy = "Each machine has the CPUs of its own  ray start --num-cpus"
+    return [
+        Note(found=f"{name} has no effect on a Ray cluster that is joined.", remedy=f"{remedy}.")
+        for name, is_given in given.items()
+        if is_given
+    ]
+
+
 def _plain(value: str) -> str:
     return _BOOLEANS.get(value.strip().lower(), value.strip())
 
@@ -235,7 +264,13 @@ def _variables(settings: Settings, pythonpath: str) -> dict[str, str]:
         settings: the platform's settings.
         pythonpath: search path to add to the Pixyz SDK's.
     """
-    variables = {**_SERVE, **_service_environment(settings), **_sdk_environment(settings), **_limits(settings)}
+    variables = {
+        **_SERVE,
+        **_ON_WORKERS,
+        **_service_environment(settings),
+        **_sdk_environment(settings),
+        **_limits(settings),
+    }
     if settings.pixyz_python_path is not None:
         path = [str(settings.pixyz_python_path), pythonpath]
         variables["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
@@ -253,6 +288,12 @@ _SERVE = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.ingress:middlewares",
     # Serve's controller looks around ten times a second otherwise, a quarter of what an idle platform costs.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
+}
+
+
+_ON_WORKERS = {
+    # A job that was given no GPU must not find one: Ray would leave CUDA_VISIBLE_DEVICES alone then.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_ray.cluster.finder import JobFinder
+from pixyz_ray.cluster.gpus import Grant
 from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.live import Feed, LiveJob
 from pixyz_ray.cluster.threads import share_threads
@@ -30,6 +31,7 @@ from pixyz_ray.meters import SUCCESS, Meters
 from pixyz_ray.retries import next_attempt, times_failed
 from pixyz_ray.settings import Settings
 from pixyz_ray.store import JobStore, StoreUnusable
+from pixyz_worker.exception import InvalidBackendParameter
 
 _log = logging.getLogger(__name__)
 _RECENT = 2000
@@ -93,7 +95,7 @@ class Lifecycle(JobFinder):
         answer = job.as_state()
         if job.state is JobState.SENT:
             self._check_room(job)
-            job = job.become(JobState.PENDING)
+            job = self._with_gpu_note(job).become(JobState.PENDING)
         live = self.live[job.uuid] = LiveJob(job)
         try:
             await self.journal.add(job, graph)
@@ -112,6 +114,20 @@ class Lifecycle(JobFinder):
                 "send it again."
             ) from error
         return answer
+
+    def _with_gpu_note(self, job: Job) -> Job:
+        """Return a job with a note if it requires a GPU that no machine has now.
+
+        Raises:
+            InvalidBackendParameter: none will ever have it.
+        """
+        if (why := self.turns.never_fits(job)) is not None:
+            raise InvalidBackendParameter(
+                f"{why[0].upper()}{why[1:]}. Ask for less 'gpu_memory', or for 'gpu': 'prefer'."
+            )
+        grant = self.turns.gpu_grant(job)
+        # One that runs on CPU is told so when it begins.
+        return replace(job, notes=(*job.notes, grant.note)) if grant.waits and grant.note else job
 
     def _check_room(self, job: Job) -> None:
         try:
@@ -186,9 +202,18 @@ class Lifecycle(JobFinder):
         live.feed, live.wants_value = feed, wants_value
         self.attempts.launch(live)
 
+    def gpu_grant(self, job: Job) -> Grant:
+        """Return what a job gets of the cluster's GPUs now."""
+        return self.turns.gpu_grant(job)
+
+    def has_no_machine(self, uuid: str) -> None:
+        """Record that Ray has a job that no machine can run now: those behind it may begin meanwhile."""
+        self.turns.park(uuid)
+
     def has_started(self, live: LiveJob) -> None:
         """Record that an attempt has begun."""
         job = live.record
+        self.turns.unpark(job.uuid)
         if job.retry == 0 and job.started is not None:
             self.meters.started(job.queue, max(0.0, job.started - job.requested))
         self.journal.change_soon(job)

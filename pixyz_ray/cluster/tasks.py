@@ -24,6 +24,7 @@ from pixyz_ray.run_spec import RunSpec
 from pixyz_ray.runner import run, share_of
 from pixyz_ray.storage import JobFolder
 from pixyz_ray.watchdog.guard import guard
+from pixyz_ray.watchdog.nvml import Nvml, holds_gpu
 from pixyz_worker.exception import PixyzFileNotFound
 
 _BUSY_S = 0.1
@@ -67,7 +68,8 @@ def run_script(order: str, *values: Any) -> Any:
     backend = RayBackend(run_spec.uuid, run_spec.attempt, run_spec.home or run_spec.uuid, attempt.share)
     outcome, value = run(run_spec, attempt.report, backend, attempt.tell)
     unwritten = attempt.write_down()
-    if wear.is_too_much():
+    # CUDA keeps the card that it first saw, and memory on it, for as long as the process lives.
+    if wear.is_too_much() or (run_spec.gpus and holds_gpu()):
         retire()
     return _answer(run_spec, value if outcome.ok and not outcome.awaits else NotMade(), unwritten)
 
@@ -175,6 +177,12 @@ def pack_outputs(share: str, uuid: str) -> None:
     """Write the zip of a job's outputs."""
     use_share_mask()
     JobFolder(Path(share), uuid).pack()
+
+
+def gpu_memories() -> list[int]:
+    """Return the bytes of memory of each of this machine's GPUs; none where NVML does not say."""
+    with Nvml.opened() as nvml:
+        return nvml.memories() if nvml is not None else []
 
 
 def warm_up() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -17,10 +17,11 @@ from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.cleaner import Cleaner
 from pixyz_ray.cluster.errors import UnknownJob, UnreadableRecord
+from pixyz_ray.cluster.gpu_expectation import gpus_are_expected
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.recovery import Recovery
 from pixyz_ray.cluster.job_list import JobList
-from pixyz_ray.cluster.launcher import Launcher, cluster_resources
+from pixyz_ray.cluster.launcher import Launcher, cluster_nodes
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.messages import MAX_EVENT_BYTES, MAX_OUTCOME_BYTES
@@ -40,13 +41,18 @@ class Tracker:
 
     Args:
         settings: the platform's settings.
+        holder: name of the platform, for which the job store is claimed.
+        on_fenced: called when another tracker has taken over the job store; it has to end this process.
     """
 
     _cleaner: Cleaner
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, holder: str | None = None, on_fenced: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
-        self._jobs = Lifecycle(settings, JobStore(settings.job_store_url))
+        self._jobs = Lifecycle(settings, JobStore(settings.job_store_url, holder=holder))
+        self._jobs.access.on_fenced = on_fenced
         self._graphs = Graphs(self._jobs)
         self._jobs.followers = self._graphs
         self._attempts = self._jobs.attempts
@@ -54,6 +60,7 @@ class Tracker:
         self._list = JobList(self._jobs, self._graphs, self._overview)
         self._packing: dict[str, asyncio.Future[None]] = {}
         self._begun: set[asyncio.Future[Any]] = set()
+        self._probing = False
 
     # --- Scripts' face -----------------------------------------------------------------------------------------------
 
@@ -196,7 +203,10 @@ class Tracker:
         self._attempts.guards.own_node = own_node_id()
         self._attempts.launcher = launcher
         self._cleaner = Cleaner(self._settings, jobs.journal, launcher, jobs.is_needed, jobs.forget)
-        self._jobs.turns.take_capacity(await asyncio.to_thread(cluster_resources))
+        if self._settings.gpu_expected is None:
+            jobs.turns.gpus.expected = await asyncio.to_thread(gpus_are_expected)
+        jobs.turns.take_nodes(await asyncio.to_thread(cluster_nodes))
+        await self._probe_gpus()
         await self._recover()
         launcher.warm_up()
         for work in (self._attempts.look(), self._watch_capacity(), self._cleaner.run()):
@@ -208,7 +218,30 @@ class Tracker:
         while True:
             await asyncio.sleep(REFRESH_EVERY_S)
             with suppress(Exception):
-                self._jobs.turns.take_capacity(await asyncio.to_thread(cluster_resources))
+                self._take_nodes(await asyncio.to_thread(cluster_nodes))
+
+    def _take_nodes(self, nodes: list[dict[str, Any]]) -> None:
+        """Record the machines of the cluster; what Ray has not started gets what they have now."""
+        if self._jobs.turns.take_nodes(nodes):
+            self._attempts.follow_gpus()
+        if self._jobs.turns.gpus.to_probe() and not self._probing:
+            self._probing = True
+            self._jobs.begin(self._probe_gpus())
+
+    async def _probe_gpus(self) -> None:
+        """Read the memory of the GPUs of machines that are new."""
+        gpus = self._jobs.turns.gpus
+        try:
+            new = gpus.to_probe()
+            for node, cards in zip(
+                new, await asyncio.gather(*map(self._attempts.launcher.gpu_memories, new)), strict=True
+            ):
+                gpus.learn(node, cards)
+        finally:
+            self._probing = False
+        if new:
+            self._jobs.turns.pump()
+            self._attempts.follow_gpus()
 
     async def _submit(self, _peer: Peer, _number: int, record: dict[str, Any], again: bool) -> dict[str, Any]:
         # Sent again since no answer came: the tracker that had accepted it may be gone.
