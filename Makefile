@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test unit unit-kernel unit-rest platform slow cluster chaos-cluster postgres acceptance-postgres check lint types imports format bench bench-kernel faults gallery formats audit clean
+.PHONY: help demo test unit unit-kernel unit-rest platform slow cluster chaos-cluster bench-cluster postgres acceptance-postgres check lint types imports format bench bench-kernel faults gallery formats audit clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -41,6 +41,9 @@ postgres: $(VENV)/.installed-dev ## Recovery, admission and a chaos run with the
 
 acceptance-postgres: $(VENV)/.installed-dev ## All acceptance tests with the job records in PostgreSQL
 	PIXYZ_TESTS_STORE=postgres $(BIN)/python -m pytest tests/acceptance
+
+bench-cluster: $(VENV)/.installed-dev ## Measure what the loss of a machine costs, and large values between machines (needs root)
+	$(BIN)/python -m benchmarks.cluster
 
 check: lint types imports ## Everything that needs no running
 
