@@ -30,15 +30,22 @@ def wait_for(params: dict[str, Any], name: str) -> None:
         time.sleep(0.02)
 
 
+def prevent_keeping() -> None:
+    """Keep the value of the first attempt off the share, as if its machine were lost at once: a folder has its name."""
+    Path("value.pickle").mkdir(exist_ok=True)
+
+
 def first(pc: ProgramContext, params: Any) -> Any:
     """Make a value that Ray does not pass on inside its messages."""
     note(params, "first")
+    prevent_keeping()
     return {"trail": ["first"], "ballast": bytes(SIZE), "params": params}
 
 
 def second(pc: ProgramContext, params: Any) -> Any:
     """Hand on the value of the first task."""
     note(params["params"], "second")
+    prevent_keeping()
     return {**params, "trail": [*params["trail"], "second"]}
 
 
