@@ -89,7 +89,7 @@ def node(pc: ProgramContext, params: Any) -> int:
 
 def heavy(pc: ProgramContext, params: Any) -> dict[str, Any]:
     """Return a value that is not JSON, and that only the machine has which made it; count what comes in."""
-    number = node(pc, params["number"] if isinstance(params, dict) else params)
+    number = node(pc, params.get("number") if isinstance(params, dict) else params)
     return {"number": number, "ballast": bytes(HEAVY_BYTES)}
 
 
