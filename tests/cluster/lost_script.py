@@ -68,12 +68,23 @@ def last(pc: ProgramContext, params: Any) -> Any:
 @pixyz_schedule(wait=True)
 def main(pc: ProgramContext, params: dict[str, Any]) -> Any:
     """Start a chord whose header has a chain and a task that holds its place; the last task gets both values."""
+    first = _task(pc, "first", params)
+    quick = chain(first, _task(pc, "second")) if params.get("chain") else first
+    return chord([quick, _task(pc, "slow", params)], _task(pc, "last"))()
 
-    def task(entrypoint: str, *values: Any) -> Any:
-        return pixyz_execute.s(*values, pc=pc.clone(entrypoint=entrypoint, raw=True, compute_only=True))
 
-    quick = chain(task("first", params), task("second")) if params.get("chain") else task("first", params)
-    return chord([quick, task("slow", params)], task("last"))()
+def _task(pc: ProgramContext, entrypoint: str, *values: Any) -> Any:
+    context = pc.clone(entrypoint=entrypoint, raw=True, compute_only=True)
+    return pixyz_execute.s(*values, pc=context).set(queue="workers")
+
+
+def asks(pc: ProgramContext, params: dict[str, Any]) -> Any:
+    """Ask for the first value in the script, when the test says so; the body of the chord has not begun by then."""
+    handle = chord([_task(pc, "first", params), _task(pc, "slow", params)], _task(pc, "last"))()
+    wait_for(params, "ask")
+    value = handle.parent.results[0].get()
+    Path(params["place"], "go").touch()
+    return {"asked": value["trail"], **handle.get()}
 
 
 def hold(pc: ProgramContext, params: dict[str, Any]) -> Any:

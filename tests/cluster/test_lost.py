@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ from tests.waiting import wait_until
 SCRIPT = Path(__file__).with_name("lost_script.py").read_text(encoding="utf-8")
 # Twice the goals, since other tests may take the processors meanwhile; benchmarks.cluster measures.
 MOST_SECONDS = {"kill": 6.0, "cut": 25.0, "freeze": 30.0}
-HEAD_PLACES = 2
+QUEUES = {"workers": {"resources": {"worker": 1}}}
+"""The queue of all that may be lost: the head has no such resource."""
+WORKER = """--resources='{{"worker": 2}}'"""
 FAULTS: dict[str, Callable[[Machine], object]] = {
     "kill": Machine.kill_all,
     "cut": Machine.cut,
@@ -28,8 +31,8 @@ FAULTS: dict[str, Callable[[Machine], object]] = {
 @pytest.fixture(scope="module")
 def cluster(network: Network) -> Cluster:
     """The platform on three machines; its HTTP service is on the head, which is never lost."""
-    cluster = Cluster(network)
-    cluster.start_service_first("b", "c")
+    cluster = Cluster(network, settings={"PIXYZ_QUEUES": json.dumps(QUEUES)})
+    cluster.start_service_first("b", "c", options=WORKER)
     return cluster
 
 
@@ -50,30 +53,12 @@ class Places:
         self._held.append(place)
         return place
 
-    def _hold(self) -> tuple[str, Path, Machine]:
-        """Start a job that holds its place, and return it with its notes and its machine."""
+    def hold(self) -> tuple[str, Path, Machine]:
+        """Start a job that holds its place on a worker, and return it with its notes and its machine."""
         place = self.make()
-        job = self._rest.submit(SCRIPT, config={"entrypoint": "hold"}, params={"place": str(place)})
+        job = self._rest.submit(SCRIPT, config={"entrypoint": "hold", "queue": "workers"}, params={"place": str(place)})
         host = wait_until(lambda: notes(place, "attempt-1"), "the job has begun", deadline_s=60)[0]
         return job, place, self._cluster.network[host]
-
-    def hold_on_worker(self) -> tuple[str, Path, Machine]:
-        """Start a job that holds its place on another machine than the head; places of the head are held too."""
-        while True:
-            held = self._hold()
-            if held[2] is not self._cluster.head:
-                return held
-
-    def fill_head(self) -> None:
-        """Have jobs hold all places of the head, and none of the others."""
-        on_head: list[Path] = []
-        while len(on_head) < HEAD_PLACES:
-            _, place, machine = self._hold()
-            if machine is self._cluster.head:
-                on_head.append(place)
-        for held in self._held:
-            if held not in on_head:
-                (held / "go").touch()
 
     def let_go(self) -> None:
         """Let all jobs go on."""
@@ -101,7 +86,7 @@ def bring_back(cluster: Cluster, machine: Machine) -> None:
     """Start Ray again on a machine, as its unit does."""
     machine.kill_all()
     machine.heal()
-    cluster.join(machine.name)
+    cluster.join(machine.name, options=WORKER.format())
 
 
 @pytest.mark.parametrize("fault", ["kill", "cut", "freeze"])
@@ -110,7 +95,7 @@ def test_machine_lost_under_a_job(cluster: Cluster, rest: RestClient, places: Pl
 
     A machine that comes back with the old attempt still running changes nothing of what the new one has left.
     """
-    job, place, machine = places.hold_on_worker()
+    job, place, machine = places.hold()
     began = time.monotonic()
     FAULTS[fault](machine)
     where = wait_until(lambda: notes(place, "attempt-2"), "the next attempt begins", deadline_s=90)
@@ -140,7 +125,6 @@ def test_value_lost_with_its_machine(cluster: Cluster, rest: RestClient, places:
 
     The body gets all values, and its first attempt, which had nothing to begin with, is not a retry.
     """
-    places.fill_head()
     place = places.make()
     job = rest.submit(SCRIPT, params={"place": str(place), "chain": chained})
     maker = "second" if chained else "first"
@@ -161,6 +145,24 @@ def test_value_lost_with_its_machine(cluster: Cluster, rest: RestClient, places:
     body = _task(rest, job, "last", "SUCCESS")
     assert body is not None
     assert (body["retry"], len(body["attempts"])) == (0, 1), body
+
+
+def test_value_lost_when_a_script_asks(cluster: Cluster, rest: RestClient, places: Places) -> None:
+    """Given a value that only a machine has, when that is killed and a script asks for it, then it is made again."""
+    place = places.make()
+    config = {"entrypoint": "asks", "queue": "control"}
+    job = rest.submit(SCRIPT, params={"place": str(place)}, config=config)
+    made = wait_until(lambda: _task(rest, job, "first", "SUCCESS"), "the value is there", deadline_s=60)
+    machine = cluster.network[made["attempts"][-1]["node"]]
+    machine.kill_all()
+    (place / "ask").touch()
+    end = rest.end(job, deadline_s=90)
+    bring_back(cluster, machine)
+    assert end["status"] == "SUCCESS", end
+    assert end["result"]["asked"] == ["first"]
+    again = _task(rest, job, "first", "SUCCESS")
+    assert again is not None
+    assert [one["failure"] for one in again["attempts"]] == ["node_lost", None]
 
 
 def _task(rest: RestClient, job: str, entrypoint: str, status: str) -> Json | None:
