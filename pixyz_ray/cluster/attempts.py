@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.answers import Answers
 from pixyz_ray.cluster.dispatched import Dispatched
-from pixyz_ray.cluster.failures import WITHDRAWN, autopsy, classify, is_object_lost
+from pixyz_ray.cluster.failures import WITHDRAWN, autopsy, classify, dead_node, lost_object
 from pixyz_ray.cluster.gpus import Grant
 from pixyz_ray.cluster.guards import LOOK_EVERY_S, SILENCE_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
@@ -55,8 +55,8 @@ class Course(Protocol):
     def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Settle an attempt."""
 
-    def input_lost(self, live: LiveJob, attempt: int) -> None:
-        """Take back an attempt that could not begin, since its input was lost."""
+    def input_lost(self, live: LiveJob, attempt: int, object_id: str) -> None:
+        """Take back an attempt that could not begin, since an object that it was to get is lost."""
 
     def has_started(self, live: LiveJob) -> None:
         """Record that an attempt has begun."""
@@ -256,8 +256,8 @@ class Attempts:
             if outcome is None:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:
-            if is_object_lost(error) and live.has_nothing_to_begin_with:
-                self._course.input_lost(live, attempt)
+            if (lost := lost_object(error)) is not None and live.has_nothing_to_begin_with:
+                self._course.input_lost(live, attempt, lost)
                 return
             outcome = await self._outcome_of_death(live, attempt, error)
         self._course.take_outcome(live, attempt, outcome)
@@ -272,7 +272,7 @@ class Attempts:
             # The next attempt takes a worker that was idle; the one after it is to find one too.
             asyncio.get_running_loop().call_later(_SPARE_AFTER_S, self.launcher.spare)
             self._workers.pop((job.attempts[-1].node, job.attempts[-1].pid), None)
-        node_id = self.guards.node_of(job.uuid, attempt)
+        node_id = self.guards.node_of(job.uuid, attempt) or dead_node(error)
         if failure is FailureClass.NODE_LOST and node_id is not None and node_id != self.guards.own_node:
             # Ray goes on giving tasks to a machine for seconds after it has reported it dead.
             self.machines.add(node_id)

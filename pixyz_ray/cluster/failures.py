@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ RESULT_LOST = "The result that the job was to get was lost with the machine that
 WITHDRAWN = "A machine was lost, or came back, before the attempt had begun; the job is given to Ray again."
 """What is told of an attempt that was taken back."""
 
+_NODE_ID = re.compile(r"node ID: ([0-9a-f]{56})\b")
 _TABLE: tuple[tuple[type[Exception], FailureClass, str], ...] = (
     (ray_errors.OutOfMemoryError, FailureClass.OUT_OF_MEMORY, failure.memory_sentence(None, None)),
     (ray_errors.NodeDiedError, FailureClass.NODE_LOST, failure.LOST),
@@ -44,10 +46,22 @@ def classify(error: BaseException) -> tuple[FailureClass, str]:
     return FailureClass.INTERNAL, f"The platform failed to run the job: {type(error).__name__}: {error}"
 
 
-def is_object_lost(error: BaseException) -> bool:
-    """Return whether Ray reports that an object is lost: the result itself, or an argument that a task was to get."""
-    causes = error, getattr(error, "cause", None)
-    return any(isinstance(one, ray_errors.ObjectLostError) for one in causes)
+def lost_object(error: BaseException) -> str | None:
+    """Return the id (hex) of the object that Ray reports as lost, a result or an argument of a task.
+
+    Returns:
+        An empty text if the error does not name it; None for any other error.
+    """
+    for one in (error, getattr(error, "cause", None)):
+        if isinstance(one, ray_errors.ObjectLostError):
+            return str(getattr(one, "object_ref_hex", None) or "")
+    return None
+
+
+def dead_node(error: BaseException) -> str | None:
+    """Return Ray's id of the machine that an error reports as dead, where the error names it."""
+    found = _NODE_ID.search(str(error)) if isinstance(error, ray_errors.NodeDiedError) else None
+    return found and found[1]
 
 
 def autopsy(

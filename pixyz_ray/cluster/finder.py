@@ -40,12 +40,12 @@ class Followers(Protocol):
     def is_ahead(self, uuid: str) -> bool:
         """Return whether a node was launched ahead of its turn, which has not come yet."""
 
-    def feed_again(self, live: LiveJob, *, is_lost: bool) -> None:
+    def feed_again(self, live: LiveJob, lost: str | None) -> None:
         """Recompute a node's inputs before it begins again, without those that are lost.
 
         Args:
             live: the node.
-            is_lost: whether at least one of them is lost.
+            lost: Ray's id of an object that is lost, empty if it is not known which; None if perhaps none is.
         """
 
     def wait_for(self, live: LiveJob, job: Job) -> None:

@@ -275,7 +275,7 @@ class Lifecycle(JobFinder):
         log.warning("%s: tried again on %s", failure, again.queue, extra={"queue": job.queue})
         live.start_over()
         if failure is FailureClass.NODE_LOST and live.feed is not None:
-            self.followers.feed_again(live, is_lost=False)
+            self.followers.feed_again(live, None)
         not_before = time.time() + again.delay_s if again.delay_s else None
         # The next queue has its own time limit; on the same queue the job keeps the one that it has.
         same = again.queue == job.queue
@@ -283,15 +283,21 @@ class Lifecycle(JobFinder):
         job = job.become(JobState.RETRY, queue=again.queue, time_limit=limit, started=None)
         self._change_and_wait(live, replace(job, total=None, steps=(), not_before=not_before))
 
-    def input_lost(self, live: LiveJob, attempt: int) -> None:
-        """Take back an attempt that could not begin since its input was lost with a machine: it is not a retry."""
+    def input_lost(self, live: LiveJob, attempt: int, object_id: str) -> None:
+        """Take back an attempt that could not begin since its input was lost with a machine: it is not a retry.
+
+        Args:
+            live: the job.
+            attempt: number of the attempt.
+            object_id: Ray's id of the lost object; empty if it is not known.
+        """
         if not live.is_running(attempt):
             return
         self.attempts.close(live, attempt)
         self.turns.release(live.record.uuid)
         self.followers.failed(live.record.uuid)
         live.start_over()
-        self.followers.feed_again(live, is_lost=True)
+        self.followers.feed_again(live, object_id)
         job = replace(live.record, attempts=live.record.attempts[:-1])
         if job.attempts:
             job = job.become(JobState.RETRY)

@@ -14,6 +14,8 @@ _INLINE_BYTES = 100 * 1024
 def is_gone(reference: Any, lost_nodes: Collection[str]) -> bool:
     """Return whether no machine that is heard holds an object.
 
+    Once Ray has reported an object as lost to a task, the machine of that task counts as one that holds it.
+
     Args:
         reference: Ray's reference of an object that is owned by this process.
         lost_nodes: Ray's ids (hex) of machines that are lost, which Ray itself may not know yet.

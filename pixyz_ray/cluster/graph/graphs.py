@@ -233,12 +233,12 @@ class Graphs:
         if live.record.awaits is None:
             self._jobs.begin(self._jobs.take_up(live))
 
-    def feed_again(self, live: LiveJob, *, is_lost: bool) -> None:
+    def feed_again(self, live: LiveJob, lost: str | None) -> None:
         """Have a node's params worked out again when it begins, without inputs that are lost."""
         run = self.runs.of(live.record.uuid)
         assert run is not None
         live.feed = None
-        self.lost.forget(run, live.record.uuid, is_certain=is_lost)
+        self.lost.forget(run, live.record.uuid, lost)
 
     async def value_lost(self, uuid: str) -> bool:
         """Have the value of a node made again, since Ray has lost it; return whether there will be one."""

@@ -41,24 +41,26 @@ class LostValues:
         self._line_up = line_up
         self._not_run = not_run
 
-    def forget(self, run: GraphRun, id: str, *, is_certain: bool) -> None:
+    def forget(self, run: GraphRun, id: str, object_id: str | None) -> None:
         """Discard the inputs of a task that are lost, before it begins again.
 
         Args:
             run: its graph.
             id: the task.
-            is_certain: whether at least one of them is lost; where none is found, all are discarded.
+            object_id: Ray's id of one that is lost; where it is not found all are discarded. None if perhaps none is.
         """
         after = run.nodes[id].after
         assert after is not None
         held = {source: run.values[source] for source in run.sources(after) if source in run.values}
-        lost = [source for source, value in held.items() if self._is_lost(source, value)]
-        for source in lost if lost or not is_certain else held:
+        lost = [source for source, value in held.items() if self._is_lost(value, object_id)]
+        for source in held if object_id is not None and not lost else lost:
             del run.values[source]
         run.starved.add(id)
 
-    def _is_lost(self, source: str, value: Value) -> bool:
-        return value.reference is not None and is_gone(value.reference, self._jobs.attempts.machines.node_ids)
+    def _is_lost(self, value: Value, object_id: str | None) -> bool:
+        if value.reference is None:
+            return False
+        return value.reference.hex() == object_id or is_gone(value.reference, self._jobs.attempts.machines.node_ids)
 
     # --- Before a task begins ----------------------------------------------------------------------------------------
 

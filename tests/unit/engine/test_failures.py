@@ -9,7 +9,7 @@ import pytest
 from ray import exceptions as ray_errors
 
 from pixyz_ray import failure
-from pixyz_ray.cluster.failures import RESULT_LOST, autopsy, classify, is_object_lost
+from pixyz_ray.cluster.failures import RESULT_LOST, autopsy, classify, dead_node, lost_object
 from pixyz_ray.failure import FailureClass
 from pixyz_worker.exception import InternalError
 
@@ -180,14 +180,28 @@ def test_given_a_kill_for_memory_when_told_then_the_sentence_has_limit_and_peak(
 @pytest.mark.parametrize(
     ("error", "lost"),
     [
-        (ray_errors.ObjectLostError("00", None, ""), True),
-        (ray_errors.RayTaskError("f", "trace", ray_errors.OwnerDiedError("00", None, "")), True),
-        (ray_errors.RayTaskError("f", "trace", ray_errors.ObjectLostError("00", None, "")).as_instanceof_cause(), True),
-        (ray_errors.RayTaskError("f", "trace", ValueError("v")), False),
-        (ray_errors.NodeDiedError("m"), False),
+        (ray_errors.ObjectLostError("00", None, ""), "00"),
+        (ray_errors.RayTaskError("f", "trace", ray_errors.OwnerDiedError("01", None, "")), "01"),
+        (ray_errors.RayTaskError("f", "trace", ray_errors.ObjectLostError("02", None, "")).as_instanceof_cause(), "02"),
+        (ray_errors.RayTaskError("f", "trace", ray_errors.ObjectReconstructionFailedError("03", None, "")), "03"),
+        (ray_errors.RayTaskError("f", "trace", ValueError("v")), None),
+        (ray_errors.NodeDiedError("m"), None),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_given_an_error_of_ray_when_it_is_of_a_lost_object_then_that_is_seen(error: Exception, lost: bool) -> None:
-    """Given an error, when an argument of the task was lost, then it is found in the cause too."""
-    assert is_object_lost(error) is lost
+def test_given_an_error_of_ray_when_it_is_of_a_lost_object_then_that_is_named(
+    error: Exception, lost: str | None
+) -> None:
+    """Given an error, when an argument of the task was lost, then its id is found in the cause too."""
+    assert lost_object(error) == lost
+
+
+def test_given_a_death_of_a_machine_when_ray_names_it_then_its_id_is_found() -> None:
+    """Given an attempt that had not told where it ran, when its machine dies, then Ray's message says which it was."""
+    node_id = "0f" * 28
+    died = ray_errors.NodeDiedError(
+        f"Task failed because the node is dead. Node IP: 10.0.0.1, node ID: {node_id}. More."
+    )
+    assert dead_node(died) == node_id
+    assert dead_node(ray_errors.NodeDiedError("Another text.")) is None
+    assert dead_node(ray_errors.WorkerCrashedError()) is None

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from pixyz_ray.cluster.graph import lost_values
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.lost_values import MAX_RERUNS
 from pixyz_ray.cluster.lifecycle import Lifecycle
-from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.live import Feed, LiveJob
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
@@ -36,6 +37,17 @@ def task(entrypoint: str, *params: Any) -> Signature:
     """A task that takes what comes before it, unless it has params."""
     context = ProgramContext({"script": "job.py", "entrypoint": entrypoint, "raw": True})
     return pixyz_execute.s(*params, pc=context)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Stands for Ray's reference of a value."""
+
+    name: str
+
+    def hex(self) -> str:
+        """Return the object's id."""
+        return self.name
 
 
 class Stage:
@@ -66,8 +78,12 @@ class Stage:
     def _launch(self, live: LiveJob) -> tuple[Any, Any]:
         job = live.record
         self.launched.append(job.entrypoint)
-        self.fed[job.entrypoint] = () if live.feed is None else (live.feed.shape, *live.feed.references)
-        return object(), f"{job.entrypoint}-{len(job.attempts)}" if live.wants_value else None
+        self.fed[job.entrypoint] = () if live.feed is None else self._plain(live.feed)
+        return object(), Reference(f"{job.entrypoint}-{len(job.attempts)}") if live.wants_value else None
+
+    @staticmethod
+    def _plain(feed: Feed) -> Sequence[Any]:
+        return feed.shape, *(reference.hex() for reference in feed.references if isinstance(reference, Reference))
 
     async def begin(self, canvas: Canvas) -> None:
         """Start a graph."""
@@ -108,10 +124,10 @@ class Stage:
         self.jobs.take_outcome(live, number, outcome)
 
     def lose(self, entrypoint: str, *references: str) -> None:
-        """Have Ray say that a task could not begin, since values are lost."""
-        self.lost.update(references)
+        """Have Ray say that a task could not begin, since values are lost, of which it names the first."""
+        self.lost.update(references[1:])
         live = self.live(entrypoint)
-        self.jobs.input_lost(live, len(live.record.attempts))
+        self.jobs.input_lost(live, len(live.record.attempts), references[0])
 
     async def root_ends(self) -> Job:
         """Wait for the end of the job that stands for the graph."""
@@ -128,7 +144,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Plot], No
     async def run(plot: Plot) -> None:
         with closing(JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")) as store:
             stage = Stage(tmp_path, store)
-            monkeypatch.setattr(lost_values, "is_gone", lambda reference, nodes: reference in stage.lost)
+            monkeypatch.setattr(lost_values, "is_gone", lambda reference, nodes: reference.hex() in stage.lost)
             await plot(stage)
 
     return lambda plot: asyncio.run(asyncio.wait_for(run(plot), 20))
