@@ -69,16 +69,13 @@ class Claimant:
     """Its own, random name."""
 
 
-def claim(
-    engine: Engine, claimant: Claimant, lock: Callable[[], bool], evict: Callable[[], None], *, wait_s: float = WAIT_S
-) -> int:
+def claim(engine: Engine, claimant: Claimant, lock: Callable[[], bool], *, wait_s: float = WAIT_S) -> int:
     """Claim a store; return the epoch of the claim.
 
     Args:
         engine: the database.
         claimant: the tracker.
         lock: takes the store's lock and returns whether it got it.
-        evict: ends the connection of another tracker of this platform, which may be in the middle of a transaction.
         wait_s: seconds to wait for the tracker of another platform to disconnect; it may be dead, and the server may
             not have noticed.
 
@@ -88,8 +85,6 @@ def claim(
     deadline = time.monotonic() + wait_s
     while True:
         is_free = lock()
-        if not is_free:
-            evict()
         with engine.begin() as connection:
             current = connection.execute(select(WRITER.c.holder)).scalar()
             if is_free or current is None or current == claimant.holder:

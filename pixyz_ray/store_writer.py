@@ -110,9 +110,9 @@ class Writer:
             StoreInUse: the tracker of another platform is connected.
         """
         self._claimant = Claimant(holder)
-        self._epoch = claim(self._engine, self._claimant, self._take_lock, lambda: self._evict(holder), wait_s=wait_s)
+        self._epoch = claim(self._engine, self._claimant, self._take_lock, wait_s=wait_s)
         if not self._take_lock():
-            # It has connected again before the claim.
+            # Only now: a tracker whose claim still counts would do the same to this one.
             self._evict(holder)
 
     def _evict(self, owner: str) -> None:
@@ -231,6 +231,8 @@ class Writer:
             self._lose()
             raise
         if epoch is None:
+            # The lock is the successor's.
+            self._lose()
             raise fenced()
         self._epoch = int(epoch)
 
