@@ -58,6 +58,10 @@ class TrackerActor:
         """Return how tasks stand, waited for at most `timeout_s` seconds (Tracker.outcomes)."""
         return await (await self._opened()).outcomes(asker, uuids, timeout_s, until_failure)
 
+    async def value_lost(self, uuid: str) -> bool:
+        """Have the value of a task made again (Tracker.value_lost)."""
+        return await (await self._opened()).value_lost(uuid)
+
     async def children(self, uuid: str) -> list[Any]:
         """Return the ids of the tasks after a job in its graph, and of the graphs that its script has started."""
         return await (await self._opened()).children(uuid)

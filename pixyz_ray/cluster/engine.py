@@ -44,6 +44,8 @@ _MAX_WAITING = 5000
 _RETRY_DELAY_S = 0.1
 _PACKING_PATIENCE_S = 5.0
 _HEALTH_PATIENCE_S = 2.0
+WARNING = "warning:"
+"""Prefix of the names of those answers about health that are only to be known: jobs can be taken."""
 
 
 class Engine:
@@ -224,7 +226,7 @@ class Engine:
         return answer
 
     async def health(self) -> dict[str, str]:
-        """Return how tracker, store and share are: `ok`, or what is wrong in a sentence."""
+        """Return how tracker, store and share are: `ok`, or what is wrong in a sentence; and warnings."""
         try:
             async with asyncio.timeout(_HEALTH_PATIENCE_S):
                 answer: dict[str, str] = await (await self._connected()).call("health")

@@ -205,7 +205,7 @@ def _is_list(value: Any) -> bool:
 
 
 _EVENTS: Mapping[str, Mapping[str, Check]] = {
-    "started": {"time": _is_time, "node": _is_name, "pid": _is_count},
+    "started": {"time": _is_time, "node": _is_name, "pid": _is_count, "node_id": _or_none(_is_name)},
     "total": {"total": _is_count},
     "step": {"time": _is_time, "info": _is_any_text, "index": _or_none(_is_count)},
     "stop": {"time": _is_time},
@@ -225,6 +225,7 @@ _OUTCOME: Mapping[str, Check] = {
     "exit_code": _or_none(_is_whole),
     "peak_rss": _or_none(_is_count),
     "peak_uss": _or_none(_is_count),
+    "peak_gpu_memory": _or_none(_is_count),
     "cpu_time": _or_none(_is_time),
     "total": _or_none(_is_count),
     "steps": _or_none(_is_list),
@@ -234,6 +235,7 @@ _USAGE: Mapping[str, Check] = {
     **dict.fromkeys(("rss", "uss", "processes"), _or_none(_is_count)),
     "peak_rss": _or_none(_is_count),
     "peak_uss": _or_none(_is_count),
+    "peak_gpu_memory": _or_none(_is_count),
     "cpu": _or_none(_is_time),
     "cpu_time": _or_none(_is_time),
     "signal": _or_none(_is_count),

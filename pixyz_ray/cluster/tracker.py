@@ -17,13 +17,15 @@ from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.cleaner import Cleaner
 from pixyz_ray.cluster.errors import UnknownJob, UnreadableRecord
+from pixyz_ray.cluster.gpu_expectation import gpus_are_expected
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.recovery import Recovery
 from pixyz_ray.cluster.job_list import JobList
-from pixyz_ray.cluster.launcher import Launcher, cluster_resources
+from pixyz_ray.cluster.launcher import Launcher, cluster_nodes
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.messages import MAX_EVENT_BYTES, MAX_OUTCOME_BYTES
+from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.cluster.overview import Overview
 from pixyz_ray.cluster.turns import REFRESH_EVERY_S
 from pixyz_ray.jobs import Job, JobState
@@ -58,6 +60,7 @@ class Tracker:
         self._list = JobList(self._jobs, self._graphs, self._overview)
         self._packing: dict[str, asyncio.Future[None]] = {}
         self._begun: set[asyncio.Future[Any]] = set()
+        self._probing = False
 
     # --- Scripts' face -----------------------------------------------------------------------------------------------
 
@@ -128,6 +131,11 @@ class Tracker:
             "error": job.error,
         }
 
+    async def value_lost(self, uuid: str) -> bool:
+        """Have the value of a task made again, since Ray has lost it; return whether there will be one."""
+        messages.check_ids([uuid])
+        return await self._graphs.value_lost(uuid)
+
     async def children(self, uuid: str) -> list[Any]:
         """Return the ids of the tasks after a job in its graph, and of the graphs that its script has started."""
         messages.check_ids([uuid])
@@ -192,9 +200,13 @@ class Tracker:
         )
         endpoint = await server.listen(host)
         jobs, launcher = self._jobs, Launcher(self._settings, endpoint)
+        self._attempts.guards.own_node = own_node_id()
         self._attempts.launcher = launcher
         self._cleaner = Cleaner(self._settings, jobs.journal, launcher, jobs.is_needed, jobs.forget)
-        self._jobs.turns.take_capacity(await asyncio.to_thread(cluster_resources))
+        if self._settings.gpu_expected is None:
+            jobs.turns.gpus.expected = await asyncio.to_thread(gpus_are_expected)
+        jobs.turns.take_nodes(await asyncio.to_thread(cluster_nodes))
+        await self._probe_gpus()
         await self._recover()
         launcher.warm_up()
         for work in (self._attempts.look(), self._watch_capacity(), self._cleaner.run()):
@@ -206,7 +218,30 @@ class Tracker:
         while True:
             await asyncio.sleep(REFRESH_EVERY_S)
             with suppress(Exception):
-                self._jobs.turns.take_capacity(await asyncio.to_thread(cluster_resources))
+                self._take_nodes(await asyncio.to_thread(cluster_nodes))
+
+    def _take_nodes(self, nodes: list[dict[str, Any]]) -> None:
+        """Record the machines of the cluster; what Ray has not started gets what they have now."""
+        if self._jobs.turns.take_nodes(nodes):
+            self._attempts.follow_gpus()
+        if self._jobs.turns.gpus.to_probe() and not self._probing:
+            self._probing = True
+            self._jobs.begin(self._probe_gpus())
+
+    async def _probe_gpus(self) -> None:
+        """Read the memory of the GPUs of machines that are new."""
+        gpus = self._jobs.turns.gpus
+        try:
+            new = gpus.to_probe()
+            for node, cards in zip(
+                new, await asyncio.gather(*map(self._attempts.launcher.gpu_memories, new)), strict=True
+            ):
+                gpus.learn(node, cards)
+        finally:
+            self._probing = False
+        if new:
+            self._jobs.turns.pump()
+            self._attempts.follow_gpus()
 
     async def _submit(self, _peer: Peer, _number: int, record: dict[str, Any], again: bool) -> dict[str, Any]:
         # Sent again since no answer came: the tracker that had accepted it may be gone.

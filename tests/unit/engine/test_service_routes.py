@@ -164,6 +164,7 @@ def test_given_checks_when_health_is_asked_then_it_says_what_is_wrong(
         answer = ask(path, token=token)
         assert answer.status_code == code
         expected = {"status": status, "version": VERSION, "live": True, "ready": code == 200, "checks": checks}
+        expected["warnings"] = {}
         found = answer.json()
         if token != TOKEN:
             assert found["checks"].keys() == checks.keys()
@@ -171,6 +172,18 @@ def test_given_checks_when_health_is_asked_then_it_says_what_is_wrong(
             assert not set(found["checks"].values()) & (set(checks.values()) - {"ok"})
             expected["checks"] = found["checks"]
         assert found == expected == schemas.Health(**found).model_dump()
+
+
+def test_health_warnings(ask: Ask, standing: Standing) -> None:
+    """Given something to be known, when health is asked, then jobs can be taken; a token is needed to read it."""
+    standing.checks = {**WELL, "warning:gpu": "Jobs wait for a GPU that no machine has. 2 jobs: ..."}
+    for token, text in (
+        (TOKEN, standing.checks["warning:gpu"]),
+        (None, "Not working. Ask with a token for the details."),
+    ):
+        answer = ask("/health", token=token)
+        assert (answer.status_code, answer.json()["checks"]) == (200, WELL)
+        assert answer.json()["warnings"] == {"gpu": text}
 
 
 @pytest.mark.parametrize("token", [TOKEN, None])
