@@ -283,8 +283,8 @@ class Tracker:
     async def _meters(self, _peer: Peer, _number: int) -> dict[str, Any]:
         return self._overview.meters()
 
-    async def _health(self, _peer: Peer, _number: int) -> dict[str, str]:
-        return await self._overview.health()
+    async def _health(self, _peer: Peer, _number: int) -> dict[str, Any]:
+        return {**await self._overview.health(), "warnings": self._overview.warnings()}
 
     async def _remove(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
         await self._jobs.journal.settled(uuid)
