@@ -192,7 +192,7 @@ class Tracker:
         self._attempts.launcher = launcher
         self._cleaner = Cleaner(self._settings, jobs.journal, launcher, jobs.is_needed, jobs.forget)
         if self._settings.gpu_expected is None:
-            jobs.turns.gpus.expected = await asyncio.to_thread(gpus_are_expected)
+            jobs.turns.gpus.expect(await asyncio.to_thread(gpus_are_expected))
         jobs.turns.take_nodes(await asyncio.to_thread(cluster_nodes))
         await self._probe_gpus()
         await self._recover()
