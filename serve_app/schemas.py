@@ -70,9 +70,7 @@ class Attempt(BaseModel):
     log: str | None = Field(description="Last lines of the log.")
     peak_rss: int | None = Field(description="Most memory of all its processes together, in bytes.")
     peak_uss: int | None = Field(description="Most of it that was theirs alone, in bytes.")
-    peak_gpu_memory: int | None = Field(
-        description="Most memory of its processes on one GPU, in bytes; null if unknown."
-    )
+    peak_gpu_memory: int | None = Field(description="Most of its processes on one GPU, in bytes; null if unknown.")
     cpu_time: float | None = Field(description="CPU time of all its processes, in seconds.")
     signal: int | None = Field(description="Signal that ended its process.")
     exit_code: int | None = Field(description="Code that its process left with.")
@@ -313,9 +311,9 @@ class Health(BaseModel):
     checks: dict[str, str] = Field(
         description="tracker, store, share: `ok`, or what is wrong, for a caller with a token."
     )
-    warnings: dict[str, str] = Field(
-        default_factory=dict,
-        description="What needs attention while jobs can be taken, such as `gpu`; for a caller with a token.",
+    warnings: list[str] = Field(
+        description="What is wrong with parts without which jobs are taken, such as one of several machines; for a "
+        "caller with a token."
     )
 
 

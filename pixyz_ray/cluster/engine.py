@@ -44,8 +44,6 @@ _MAX_WAITING = 5000
 _RETRY_DELAY_S = 0.1
 _PACKING_PATIENCE_S = 5.0
 _HEALTH_PATIENCE_S = 2.0
-WARNING = "warning:"
-"""Prefix of the names of those answers about health that are only to be known: jobs can be taken."""
 
 
 class Engine:
@@ -225,16 +223,20 @@ class Engine:
         answer: dict[str, Any] = await self._ask_of("cancel", uuid)
         return answer
 
-    async def health(self) -> dict[str, str]:
-        """Return how tracker, store and share are: `ok`, or what is wrong in a sentence; and warnings."""
+    async def health(self) -> tuple[dict[str, str], list[str]]:
+        """Return how tracker, store and share are: `ok`, or what is wrong in a sentence; and warnings.
+
+        A warning is about a part without which the platform takes jobs, such as one of its machines.
+        """
         try:
             async with asyncio.timeout(_HEALTH_PATIENCE_S):
-                answer: dict[str, str] = await (await self._connected()).call("health")
+                answer: dict[str, Any] = await (await self._connected()).call("health")
         except (EngineNotReady, TimeoutError):
-            return {"tracker": "The tracker does not answer: it is being started, or started again."}
+            return {"tracker": "The tracker does not answer: it is being started, or started again."}, []
+        warnings = answer.pop("warnings", [])
         if stuck := self._share.stuck:
             answer["share"] = f"SHARE_PATH does not answer: {stuck} threads of the HTTP service wait for it."
-        return {"tracker": "ok", **answer}
+        return {"tracker": "ok", **answer}, warnings
 
     async def remove(self, uuid: str) -> dict[str, Any]:
         """Remove a job that has ended, with its files and all that it started; return the JobState that it had.

@@ -303,6 +303,8 @@ def _service_environment(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(settings.api_port + 1),
         THRESHOLD: str(settings.memory_threshold),
         SHARE_MASK: f"{share_mask(settings.share_umask):03o}",
+        # A job that was given no GPU must not find one: Ray would leave CUDA_VISIBLE_DEVICES alone then.
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     }
 
 

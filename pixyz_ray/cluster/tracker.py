@@ -204,7 +204,7 @@ class Tracker:
         self._attempts.launcher = launcher
         self._cleaner = Cleaner(self._settings, jobs.journal, launcher, jobs.is_needed, jobs.forget)
         if self._settings.gpu_expected is None:
-            jobs.turns.gpus.expected = await asyncio.to_thread(gpus_are_expected)
+            jobs.turns.gpus.expect(await asyncio.to_thread(gpus_are_expected))
         jobs.turns.take_nodes(await asyncio.to_thread(cluster_nodes))
         await self._probe_gpus()
         await self._recover()
@@ -295,8 +295,8 @@ class Tracker:
     async def _meters(self, _peer: Peer, _number: int) -> dict[str, Any]:
         return self._overview.meters()
 
-    async def _health(self, _peer: Peer, _number: int) -> dict[str, str]:
-        return await self._overview.health()
+    async def _health(self, _peer: Peer, _number: int) -> dict[str, Any]:
+        return {**await self._overview.health(), "warnings": self._overview.warnings()}
 
     async def _remove(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
         await self._jobs.journal.settled(uuid)

@@ -146,10 +146,14 @@ class Turns:
         if need is None or queue is None:
             return None
 
+        version, why = -1, None
+
         def missing() -> str | None:
-            # Whether machines are expected may be known later, and decides about the usual mode.
-            need = self._gpu_need(needs.queue, *needs.gpu)
-            why = None if need is None or need.mode != REQUIRE else self.gpus.grant(queue, need).missing
+            # Asked for each job that is let out.
+            nonlocal version, why
+            if version != self.gpus.version:
+                version, need = self.gpus.version, self._gpu_need(needs.queue, *needs.gpu)
+                why = None if need is None or need.mode != REQUIRE else self.gpus.grant(queue, need).missing
             if why is None or (self.gpus.expected and len(self._parked) < _MAX_PARKED):
                 return None
             return f"{why}: waits for a machine with one to join"
