@@ -18,6 +18,8 @@ from pixyz_ray.cluster.ray_access import access_mode, cluster_address
 from pixyz_ray.failure import STOPPED
 from pixyz_worker.exception import PixyzException
 
+_SERVE = "serve"
+"""Namespace of Serve's controller."""
 _SERVE_PATIENCE_S = 20.0
 _LOOK_EVERY_S = 0.1
 
@@ -48,10 +50,9 @@ def stop_platform(*, drain_s: float, owns_serve: bool, note: Callable[[str], Non
 
 def serve_is_running() -> bool:
     """Return whether Serve runs on the cluster, whoever has started it."""
-    from ray import serve
+    import ray
 
-    status = serve.status()
-    return bool(status.proxies or status.applications)
+    return any(actor["namespace"] == _SERVE for actor in ray.util.list_named_actors(all_namespaces=True))
 
 
 def stop_service(*, owns_serve: bool) -> bool:
