@@ -34,7 +34,7 @@ from pixyz_ray.cluster.environment import (
 )
 from pixyz_ray.cluster.liveness import SUPERVISOR
 from pixyz_ray.cluster.names import APPLICATION, NAMESPACE
-from pixyz_ray.cluster.ray_access import access_mode, cluster_address
+from pixyz_ray.cluster.ray_access import access_mode, cluster_address, system_config
 from pixyz_ray.cluster.ray_folder import ray_folder
 from pixyz_ray.cluster.readiness import wait_until_ready
 from pixyz_ray.cluster.teardown import serve_is_running, stop_platform, stop_service
@@ -334,7 +334,7 @@ def _join(settings: Settings, address: str, *, insecure: bool) -> str:
     os.environ["RAY_AUTH_MODE"] = access_mode(found, insecure=insecure)
     # What `ray job submit` was given for its job holds too; where both say something, the platform's settings win.
     os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
-    for problem in environment_problems(settings, _raylet_environment()):
+    for problem in environment_problems(settings, _raylet_environment(), system_config(found)):
         _log.warning("%s", problem)
     return found
 

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -20,8 +19,6 @@ from pixyz_worker.exception import PixyzException
 
 _SERVE = "serve"
 """Namespace of Serve's controller."""
-_SERVE_PATIENCE_S = 20.0
-_LOOK_EVERY_S = 0.1
 
 
 def stop_platform(*, drain_s: float, owns_serve: bool, note: Callable[[str], None]) -> bool:
@@ -64,11 +61,7 @@ def stop_service(*, owns_serve: bool) -> bool:
     if owns_serve and applications <= {APPLICATION} and serve_is_running():
         serve.shutdown()  # type: ignore[no-untyped-call]
     elif APPLICATION in applications:
-        # Not `delete` itself: it would wait for as long as the replica takes.
-        serve.delete(APPLICATION, _blocking=False)
-        deadline = time.monotonic() + _SERVE_PATIENCE_S
-        while APPLICATION in serve.status().applications and time.monotonic() < deadline:
-            time.sleep(_LOOK_EVERY_S)
+        serve.delete(APPLICATION)
     return APPLICATION in applications
 
 
