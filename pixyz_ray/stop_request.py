@@ -26,6 +26,8 @@ class StopRequest:
     """Seconds to wait for running attempts."""
     leave: bool = False
     """Whether tracker and HTTP service stay on the cluster, for another supervisor to take over."""
+    upgrade: bool = False
+    """Whether another supervisor takes its place, which attempts that are ended then say."""
 
 
 def write_stop_request(request: StopRequest, folder: Path) -> None:

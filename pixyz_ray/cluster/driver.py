@@ -38,7 +38,7 @@ from pixyz_ray.cluster.ray_access import access_mode, cluster_address, system_co
 from pixyz_ray.cluster.ray_folder import ray_folder
 from pixyz_ray.cluster.readiness import wait_until_ready
 from pixyz_ray.cluster.teardown import serve_is_running, stop_platform, stop_service
-from pixyz_ray.failure import STOPPED
+from pixyz_ray.failure import STOPPED, UPGRADED
 from pixyz_ray.home import local_token
 from pixyz_ray.logs import configure_logging
 from pixyz_ray.port import local_url
@@ -203,7 +203,8 @@ class Driver:
 
         if self._order.options.address is None:
             if request.drain_s > 0:
-                drain_tracker(self._tracker, request.drain_s, STOPPED, self._note)
+                sentence = UPGRADED if request.upgrade else STOPPED
+                drain_tracker(self._tracker, request.drain_s, sentence, self._note)
         elif not request.leave:
             stop_platform(drain_s=request.drain_s, owns_serve=self._owns_serve, note=self._note)
 

@@ -118,7 +118,7 @@ def drain_tracker(tracker: Any, drain_s: float, sentence: str, note: Note) -> No
             if about is not None and left_s > 0:
                 note(f"waiting for {_count(about['running'])}, {left_s:.0f} s left")
         if ended := ray.get(drained)["ended"]:
-            note(f"{_count(ended)} ended: the next tracker runs them again")
+            note(f"{_count(ended)} ended, to be run again by the next tracker")
     except (AttributeError, ray.exceptions.RayError) as error:
         note(f"the tracker cannot be drained ({type(error).__name__}): what runs is run again")
 

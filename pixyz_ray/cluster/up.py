@@ -155,7 +155,7 @@ def _make_way(running: Platform, options: Options) -> None:
     """End the supervisor of this home for another one; what it has started on a cluster stays, and is taken over."""
     leave = running.cluster is not None and options.address is not None
     print(f"Taking the place of the platform at {running.url}", flush=True)
-    _end_owner(home(), StopRequest(leave=leave, drain_s=0.0 if leave else options.drain_s))
+    _end_owner(home(), StopRequest(leave=leave, drain_s=0.0 if leave else options.drain_s, upgrade=True))
 
 
 def _stop_on_cluster(cluster: str, *, owns_serve: bool, drain_s: float) -> bool:

@@ -40,7 +40,7 @@ OTHER = """
 import ray
 from ray import serve
 
-@serve.deployment
+@serve.deployment(ray_actor_options={"num_cpus": 0})
 class Other:
     def answer(self):
         return "still here"

@@ -68,13 +68,13 @@ class Sender:
         with self._cluster.client(timeout_s=30.0) as rest:
             number = 1000
             while not self._stop.wait(0.1):
+                number += 1
                 params = {"book": str(self._book), "n": number, "seconds": 0.05}
                 try:
                     self.uuids.append(rest.submit(SCRIPT, params=params))
                 except (httpx.TransportError, AssertionError):
-                    # It was not accepted; a lost answer would show as a job that the book has and this list has not.
+                    # It was not accepted, or the answer was lost: the next one has another number.
                     continue
-                number += 1
 
 
 @pytest.fixture(scope="module")

@@ -197,7 +197,7 @@ def test_stop_request_reaches_the_driver(
     stage.supervisor.stop()
     assert stage.end() == ""
     heard = json.loads((tmp_path / "heard").read_text())
-    assert heard == {"pid": os.getpid(), "drain_s": 0.0, "leave": False, **expected}
+    assert heard == {"pid": os.getpid(), "drain_s": 0.0, "leave": False, "upgrade": False, **expected}
     assert "Waiting for 3 running jobs, 41 s left\n" in capsys.readouterr().out
 
 
