@@ -4,7 +4,8 @@
                           ^                      |
                           +------- RETRY <-------+
 
-A terminal state is final: `Job.become` refuses to leave it, and it is the only place where a state changes.
+A terminal state is final: `Job.become` refuses to leave it. `Job.run_again` is the one exception: a task of a graph
+whose value was lost with a machine before its consumer had it goes from SUCCESS back to RETRY.
 """
 
 from __future__ import annotations
@@ -239,6 +240,21 @@ class Job:
             # A clock that was set back meanwhile must not make a run of negative length.
             changes.setdefault("stopped", max(time.time(), changes.get("started", self.started) or self.requested))
         return replace(self, state=state, **changes)
+
+    def run_again(self, reason: str) -> Job:
+        """Return this job, which has succeeded, waiting for another attempt.
+
+        Args:
+            reason: why the last attempt counts for nothing; becomes its error.
+
+        Raises:
+            IllegalTransition: the job has not succeeded.
+        """
+        if self.state is not JobState.SUCCESS:
+            raise IllegalTransition(f"job {self.uuid} cannot run again from {self.state}")
+        job = self.with_attempt({"failure": FailureClass.NODE_LOST, "error": reason})
+        fresh = replace(job, started=None, stopped=None, total=None, steps=(), result=None, opaque=False)
+        return replace(fresh, state=JobState.RETRY)
 
     def with_attempt(self, attempt: Mapping[str, Any], **changes: Any) -> Job:
         """Return this job with its current attempt changed, and whatever else."""

@@ -63,5 +63,7 @@ class RunSpec:
     """Size of its result as JSON; 0 for no limit."""
     max_growth: int = 0
     """Bytes by which the worker may have grown over its jobs; 0 for any."""
+    may_overlap: bool = False
+    """Whether an earlier attempt may still run, on a machine that is lost."""
     endpoint: tuple[str, int, str] | None = None
     """Host, port and secret of the tracker that the watchdog reports to; None where there is no tracker."""

@@ -20,6 +20,7 @@ from typing import Any
 from pixyz_ray.call import Answer, Script, Surroundings, call_script, handed_on
 from pixyz_ray.confined_files import FileTooLarge, NotRegular, read_path
 from pixyz_ray.failure import FailureClass
+from pixyz_ray.fence import fence_off
 from pixyz_ray.outcome import Outcome
 from pixyz_ray.run_spec import RunSpec
 from pixyz_ray.sandbox import captured_output, clean_process, flush_output, only_one, watched_for_end
@@ -29,6 +30,8 @@ from pixyz_worker.backend import Backend, use_backend
 from pixyz_worker.progress import Progress, ProgressSink
 
 _HOSTNAME = socket.gethostname()
+_LOCK_PATIENCE_S = 10.0
+_NO_PATIENCE_S = 0.0
 _SCRIPT_PATIENCE_S = 10.0
 _SCRIPT_LOOK_S = 0.001
 _MAX_SCRIPT_BYTES = 256 * 2**20
@@ -71,10 +74,12 @@ def run(
             if spec.home:
                 folder.make(compute_only=bool(spec.config.get("compute_only")))
             told_to_end = stack.enter_context(watched_for_end())
-            stack.enter_context(only_one(home.lock, spec.uuid))
+            patience_s = _NO_PATIENCE_S if spec.may_overlap else _LOCK_PATIENCE_S
+            is_alone = stack.enter_context(only_one(home.lock, spec.uuid, patience_s)) and not spec.may_overlap
+            here = folder.name if is_alone else fence_off(folder, spec.attempt)
             watch = stack.enter_context(_watched(spec, folder))
             stack.enter_context(captured_output(f"{folder.name}/job.log", spec.attempt))
-            put_back = stack.enter_context(clean_process(folder.name, str(path), f"{spec.uuid}/{spec.attempt}"))
+            put_back = stack.enter_context(clean_process(here, str(path), f"{spec.uuid}/{spec.attempt}"))
         except OSError as error:
             return tell(_without_share(error, started)), None
         report({"kind": "started", "pid": os.getpid(), "node": _HOSTNAME, "time": started})

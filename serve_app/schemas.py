@@ -258,6 +258,25 @@ class Queues(BaseModel):
     cluster: Cluster
 
 
+class Setting(BaseModel):
+    """A setting in force."""
+
+    name: str = Field(description="Its name in the environment and in the configuration file.")
+    value: str | None = Field(description="The value in words; null without one, and for secrets.")
+    source: str = Field(description="`default`, `in the environment`, `in FILE, line 3` or `on the command line`.")
+    is_set: bool = Field(description="Whether it has another value than the default.")
+    fingerprint: str | None = Field(
+        description="Keyed digest of a secret that is set, for comparison on the platform's own machine."
+    )
+
+
+class Config(BaseModel):
+    """The settings in force."""
+
+    version: str
+    settings: list[Setting]
+
+
 class Life(BaseModel):
     """That the process answers."""
 

@@ -31,7 +31,7 @@ def doctor_command(access: Access, as_json: bool) -> None:
     from pixyz_ray.cli.checks import Verdict, run_checks
     from pixyz_ray.cli.setting_checks import check_settings
 
-    settings = check_settings()
+    settings = check_settings(access.url, access.token)
     checks = [*run_checks(access.url, access.token), *settings.checks]
     healthy = all(check.verdict is not Verdict.PROBLEM for check in checks)
     if as_json:

@@ -21,7 +21,7 @@ from pixyz_ray.client.graphs import graph_submission
 from pixyz_ray.client.job_handle import JobHandle
 from pixyz_ray.client.local_name import local_name
 from pixyz_ray.client.patience import Patience, silence_limit
-from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, ProcessInfo, QueuesInfo
+from pixyz_ray.client.shapes import ConfigInfo, JobDetails, JobInfo, JobPage, ProcessInfo, QueuesInfo
 from pixyz_ray.client.submission import JobOptions, Submission, function_submission, job_submission, merged_config
 from pixyz_ray.client.target import target_file
 
@@ -108,6 +108,10 @@ class Client(Connection):
     def queues(self) -> QueuesInfo:
         """Return how queues, pools of seats and submitters stand."""
         return cast(QueuesInfo, self._json("/queues"))
+
+    def config(self) -> ConfigInfo:
+        """Return the platform's settings in force, without the values of secrets."""
+        return cast(ConfigInfo, self._json("/config"))
 
     def job(self, uuid: str) -> JobHandle:
         """Return a handle of an existing job."""

@@ -73,6 +73,23 @@ class QueuesInfo(TypedDict):
     cluster: dict[str, float]
 
 
+class SettingInfo(TypedDict):
+    """A setting in force; the value of a secret is None."""
+
+    name: str
+    value: str | None
+    source: str
+    is_set: bool
+    fingerprint: str | None
+
+
+class ConfigInfo(TypedDict):
+    """The settings in force."""
+
+    version: str
+    settings: list[SettingInfo]
+
+
 def job_label(job: JobInfo) -> str:
     """Return what to call a job: its alias, else its label, script, process or id, whichever the server gave."""
     process = job.get("process")

@@ -15,13 +15,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from ray.exceptions import ObjectLostError
+
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.answers import Answers
 from pixyz_ray.cluster.dispatched import Dispatched
 from pixyz_ray.cluster.failures import autopsy, classify
-from pixyz_ray.cluster.guards import LOOK_EVERY_S, Guards
+from pixyz_ray.cluster.guards import LOOK_EVERY_S, SILENCE_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.lost_machines import LostMachines
 from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.failure import LOST, FailureClass
 from pixyz_ray.jobs import Attempt, Job, JobState
@@ -57,6 +60,9 @@ class Course(Protocol):
     def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Settle an attempt."""
 
+    def not_begun(self, live: LiveJob, attempt: int, *, input_lost: bool) -> None:
+        """Take back an attempt that could not begin, and let the job wait for its turn again."""
+
     def has_started(self, live: LiveJob) -> None:
         """Record that an attempt has begun."""
 
@@ -87,7 +93,9 @@ class Attempts:
         self._course = course
         self._settings = settings
         self.answers = Answers(course.begin)
-        self.guards = Guards(self._fell_silent)
+        self.guards = Guards(self._fell_silent, self._machine_lost)
+        self.machines = LostMachines(self._avoid)
+        self._selective: set[str] = set()
         self.dispatched = Dispatched()
         self._workers: dict[tuple[Any, Any], float] = {}
         self._workers_seen = self._workers_lost = 0
@@ -97,6 +105,7 @@ class Attempts:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             self.guards.look()
+            self.machines.review()
 
     # --- Beginning ---------------------------------------------------------------------------------------------------
 
@@ -119,6 +128,8 @@ class Attempts:
             find_queue(self._settings.queue_table, job.queue)
             live.reference, live.value = self.launcher.launch(live)
             self.dispatched.on_given(job)
+            if self.launcher.is_selective:
+                self._selective.add(job.uuid)
         except Exception as error:
             job_logger(_log, job.uuid, number).exception("cannot be given to Ray")
             sentence = f"The platform could not give the job to Ray: {type(error).__name__}: {error}"
@@ -161,6 +172,9 @@ class Attempts:
         job = live.record.with_attempt({"started": event["time"], "node": event["node"], "pid": event["pid"]})
         self._course.change(live, job.become(JobState.RUNNING, started=event["time"]))
         self._see_worker(event["node"], event["pid"])
+        self._selective.discard(job.uuid)
+        if event.get("node_id"):
+            self.guards.on_start(job.uuid, len(job.attempts), event["node_id"])
         self.dispatched.on_start(job)
         loop = asyncio.get_running_loop()
         live.overdue = loop.call_later(job.time_limit, self._overdue, live, len(job.attempts))
@@ -226,6 +240,9 @@ class Attempts:
             if outcome is None:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:
+            if isinstance(error, ObjectLostError) and live.has_nothing_to_begin_with:
+                self._course.not_begun(live, attempt, input_lost=True)
+                return
             outcome = await self._outcome_of_death(live, attempt, error)
         self._course.take_outcome(live, attempt, outcome)
 
@@ -237,6 +254,11 @@ class Attempts:
             # The next attempt takes a worker that was idle; the one after it is to find one too.
             asyncio.get_running_loop().call_later(_SPARE_AFTER_S, self.launcher.spare)
             self._workers.pop((job.attempts[-1].node, job.attempts[-1].pid), None)
+        node_id = self.guards.node_of(job.uuid, attempt)
+        if failure is FailureClass.NODE_LOST and node_id is not None and node_id != self.guards.own_node:
+            # Ray goes on giving tasks to a machine for seconds after it has reported it dead.
+            self.machines.add(node_id)
+            live.may_overlap = True
         died = await self.guards.died(job.uuid, attempt) if failure is FailureClass.CRASH else None
         never_began = died is None and job.attempts[-1].started is None
         if failure is FailureClass.CRASH and (never_began or self._is_anothers(live)):
@@ -265,15 +287,39 @@ class Attempts:
             sentence = f"What the attempt left of its outcome on the share cannot be used: {error}."
             return {"ok": False, "failure": str(FailureClass.INTERNAL), "error": sentence, "sentence": sentence}
 
+    def _avoid(self, node_ids: frozenset[str]) -> None:
+        """Give no tasks to machines that are lost."""
+        self.launcher.avoid(node_ids)
+        # Ray itself keeps what a task was submitted with: one that only an avoided machine could run would wait on
+        # although that machine is back.
+        for uuid in list(self._selective):
+            live = self._course.live.get(uuid)
+            if live is None or self._course.is_ahead(uuid):
+                continue
+            attempt = len(live.record.attempts)
+            if live.is_running(attempt) and live.stopped_for is None and live.record.attempts[-1].started is None:
+                self.launcher.withdraw(live.reference)
+                self._course.not_begun(live, attempt, input_lost=False)
+
+    def _machine_lost(self, node_id: str) -> None:
+        """Give up all attempts on a machine that is not heard any more."""
+        self.machines.add(node_id)
+        for uuid, attempt in self.guards.placed_on(node_id):
+            self._fell_silent(uuid, attempt)
+
     def _fell_silent(self, uuid: str, attempt: int) -> None:
         """Give up an attempt whose machine is not heard any more; what it may still do counts for nothing."""
         live = self._course.live.get(uuid)
-        if live is not None and live.is_running(attempt):
-            self.launcher.withdraw(live.reference)
-            job_logger(_log, uuid, attempt).warning("its machine is not heard any more")
-            sentence = f"The machine {live.record.attempts[-1].node} has not been heard for too long. {LOST}"
-            outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": sentence}
-            self._course.take_outcome(live, attempt, outcome)
+        if live is None or not live.is_running(attempt):
+            self.guards.forget(uuid, attempt)
+            return
+        self.guards.give_up(uuid, attempt)
+        self.launcher.withdraw(live.reference)
+        job_logger(_log, uuid, attempt).warning("its machine is not heard any more")
+        live.may_overlap = True
+        sentence = f"The machine {live.record.attempts[-1].node} has not been heard for {SILENCE_S:g} s. {LOST}"
+        outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": sentence}
+        self._course.take_outcome(live, attempt, outcome)
 
     # --- Ending by force ---------------------------------------------------------------------------------------------
 
@@ -324,6 +370,7 @@ class Attempts:
     def close(self, live: LiveJob, attempt: int) -> None:
         """Forget an attempt whose end is known."""
         live.cancel_timer()
+        self._selective.discard(live.record.uuid)
         self.answers.forget(live.reference)
         self.dispatched.on_end(live.record.uuid)
         self.guards.forget(live.record.uuid, attempt)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from pixyz_ray.cluster.environment import (
+    cluster_config,
     driver_environment,
     environment_problems,
     ray_environment,
@@ -34,7 +35,7 @@ from pixyz_ray.cluster.environment import (
 )
 from pixyz_ray.cluster.liveness import SUPERVISOR
 from pixyz_ray.cluster.names import APPLICATION, NAMESPACE
-from pixyz_ray.cluster.ray_access import access_mode, cluster_address, system_config
+from pixyz_ray.cluster.ray_access import access_mode, cluster_address
 from pixyz_ray.cluster.ray_folder import ray_folder
 from pixyz_ray.cluster.readiness import wait_until_ready
 from pixyz_ray.cluster.teardown import serve_is_running, stop_platform, stop_service
@@ -318,6 +319,9 @@ def _start_ray(settings: Settings, options: Options, folder: Path, session: str)
                 _node_ip_address="127.0.0.1",
                 _temp_dir=str(ray_folder(folder)),
             )
+    if address is not None:
+        for problem in environment_problems(settings, _raylet_environment(), cluster_config()):
+            _log.warning("%s", problem)
     context = ray.get_runtime_context()
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     node = next(node for node in nodes if node["NodeID"] == context.get_node_id())
@@ -335,8 +339,6 @@ def _join(settings: Settings, address: str, *, insecure: bool) -> str:
     os.environ["RAY_AUTH_MODE"] = access_mode(found, insecure=insecure)
     # What `ray job submit` was given for its job holds too; where both say something, the platform's settings win.
     os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
-    for problem in environment_problems(settings, _raylet_environment(), system_config(found)):
-        _log.warning("%s", problem)
     return found
 
 

@@ -24,6 +24,8 @@ from pixyz_ray.storage import FULL, JobFolder
 from pixyz_worker.exception import PixyzException
 
 _KILL_PATIENCE_S = 10.0
+_NODE_ID = "ray.io/node-id"
+"""Label that Ray gives to each machine."""
 _FRESH = {"env_vars": {"PIXYZ_ISOLATION": "fresh"}}
 
 
@@ -47,6 +49,7 @@ class Launcher:
         self._remove = ray.remote(max_retries=2)(remove_jobs)
         self._keep = ray.remote(max_retries=2)(tasks.keep_value)
         self._by_queue: dict[tuple[str, int, bool], Any] = {}
+        self._avoided: frozenset[str] = frozenset()
         self._warming: set[asyncio.Future[None]] = set()
         self._killed: dict[tuple[str | None, int | None], float] = {}
 
@@ -59,6 +62,16 @@ class Launcher:
         run = self._on_queue(job.queue, 2 if wants_value else 1, job.policy.isolation == "fresh")
         answer = run.remote(spec, *feed.references) if feed else run.remote(spec)
         return answer if wants_value else (answer, None)
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether tasks are given to some machines only."""
+        return bool(self._avoided)
+
+    def avoid(self, node_ids: frozenset[str]) -> None:
+        """Give no tasks to these machines from now on, which are lost."""
+        self._avoided = node_ids
+        self._by_queue.clear()
 
     def memory_limit(self, job: Job) -> int | None:
         """Return the bytes that an attempt may take on the job's queue; None for any.
@@ -101,10 +114,10 @@ class Launcher:
         attempt = job.attempts[-1]
         return (attempt.node, attempt.pid) in self._killed
 
-    async def keep(self, value: Any, folder: JobFolder) -> None:
+    async def keep(self, value: Any, folder: JobFolder, attempt: int) -> None:
         """Return when a value is on the share, where a restart does not lose it; a failure leaves it as it is."""
         with contextlib.suppress(Exception):
-            await self._keep.options(num_cpus=0).remote(value, str(self._settings.share_path), folder.uuid)
+            await self._keep.options(num_cpus=0).remote(value, str(self._settings.share_path), folder.uuid, attempt)
 
     async def pack(self, uuid: str) -> None:
         """Return when a job's outputs are packed."""
@@ -181,6 +194,8 @@ class Launcher:
             "requested": job.requested,
             "time_limit": job.time_limit,
         }
+        if live.may_overlap:
+            spec["may_overlap"] = True
         if job.graph is not None:
             spec |= {"home": job.home, "parent_id": job.parent_id, "hands_on": live.wants_value}
         if job.packed:
@@ -192,7 +207,12 @@ class Launcher:
         return spec
 
     def _options(self, queue: Queue) -> dict[str, Any]:
-        return ray_options(queue, cluster_has_gpus=self._has_gpus)
+        options = ray_options(queue, cluster_has_gpus=self._has_gpus)
+        if self._avoided:
+            # Only then: each selector makes Ray look for workers of its own, and takes time to compare.
+            avoided = {_NODE_ID: f"!in({','.join(sorted(self._avoided))})"}
+            options["label_selector"] = {**options.get("label_selector", {}), **avoided}
+        return options
 
 
 def _is_over(reference: Any) -> bool:

@@ -262,16 +262,46 @@ class Lifecycle(JobFinder):
             return
         self.meters.retried(job.attempts[-1].queue, str(failure))
         log.warning("%s: tried again on %s", failure, again.queue, extra={"queue": job.queue})
-        live.settling = True
         live.start_over()
         if failure is FailureClass.NODE_LOST and live.feed is not None:
-            self.followers.feed_again(live)
+            self.followers.feed_again(live, is_lost=False)
         not_before = time.time() + again.delay_s if again.delay_s else None
         # The next queue has its own time limit; on the same queue the job keeps the one that it has.
         same = again.queue == job.queue
         limit = job.time_limit if same else self.settings.time_limit_of(self.settings.queue_table[again.queue])
         job = job.become(JobState.RETRY, queue=again.queue, time_limit=limit, started=None)
-        job = replace(job, total=None, steps=(), not_before=not_before)
+        self._change_and_wait(live, replace(job, total=None, steps=(), not_before=not_before))
+
+    def not_begun(self, live: LiveJob, attempt: int, *, input_lost: bool) -> None:
+        """Take back an attempt that could not begin, and let the job wait for its turn again: this is not a retry.
+
+        Args:
+            live: the job.
+            attempt: number of the attempt.
+            input_lost: whether its input was lost with a machine.
+        """
+        if not live.is_running(attempt):
+            return
+        self.attempts.close(live, attempt)
+        self.turns.release(live.record.uuid)
+        self.followers.failed(live.record.uuid)
+        live.start_over()
+        if live.feed is not None:
+            self.followers.feed_again(live, is_lost=input_lost)
+        job = replace(live.record, attempts=live.record.attempts[:-1])
+        if job.attempts:
+            job = job.become(JobState.RETRY)
+        self._change_and_wait(live, job)
+
+    def run_again(self, job: Job, reason: str) -> None:
+        """Run a node again that has succeeded, since its value is lost."""
+        self._recent.pop(job.uuid, None)
+        live = self.live[job.uuid] = LiveJob(job)
+        self._change_and_wait(live, job.run_again(reason))
+
+    def _change_and_wait(self, live: LiveJob, job: Job) -> None:
+        """Write a changed job down, then let it wait for its turn."""
+        live.settling = True
         self.change(live, job)
         self.journal.change(job, lambda written: self._wait_again(live, written))
 

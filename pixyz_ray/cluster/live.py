@@ -58,6 +58,7 @@ class LiveJob:
         "_steps",
         "_watchers",
         "feed",
+        "may_overlap",
         "overdue",
         "record",
         "reference",
@@ -80,6 +81,8 @@ class LiveJob:
         """Whether somebody will."""
         self.feed: Feed | None = None
         """What its params are made of, for a node that gets the result of others."""
+        self.may_overlap = False
+        """Whether an earlier attempt may still run, on a machine that is lost; it stays so for all later attempts."""
         self.settling = False
         """Whether the end of the job, or of its attempt, is being written: nothing else may end it meanwhile."""
         self.shown: tuple[str | None, Any] | None = None

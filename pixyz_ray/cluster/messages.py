@@ -205,7 +205,7 @@ def _is_list(value: Any) -> bool:
 
 
 _EVENTS: Mapping[str, Mapping[str, Check]] = {
-    "started": {"time": _is_time, "node": _is_name, "pid": _is_count},
+    "started": {"time": _is_time, "node": _is_name, "pid": _is_count, "node_id": _or_none(_is_name)},
     "total": {"total": _is_count},
     "step": {"time": _is_time, "info": _is_any_text, "index": _or_none(_is_count)},
     "stop": {"time": _is_time},

@@ -6,7 +6,6 @@ is asked directly, first as a stranger, then with the operator's token, so that 
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Mapping
@@ -20,7 +19,6 @@ import psutil
 from pixyz_worker.exception import InternalError, PixyzSecurityViolation
 
 _QUESTION = "/ray.rpc.NodeInfoGcsService/CheckAlive"
-_CONFIG = "/ray.rpc.InternalKVGcsService/GetInternalConfig"
 _PATIENCE_S = 5.0
 _FLAG = "--gcs-address="
 """Argument of every raylet."""
@@ -115,35 +113,17 @@ def access_mode(address: str, *, insecure: bool, environment: Mapping[str, str] 
     return "token"
 
 
-def system_config(address: str, environment: Mapping[str, str] = os.environ) -> Mapping[str, object]:
-    """Return the system configuration that a cluster's head was started with; empty where it cannot be read."""
-    try:
-        reply = _call(address, _CONFIG, operator_token(environment))
-    except grpc.RpcError:
-        return {}
-    # The reply has one text, which is JSON, beside its status.
-    start, end = reply.find(b"{"), reply.rfind(b"}")
-    with suppress(ValueError):
-        config = json.loads(reply[start : end + 1])
-        return config if isinstance(config, dict) else {}
-    return {}
-
-
 def ask(address: str, token: str | None) -> Answer:
     """Return what GCS answers to a question, asked with a token or without one."""
-    try:
-        _call(address, _QUESTION, token)
-    except grpc.RpcError as error:
-        refused = error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
-        return Answer.REFUSED if refused else Answer.NONE
-    return Answer.OK
-
-
-def _call(address: str, method: str, token: str | None) -> bytes:
     metadata = [("authorization", f"Bearer {token}")] if token else []
     with grpc.insecure_channel(address) as channel:
-        question = channel.unary_unary(method, request_serializer=bytes, response_deserializer=bytes)
-        return bytes(question(b"", timeout=_PATIENCE_S, metadata=metadata, wait_for_ready=True))
+        question = channel.unary_unary(_QUESTION, request_serializer=bytes, response_deserializer=bytes)
+        try:
+            question(b"", timeout=_PATIENCE_S, metadata=metadata, wait_for_ready=True)
+        except grpc.RpcError as error:
+            refused = error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+            return Answer.REFUSED if refused else Answer.NONE
+    return Answer.OK
 
 
 def operator_token(environment: Mapping[str, str]) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 from pixyz_ray.cluster.backend import RayBackend
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.event_line import EventLine
+from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.cluster.wear import Wear, retire
 from pixyz_ray.failure import FailureClass
 from pixyz_ray.node_outcomes import leave_outcome
@@ -110,6 +111,8 @@ class _Attempt:
         replaces = kind if self._reported > _REPORTED_ONE_BY_ONE else None
         # The outputs of steps are the script's own: nobody is shown them.
         told = {name: value for name, value in event.items() if name != "output"}
+        if kind == "started":
+            told["node_id"] = own_node_id()
         _line(self._endpoint).send("event", self._uuid, self._number, {"time": time.time(), **told}, replaces=replaces)
 
     def tell(self, outcome: Outcome) -> Outcome:
@@ -162,10 +165,10 @@ def _without_params(error: Exception) -> Outcome:
     return Outcome(ok=False, started=now, stopped=now, error=str(error), sentence=str(error), failure=internal)
 
 
-def keep_value(value: Any, share: str, uuid: str) -> None:
+def keep_value(value: Any, share: str, uuid: str, attempt: int) -> None:
     """Write a node's value to the share, where a restart does not lose it."""
     use_share_mask()
-    JobFolder(Path(share), uuid).keep_value(value)
+    JobFolder(Path(share), uuid).keep_value(value, attempt)
 
 
 def pack_outputs(share: str, uuid: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from pixyz_ray.cluster.launcher import Launcher, cluster_resources
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.messages import MAX_EVENT_BYTES, MAX_OUTCOME_BYTES
+from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.cluster.overview import Overview
 from pixyz_ray.cluster.turns import REFRESH_EVERY_S
 from pixyz_ray.jobs import Job, JobState
@@ -41,13 +42,18 @@ class Tracker:
 
     Args:
         settings: the platform's settings.
+        holder: name of the platform, for which the job store is claimed.
+        on_fenced: called when another tracker has taken over the job store; it has to end this process.
     """
 
     _cleaner: Cleaner
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, holder: str | None = None, on_fenced: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
-        self._jobs = Lifecycle(settings, JobStore(settings.job_store_url))
+        self._jobs = Lifecycle(settings, JobStore(settings.job_store_url, holder=holder))
+        self._jobs.access.on_fenced = on_fenced
         self._graphs = Graphs(self._jobs)
         self._jobs.followers = self._graphs
         self._attempts = self._jobs.attempts
@@ -130,6 +136,11 @@ class Tracker:
             "error": job.error,
         }
 
+    async def value_lost(self, uuid: str) -> bool:
+        """Have the value of a task made again, since Ray has lost it; return whether there will be one."""
+        messages.check_ids([uuid])
+        return await self._graphs.value_lost(uuid)
+
     async def children(self, uuid: str) -> list[Any]:
         """Return the ids of the tasks after a job in its graph, and of the graphs that its script has started."""
         messages.check_ids([uuid])
@@ -205,6 +216,7 @@ class Tracker:
         )
         endpoint = await server.listen(host)
         jobs, launcher = self._jobs, Launcher(self._settings, endpoint)
+        self._attempts.guards.own_node = own_node_id()
         self._attempts.launcher = launcher
         self._cleaner = Cleaner(self._settings, jobs.journal, launcher, jobs.is_needed, jobs.forget)
         self._jobs.turns.take_capacity(await asyncio.to_thread(cluster_resources))

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from pixyz_ray.cluster.driver import DRAIN_S, Options
+from pixyz_ray.cluster.environment import joining_notes
 from pixyz_ray.cluster.supervisor import supervise
 from pixyz_ray.cluster.teardown import NOTHING_THERE
 from pixyz_ray.home import Platform, forget_platform, home, read_platform
@@ -84,6 +85,8 @@ def up(
     if address is None:
         _check_port(settings)
     notes = [*reading.sources.notes, *store_notes(settings)]
+    if address is not None:
+        notes += joining_notes(settings, num_cpus)
     for note in (*secure_home(home()), *notes):
         print(note, file=sys.stderr, flush=True)
     if detach:

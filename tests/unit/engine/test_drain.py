@@ -34,7 +34,11 @@ class Bench:
         self.drain = Drain(self.jobs, graphs, lambda: self.blocked)
         attempts: Any = self.jobs.attempts
         attempts.launcher = SimpleNamespace(
-            note_for=lambda _queue: None, launch=lambda live: (object(), None), kill=None, withdraw=None
+            note_for=lambda _queue: None,
+            is_selective=False,
+            launch=lambda live: (object(), None),
+            kill=None,
+            withdraw=None,
         )
         attempts.answers = SimpleNamespace(expect=lambda *_: None, forget=lambda *_: None)
         attempts._stop = self._stop
