@@ -19,6 +19,7 @@ import ray
 from pixyz_ray.cluster.actor import make_tracker
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.failure import UPGRADED
+from pixyz_ray.reaper import has_ended
 from pixyz_ray.settings import Settings
 from pixyz_ray.settings_digest import settings_digest
 from pixyz_ray.version import VERSION
@@ -138,7 +139,7 @@ def end_tracker(tracker: Any, about: Mapping[str, Any] | None) -> None:
         time.sleep(_LOOK_EVERY_S)
     if about is not None and about["node"] == socket.gethostname():
         with suppress(psutil.Error):
-            psutil.Process(about["pid"]).wait(_GONE_WITHIN_S)
+            has_ended(psutil.Process(about["pid"]), within_s=_GONE_WITHIN_S)
 
 
 def _check_unattended(tracker: Any, about: Mapping[str, Any], who: str) -> None:

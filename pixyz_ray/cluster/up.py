@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from dataclasses import replace as replace_fields
 from pathlib import Path
@@ -23,7 +22,7 @@ from pixyz_ray.cluster.teardown import NOTHING_THERE
 from pixyz_ray.home import Platform, forget_platform, home, read_platform
 from pixyz_ray.port import port_problem
 from pixyz_ray.private_files import open_private, secure_home
-from pixyz_ray.reaper import end_marked, is_supervisor
+from pixyz_ray.reaper import end_marked, has_ended, is_supervisor
 from pixyz_ray.run_record import Progress, read_record, remove_record
 from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings, load_settings, read_settings
@@ -206,8 +205,7 @@ def _end_supervisor(pid: int, folder: Path, request: StopRequest) -> bool:
         process.resume()
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
-            with suppress(psutil.TimeoutExpired):
-                process.wait(_LOOK_EVERY_S)
+            if has_ended(process, within_s=_LOOK_EVERY_S):
                 return True
             progress.show()
         process.kill()
