@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pixyz_ray.failure import FailureClass
+from pixyz_ray.failure import NOT_COUNTED, FailureClass
 from pixyz_ray.jobs import Job
 from pixyz_ray.queues import Queue
 
@@ -81,7 +81,8 @@ def times_failed(job: Job, failure: FailureClass) -> int:
     found = [one for one in job.attempts if one.failure is not None]
     if failure is FailureClass.NODE_LOST:
         # One that was still waiting for its machine has lost nothing.
-        return sum(one.failure is failure and one.started is not None for one in found)
+        lost = [one for one in found if one.failure is failure and one.started is not None]
+        return sum(one.error not in NOT_COUNTED for one in lost)
     if _is_own(failure):
         return sum(one.failure is not None and _is_own(one.failure) for one in found)
     return sum(one.failure is failure for one in found)

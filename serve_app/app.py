@@ -89,7 +89,8 @@ def deployment(settings: Settings, local_token_sha256: str) -> Any:
         graceful_shutdown_timeout_s=2,
         health_check_period_s=2,
         health_check_timeout_s=10,
-        ray_actor_options={"num_cpus": 0},
+        # On the head, where the address is that is announced.
+        ray_actor_options={"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}},
         # Serve would log every request, and writes metrics of each anyway.
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import os
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from pixyz_ray.cluster.tracker import Tracker
 from pixyz_ray.logs import configure_logging
 from pixyz_ray.private_files import make_process_private
 from pixyz_ray.settings import Settings
+from pixyz_ray.settings_digest import settings_digest
+from pixyz_ray.version import VERSION
 
 _COLLECT_AFTER = 20_000
 """Objects made since the last look for garbage."""
@@ -41,6 +44,7 @@ class TrackerActor:
         self._opening = asyncio.Lock()
         self._tracker: Tracker | None = None
         self._endpoint: Endpoint | None = None
+        self._attended: tuple[str, float] | None = None
 
     async def endpoint(self) -> tuple[str, int, str]:
         """Return where the tracker's channel listens; the first call opens it."""
@@ -69,6 +73,48 @@ class TrackerActor:
     async def revoke(self, uuids: Sequence[str]) -> None:
         """Cancel jobs."""
         await (await self._opened()).revoke(uuids)
+
+    async def attend(self, who: str) -> None:
+        """Take the driver's sign of life; the first one after a restart of this actor makes it recover its jobs.
+
+        Args:
+            who: the driver, as messages name it.
+        """
+        self._attended = who, time.monotonic()
+        await self._opened()
+
+    async def about(self) -> dict[str, Any]:
+        """Return what this tracker is, whether or not its store answers.
+
+        Returns:
+            `version` of the platform, digest of its `settings`, `service` (address and port of the HTTP service),
+            `node` and `pid` of this process; `state` (`up`, `draining`, `drained`, or `opening` while it cannot work),
+            number of `running` attempts, whether it is `idle`; `attended_by` a driver, `attended_s` seconds ago.
+        """
+        who, at = self._attended or (None, None)
+        standing = self._tracker.standing() if self._tracker else {"state": "opening", "running": 0, "idle": False}
+        return {
+            "version": VERSION,
+            "settings": settings_digest(self._settings),
+            "service": [self._settings.api_host, self._settings.api_port],
+            "node": socket.gethostname(),
+            "pid": os.getpid(),
+            "attended_by": who,
+            "attended_s": None if at is None else time.monotonic() - at,
+            **standing,
+        }
+
+    async def drain(self, deadline_s: float, sentence: str) -> dict[str, Any]:
+        """Bring running attempts to an end before this tracker is stopped or replaced; jobs are still accepted.
+
+        Args:
+            deadline_s: seconds to wait for them; what still runs then is ended, and runs again.
+            sentence: what an attempt that is ended says about it.
+
+        Returns:
+            How many attempts were `ended`.
+        """
+        return await (await self._opened()).drain(deadline_s, sentence)
 
     async def _opened(self) -> Tracker:
         # After a restart nobody but a caller wakes the tracker up: the constructor of an async actor has no event loop.

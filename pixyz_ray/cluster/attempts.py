@@ -40,7 +40,11 @@ _LATELY_S = 600.0
 _SPARE_AFTER_S = 0.3
 _CALL_PATIENCE_S = 0.6
 _KILL_PATIENCE_S = 0.7
-GRACE_S: Mapping[FailureClass, float] = {FailureClass.TIMEOUT: 0.5, FailureClass.CANCELLED: 1.0}
+GRACE_S: Mapping[FailureClass, float] = {
+    FailureClass.TIMEOUT: 0.5,
+    FailureClass.CANCELLED: 1.0,
+    FailureClass.NODE_LOST: 1.0,
+}
 """Seconds between asking an attempt to end and killing it, by why it is to end."""
 
 
@@ -355,6 +359,16 @@ class Attempts:
 
         self.answers.expect(live.reference, over)
         self._stop(live, FailureClass.CANCELLED)
+
+    def interrupt(self, live: LiveJob, sentence: str) -> None:
+        """End a running attempt so that its job runs again; Ray's answer then leads to `take_outcome`.
+
+        Args:
+            live: the job.
+            sentence: what the attempt says about it.
+        """
+        live.stopped_for, live.stop_sentence = FailureClass.NODE_LOST, sentence
+        self._stop(live, FailureClass.NODE_LOST)
 
     def _stop(self, live: LiveJob, why: FailureClass) -> None:
         """Stop an attempt with all its processes: asked first, then killed.

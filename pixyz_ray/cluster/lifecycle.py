@@ -236,6 +236,13 @@ class Lifecycle(JobFinder):
             # The signal that ended it was ours, and says nothing.
             ours = {"ok": False, "failure": "timeout", "error": error, "sentence": error, "result": None}
             outcome = {**outcome, **ours, "signal": None, "exit_code": None}
+        elif live.stopped_for is FailureClass.NODE_LOST:
+            if live.record.attempts[-1].started is None and live.record.state is JobState.PENDING:
+                self._take_back(live, attempt)
+                return
+            error = live.stop_sentence
+            ours = {"ok": False, "failure": "node_lost", "error": error, "sentence": error, "result": None}
+            outcome = {**outcome, **ours, "signal": None, "exit_code": None}
         self.attempts.close(live, attempt)
         self.turns.release(live.record.uuid)
         if outcome["ok"] and not outcome.get("awaits"):
@@ -248,6 +255,13 @@ class Lifecycle(JobFinder):
         else:
             self._failed(live, live.with_outcome(outcome), str(outcome["error"]), outcome.get("retry_after"))
         self.turns.pump()
+
+    def _take_back(self, live: LiveJob, attempt: int) -> None:
+        """Put a job back in line whose attempt was taken back before it began: there is nothing to record."""
+        self.attempts.close(live, attempt)
+        live.start_over()
+        self.change(live, replace(live.record, attempts=live.record.attempts[:-1]))
+        self.turns.put_back(live.record.uuid)
 
     def _measure(self, job: Job) -> None:
         last = job.attempts[-1]

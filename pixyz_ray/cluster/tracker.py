@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.cleaner import Cleaner
+from pixyz_ray.cluster.drain import Drain
 from pixyz_ray.cluster.errors import UnknownJob, UnreadableRecord
 from pixyz_ray.cluster.gpu_expectation import gpus_are_expected
 from pixyz_ray.cluster.graph.graphs import Graphs
@@ -57,6 +59,8 @@ class Tracker:
         self._jobs.followers = self._graphs
         self._attempts = self._jobs.attempts
         self._overview = Overview(self._jobs, self._graphs)
+        self._blocked: Counter[str] = Counter()
+        self._drain = Drain(self._jobs, self._graphs, lambda: self._blocked.keys())
         self._list = JobList(self._jobs, self._graphs, self._overview)
         self._packing: dict[str, asyncio.Future[None]] = {}
         self._begun: set[asyncio.Future[Any]] = set()
@@ -85,10 +89,13 @@ class Tracker:
         if timeout_s != 0:
             # Who waits for others does not stand in their way.
             self._jobs.turns.rest(asker)
+            self._blocked[asker] += 1
             try:
                 await self._all_ended(uuids, timeout_s, until_failure)
             finally:
                 self._jobs.turns.resume(asker)
+                self._blocked[asker] -= 1
+                self._blocked += Counter()
         return [await self._outcome(uuid) for uuid in uuids]
 
     async def _all_ended(self, uuids: Sequence[str], timeout_s: float | None, until_failure: bool) -> None:
@@ -157,6 +164,17 @@ class Tracker:
         except UnknownJob:
             return False
         return True
+
+    # --- The driver's face -------------------------------------------------------------------------------------------
+
+    async def drain(self, deadline_s: float, sentence: str) -> dict[str, Any]:
+        """Bring running attempts to an end; no other begins, and jobs are still accepted (see Drain.run)."""
+        return await self._drain.run(deadline_s, sentence)
+
+    def standing(self) -> dict[str, Any]:
+        """Return the `state` (see Drain), how many attempts are `running`, and whether nothing is to do (`idle`)."""
+        running = len(self._drain.running())
+        return {"state": self._drain.state, "running": running, "idle": not running and not self._jobs.live}
 
     # --- The channel's face ------------------------------------------------------------------------------------------
 
