@@ -32,6 +32,7 @@ from pixyz_ray.cluster.environment import (
     ray_environment,
     worker_environment,
 )
+from pixyz_ray.cluster.head_storage import storage_note
 from pixyz_ray.cluster.liveness import SUPERVISOR
 from pixyz_ray.cluster.names import APPLICATION, NAMESPACE
 from pixyz_ray.cluster.ray_access import access_mode, cluster_address, system_config
@@ -336,6 +337,8 @@ def _join(settings: Settings, address: str, *, insecure: bool) -> str:
     os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
     for problem in environment_problems(settings, _raylet_environment(), system_config(found)):
         _log.warning("%s", problem)
+    if (note := storage_note(found)) is not None:
+        _log.warning("%s", note)
     return found
 
 
