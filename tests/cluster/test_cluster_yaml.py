@@ -34,7 +34,7 @@ class Desk:
         key = make_key(self.desk)
         self._servers = [serve_ssh(machine, key) for machine in (self.head, self.worker)]
         (self.desk.home / "cluster.yaml").write_text(self._filled_in(network), encoding="utf-8")
-        self.desk.run("ray get-auth-token --generate > token")
+        self.desk.run("ray get-auth-token --generate > token && chmod 600 .ray/auth_token")
 
     def _filled_in(self, network: Network) -> str:
         """Return cluster.yaml with its first block filled in, and options for small machines."""
@@ -57,7 +57,7 @@ class Desk:
 
     def ray(self, command: str, timeout_s: float = 150.0) -> str:
         """Run a command of Ray; return its output."""
-        done = self.desk.run(f"ray {command} -y cluster.yaml", check=False, timeout_s=timeout_s)
+        done = self.desk.run(f"ray {command}", check=False, timeout_s=timeout_s)
         assert done.returncode == 0, f"ray {command}:\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
@@ -74,7 +74,7 @@ def desk(network: Network) -> Iterator[Desk]:
     need_ssh()
     desk = Desk(network)
     try:
-        desk.ray("up")
+        desk.ray("up -y cluster.yaml")
         yield desk
     finally:
         desk.close()
@@ -118,7 +118,7 @@ def test_given_another_ray_when_ray_up_runs_again_then_only_ours_is_restarted(de
     try:
         wait_until(lambda: desk.head.find("^./raylet 1000"), "the other Ray runs")
         before = rays(desk.head)
-        desk.ray("up")
+        desk.ray("up -y cluster.yaml")
         assert not set(before) & set(rays(desk.head))
         assert desk.head.find("^./raylet 1000")
         assert rest.run(WHERE, deadline_s=60)["status"] == "SUCCESS"
@@ -128,7 +128,7 @@ def test_given_another_ray_when_ray_up_runs_again_then_only_ours_is_restarted(de
 
 
 def test_given_ray_down_when_it_returns_then_nothing_of_the_head_is_left(desk: Desk) -> None:
-    """Given a running cluster, when `ray down` returns, then the head's Ray and the platform are gone."""
+    """Given a running cluster, when `pixyz down` and `ray down` return, then nothing of them runs on the head."""
     desk.ray("down")
     wait_until(
         lambda: not desk.head.find("raylet/raylet |gcs_server|pixyz_ray.cluster"), "the head is empty", deadline_s=30
