@@ -94,6 +94,12 @@ class Settings(BaseSettings):
 
     api_host: str = Field("127.0.0.1", description="New. Address that the HTTP service listens on.")
     api_port: int = Field(8001, ge=1, le=65535, description="Port of the HTTP service.")
+    tracker_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="New. Port on which the tracker listens for the other machines of a cluster; 0 is any free one.",
+    )
     god_password_sha256: str | None = Field(
         None, validate_default=True, description="SHA-256 (hex) of the token that callers send as x-api-key."
     )

@@ -10,11 +10,10 @@ import gc
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
@@ -27,6 +26,9 @@ from pixyz_ray.version import VERSION
 
 _COLLECT_AFTER = 20_000
 """Objects made since the last look for garbage."""
+_HEAD = "node:__internal_head__"
+"""Resource that Ray gives to the head alone, one of it."""
+_PLACE_AMOUNT = 0.001
 
 
 class TrackerActor:
@@ -147,8 +149,7 @@ def _end() -> None:
 def make_tracker(settings: Settings) -> Any:
     """Create the named detached actor and return its handle.
 
-    It takes no CPU, so that a busy cluster cannot keep it from starting; it stays on the node of its caller, where the
-    job store is; and Ray starts it again however often it dies.
+    It takes no CPU, so that a busy cluster cannot keep it from starting, and Ray starts it again however often it dies.
     """
     return (
         ray.remote(TrackerActor)
@@ -158,10 +159,32 @@ def make_tracker(settings: Settings) -> Any:
             lifetime="detached",
             get_if_exists=True,
             num_cpus=0,
+            resources={tracker_place(settings, _own_node()): _PLACE_AMOUNT},
             max_restarts=-1,
             max_task_retries=-1,
             max_concurrency=10_000,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
         )
         .remote(settings)
     )
+
+
+def tracker_place(settings: Settings, node: Mapping[str, Any]) -> str:
+    """Return the resource of the machine that the tracker runs on: the head, or the caller's with a SQLite file.
+
+    A machine gets a new node id each time that Ray starts on it, while these resources stay: after the loss of the
+    head, the tracker waits until the head is back. On another machine it would find an empty SQLite file, and with a
+    database it would make the platform depend on two machines instead of one: Ray's control service is on the head.
+
+    Args:
+        settings: the platform's settings.
+        node: the caller's machine, as `ray.nodes()` describes it.
+    """
+    if settings.job_store_url.startswith("sqlite") and _HEAD not in node["Resources"]:
+        return f"node:{node['NodeManagerAddress']}"
+    return _HEAD
+
+
+def _own_node() -> Mapping[str, Any]:
+    own_id = ray.get_runtime_context().get_node_id()
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return next(node for node in nodes if node["NodeID"] == own_id)

@@ -33,6 +33,7 @@ from pixyz_ray.cluster.environment import (
     ray_environment,
     worker_environment,
 )
+from pixyz_ray.cluster.head_storage import storage_note
 from pixyz_ray.cluster.liveness import SUPERVISOR
 from pixyz_ray.cluster.names import APPLICATION, NAMESPACE
 from pixyz_ray.cluster.ray_access import access_mode, cluster_address
@@ -339,6 +340,8 @@ def _join(settings: Settings, address: str, *, insecure: bool) -> str:
     os.environ["RAY_AUTH_MODE"] = access_mode(found, insecure=insecure)
     # What `ray job submit` was given for its job holds too; where both say something, the platform's settings win.
     os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
+    if (note := storage_note(found)) is not None:
+        _log.warning("%s", note)
     return found
 
 

@@ -71,7 +71,7 @@ def take_over(settings: Settings, who: str, *, replace: bool, drain_s: float, no
     else:
         if not replace:
             _check_unattended(tracker, about, who)
-        difference = _difference(about, settings)
+        difference = settings_difference(about, settings)
         if difference is None and not replace:
             note(f"the tracker of before goes on, with {about['running']} running jobs")
             return Takeover(tracker=tracker, is_kept=True, service=_service(about))
@@ -163,13 +163,14 @@ def _check_unattended(tracker: Any, about: Mapping[str, Any], who: str) -> None:
             )
 
 
-def _difference(about: Mapping[str, Any], settings: Settings) -> str | None:
+def settings_difference(about: Mapping[str, Any], settings: Settings) -> str | None:
     """Return in what a tracker differs from a new one, as a predicate; None if in nothing."""
     if about["version"] != VERSION:
         return f"has version {about['version']}"
     if about["settings"] != settings_digest(settings):
         return "has other settings"
-    return None if about["state"] == "up" else f"does not work ({about['state']})"
+    # After a restart by Ray, such as with the head, it has not been asked for anything yet; its driver opens it.
+    return None if about["state"] in ("up", "opening") else f"does not work ({about['state']})"
 
 
 def _service(about: Mapping[str, Any] | None) -> tuple[str, int] | None:

@@ -216,7 +216,7 @@ class Tracker:
                 **dict.fromkeys(("event", "usage", "alive", "died", "guard"), MAX_EVENT_BYTES),
             },
         )
-        endpoint = await server.listen(host)
+        endpoint = await server.listen(host, self._settings.tracker_port)
         jobs, launcher = self._jobs, Launcher(self._settings, endpoint)
         self._attempts.guards.own_node = own_node_id()
         self._attempts.launcher = launcher
