@@ -26,7 +26,7 @@ from typing import Any
 
 from pixyz_ray.cluster.environment import ray_environment
 from pixyz_ray.cluster.liveness import SUPERVISOR
-from pixyz_ray.cluster.names import APPLICATION, NAMESPACE
+from pixyz_ray.cluster.names import NAMESPACE
 from pixyz_ray.cluster.ray_folder import ray_folder
 from pixyz_ray.home import local_token
 from pixyz_ray.logs import configure_logging
@@ -190,32 +190,23 @@ def _start_ray(settings: Settings, options: Options, folder: Path, session: str)
 def _start_platform(settings: Settings, folder: Path) -> Any:
     """Start tracker and HTTP service side by side; return the tracker's handle."""
     import ray
-    from ray import serve
 
     from pixyz_ray.cluster.actor import make_tracker
 
-    # Serve announces the proxy's port, which is not where the service is.
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     with _known_errors():
         tracker = make_tracker(settings)
         opened = tracker.endpoint.remote()
-        # Serve requires a proxy although the replica serves directly; any port on loopback will do.
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": "127.0.0.1", "port": 0},
-            logging_config={"log_level": settings.log_level, "enable_access_log": False},
-        )
         token_sha256 = hashlib.sha256(local_token(folder).encode()).hexdigest()
-        serve.run(_deployment(settings, token_sha256), name=APPLICATION, route_prefix="/")
+        _deploy(settings, token_sha256)
         ray.get(opened)
     return tracker
 
 
-def _deployment(settings: Settings, token_sha256: str) -> Any:
+def _deploy(settings: Settings, token_sha256: str) -> None:
     # Found by name, as Serve would: the engine's side never imports the HTTP side.
     from importlib import import_module
 
-    return import_module("serve_app.app").deployment(settings, token_sha256)
+    import_module("serve_app.deployment").deploy(settings, token_sha256)
 
 
 @contextmanager

@@ -65,16 +65,6 @@ def _limits_environment(settings: Settings) -> dict[str, str]:
 def cluster_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that every node of a cluster is to be started with (see cluster.yaml)."""
     return {
-        # The replica itself listens on the service's port. Serve's proxy would put 4-5 ms before each request, and its
-        # HAProxy listens on all interfaces. One replica and no quarantine: whoever replaces it takes the port again.
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(settings.api_port),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(settings.api_port + 1),
-        "RAY_SERVE_PORT_QUARANTINE_S": "0",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
-        # On a machine that is busy the proxy takes longer than the 5 s after which Serve gives it up.
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
-        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.ingress:middlewares",
         "RAY_USAGE_STATS_ENABLED": "0",
         # Half of what an idle platform costs: Serve's controller looks around ten times a second, Ray's agent counts
         # the machine's resources every five seconds.

@@ -1,0 +1,109 @@
+"""The replica: the process in which Serve runs the HTTP service on one machine."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from pixyz_ray.cluster.engine import Engine
+from pixyz_ray.home import home, local_token
+from pixyz_ray.logs import configure_logging
+from pixyz_ray.private_files import secure_home, use_share_mask
+from pixyz_ray.settings import Settings
+from serve_app.application import build_app
+from serve_app.connections import limits_of, raise_descriptor_limit
+from serve_app.errors import error_response
+from serve_app.http_server import HttpServer
+from serve_app.listening import listening_host
+from serve_app.readiness import follow_readiness
+from serve_app.serve_fixes import keep_grpc_on_node_address
+
+GRACE_S = 2.0
+"""Seconds for which requests in progress may go on when a replica stops."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicaOptions:
+    """What a replica is told by the deployment."""
+
+    settings: Settings
+    """The platform's settings."""
+    local_token_sha256: str | None
+    """Digest (hex) of the token of the head's home; None when the replica on the head is to read it there."""
+    on_head: bool
+    """Whether this is the replica on the head: it stays open when it is not ready, to say why."""
+    makes_tracker: bool = False
+    """Whether it creates the tracker; `pixyz up` does that by itself."""
+
+
+class ApiReplica:
+    """Opens the HTTP service's port on its machine; requests do not pass through Serve.
+
+    Args:
+        options: what it serves.
+        others: the deployment of the other replicas, so that it belongs to the application.
+    """
+
+    def __init__(self, options: ReplicaOptions, *_others: Any) -> None:
+        # Called by Serve before it opens any port of this process.
+        keep_grpc_on_node_address()
+        use_share_mask()
+        settings = options.settings
+        configure_logging(settings.log_level, settings.log_format)
+        self._settings = settings
+        token_sha256 = options.local_token_sha256
+        if token_sha256 is None:
+            token_sha256 = _own_token_sha256() if options.on_head else ""
+        if options.makes_tracker:
+            _make_tracker(settings)
+        engine = Engine(settings)
+        self._server = HttpServer(
+            lambda: build_app(engine, token_sha256),
+            limits_of(settings, raise_descriptor_limit()),
+            host=settings.api_host if options.on_head else listening_host(settings.api_host, _address()),
+            port=settings.api_port,
+            grace_s=GRACE_S,
+        )
+        self._server.start()
+        if not options.on_head:
+            self._server.spawn(follow_readiness(engine, self._server))
+
+    async def __call__(self, _request: Any) -> Any:
+        """Answer a request that came through Serve's proxy."""
+        where = f"port {self._settings.api_port} of the machines that it runs on (API_PORT)"
+        return error_response(421, f"The service is not behind Ray Serve's proxy: send the request to {where}.")
+
+    def check_health(self) -> None:
+        """Raise if the HTTP server does not answer; Serve then replaces this replica.
+
+        A tracker or a share that cannot be reached is no reason: another replica here could not reach it either.
+        """
+        self._server.check()
+
+    def __del__(self) -> None:
+        """Stop serving (called by Serve before it ends the process)."""
+        server = getattr(self, "_server", None)
+        if server is not None:
+            server.stop()
+
+
+def _address() -> str:
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+
+
+def _own_token_sha256() -> str:
+    folder = home()
+    for note in secure_home(folder):
+        _log.warning("%s", note)
+    return hashlib.sha256(local_token(folder).encode()).hexdigest()
+
+
+def _make_tracker(settings: Settings) -> None:
+    from pixyz_ray.cluster.actor import make_tracker
+
+    make_tracker(settings)
