@@ -1,6 +1,6 @@
 """`serve_app:app`: the platform as a Serve application, for `serve run`, `serve deploy` and KubeRay's RayService."""
 
-from __future__ import annotations
+# No postponed annotations: Serve reads the type of the argument from the function.
 
 from typing import Any
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray import serve
 
 from pixyz_ray.cluster.engine import Engine
+from pixyz_ray.cluster.tracker_driver import TrackerOrder, ensure_driver
 from pixyz_ray.home import home, local_token
 from pixyz_ray.logs import configure_logging
 from pixyz_ray.private_files import secure_home, use_share_mask
@@ -24,6 +28,7 @@ from serve_app.serve_fixes import keep_grpc_on_node_address
 
 GRACE_S = 2.0
 """Seconds for which requests in progress may go on when a replica stops."""
+_DRIVER_EVERY_S = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +43,7 @@ class ReplicaOptions:
     on_head: bool
     """Whether this is the replica on the head: it stays open when it is not ready, to say why."""
     makes_tracker: bool = False
-    """Whether it creates the tracker; `pixyz up` does that by itself."""
+    """Whether it starts the tracker's driver; `pixyz up` has one of its own."""
 
 
 class ApiReplica:
@@ -60,7 +65,7 @@ class ApiReplica:
         if token_sha256 is None:
             token_sha256 = _own_token_sha256() if options.on_head else ""
         if options.makes_tracker:
-            _make_tracker(settings)
+            _keep_tracker_driver(settings)
         engine = Engine(settings)
         self._server = HttpServer(
             lambda: build_app(engine, token_sha256),
@@ -103,7 +108,22 @@ def _own_token_sha256() -> str:
     return hashlib.sha256(local_token(folder).encode()).hexdigest()
 
 
-def _make_tracker(settings: Settings) -> None:
-    from pixyz_ray.cluster.actor import make_tracker
+def _keep_tracker_driver(settings: Settings) -> None:
+    """Start the tracker's driver, and again whenever it has ended."""
+    order = TrackerOrder(
+        settings=settings,
+        address=str(ray.get_runtime_context().gcs_address),
+        application=serve.get_replica_context().app_name,
+        folder=home(),
+    )
 
-    make_tracker(settings)
+    def keep() -> None:
+        while True:
+            try:
+                if ensure_driver(order):
+                    _log.warning("started the tracker's driver; its log is tracker-driver.log in %s", order.folder)
+            except OSError as error:
+                _log.error("the tracker's driver cannot be started: %s", error)
+            time.sleep(_DRIVER_EVERY_S)
+
+    threading.Thread(target=keep, name="tracker-driver", daemon=True).start()
