@@ -33,6 +33,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "doc": "ask",
         "jobs": "ask",
         "queue": "queue",
+        "nodes": "nodes",
+        "drain": "nodes",
         "status": "ask",
         "details": "ask",
         "graph": "graph",

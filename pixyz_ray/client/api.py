@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import httpx
 
-from pixyz_ray.client.connection import Connection
 from pixyz_ray.client.download import fetch
 from pixyz_ray.client.errors import ServerBusy, check_answer, unreachable
 from pixyz_ray.client.events import Event, StatusEvent, follow_events
@@ -20,6 +19,7 @@ from pixyz_ray.client.graph_view import GraphFormat, GraphView
 from pixyz_ray.client.graphs import graph_submission
 from pixyz_ray.client.job_handle import JobHandle
 from pixyz_ray.client.local_name import local_name
+from pixyz_ray.client.machines import MachineRequests
 from pixyz_ray.client.patience import Patience, silence_limit
 from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, ProcessInfo, QueuesInfo
 from pixyz_ray.client.submission import JobOptions, Submission, function_submission, job_submission, merged_config
@@ -36,7 +36,7 @@ _LARGEST_PAGE = 1000
 """Jobs that the server puts on one page at most."""
 
 
-class Client(Connection):
+class Client(MachineRequests):
     """Connection to a platform; use it as a context manager, or `close` it.
 
     Args:
