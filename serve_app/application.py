@@ -15,6 +15,7 @@ from serve_app.hosts import HostCheck
 from serve_app.request_ids import RequestIds
 from serve_app.routes.backend import backend_router
 from serve_app.routes.jobs import jobs_router
+from serve_app.routes.nodes import nodes_router
 from serve_app.routes.processes import processes_router
 from serve_app.routes.queues import queues_router
 from serve_app.routes.reference import reference_router
@@ -44,6 +45,7 @@ def build_app(engine: Engine, local_token_sha256: str) -> ASGIApp:
         jobs_router(engine, check),
         backend_router(engine, check),
         queues_router(engine, check),
+        nodes_router(engine, check),
         reference_router(),
     ):
         app.include_router(router)

@@ -42,7 +42,7 @@ async def follow_readiness(engine: Engine, port: Port, *, every_s: float = _EVER
     while True:
         await asyncio.sleep(every_s)
         try:
-            checks = await engine.health()
+            checks, _warnings = await engine.health()
             problem = "; ".join(f"{name}: {found}" for name, found in checks.items() if found != _GOOD)
         except PixyzException as error:
             problem = str(error)

@@ -28,7 +28,7 @@ from pixyz_ray.client.errors import FileNotWritten, InvalidClientConfig, JobFail
 from pixyz_ray.client.events import Event, LogEvent, StatusEvent, StepEvent
 from pixyz_ray.client.graph_view import GraphView
 from pixyz_ray.client.job_handle import JobHandle
-from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, ProcessInfo, QueuesInfo, WaitingInfo
+from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, NodeInfo, ProcessInfo, QueuesInfo, WaitingInfo
 from pixyz_ray.client.submission import JobOptions
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ __all__ = [
     "JobOptions",
     "JobPage",
     "LogEvent",
+    "NodeInfo",
     "PlatformUnreachable",
     "ProcessInfo",
     "QueuesInfo",

@@ -22,6 +22,7 @@ from pixyz_ray.cluster.failures import autopsy, classify
 from pixyz_ray.cluster.guards import LOOK_EVERY_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.failure import LOST, FailureClass
 from pixyz_ray.jobs import Attempt, Job, JobState
@@ -38,8 +39,14 @@ _LATELY_S = 600.0
 _SPARE_AFTER_S = 0.3
 _CALL_PATIENCE_S = 0.6
 _KILL_PATIENCE_S = 0.7
-GRACE_S: Mapping[FailureClass, float] = {FailureClass.TIMEOUT: 0.5, FailureClass.CANCELLED: 1.0}
+GRACE_S: Mapping[FailureClass, float] = {
+    FailureClass.TIMEOUT: 0.5,
+    FailureClass.CANCELLED: 1.0,
+    FailureClass.NODE_LOST: 1.0,
+}
 """Seconds between asking an attempt to end and killing it, by why it is to end."""
+PLACED_AGAIN = "The machines that may run the job have changed before it began; it was placed again."
+"""Message of an attempt that was taken back."""
 
 
 class Course(Protocol):
@@ -78,6 +85,8 @@ class Attempts:
     """
 
     launcher: Launcher
+    nodes: NodeRegistry | None = None
+    """Told where attempts run."""
 
     def __init__(self, course: Course, settings: Settings) -> None:
         self._course = course
@@ -85,6 +94,8 @@ class Attempts:
         self.answers = Answers(course.begin)
         self.guards = Guards(self._fell_silent)
         self.dispatched = Dispatched()
+        self._selective: set[str] = set()
+        self._why_ended: dict[str, str] = {}
         self._workers: dict[tuple[Any, Any], float] = {}
         self._workers_seen = self._workers_lost = 0
 
@@ -115,6 +126,8 @@ class Attempts:
             find_queue(self._settings.queue_table, job.queue)
             live.reference, live.value = self.launcher.launch(live)
             self.dispatched.on_given(job)
+            if self.launcher.excluded:
+                self._selective.add(job.uuid)
         except Exception as error:
             job_logger(_log, job.uuid, number).exception("cannot be given to Ray")
             sentence = f"The platform could not give the job to Ray: {type(error).__name__}: {error}"
@@ -157,6 +170,9 @@ class Attempts:
         job = live.record.with_attempt({"started": event["time"], "node": event["node"], "pid": event["pid"]})
         self._course.change(live, job.become(JobState.RUNNING, started=event["time"]))
         self._see_worker(event["node"], event["pid"])
+        self._selective.discard(job.uuid)
+        if self.nodes is not None:
+            self.nodes.on_start(job.uuid, event.get("node_id"))
         self.dispatched.on_start(job)
         loop = asyncio.get_running_loop()
         live.overdue = loop.call_later(job.time_limit, self._overdue, live, len(job.attempts))
@@ -282,12 +298,48 @@ class Attempts:
         self.dispatched.forget_waiting(uuid)
 
         def over(_reference: Any) -> None:
+            if self.nodes is not None:
+                self.nodes.on_end(uuid)
             self.guards.forget(uuid, attempt)
             self.dispatched.on_end(uuid)
             self._course.is_over(uuid)
 
         self.answers.expect(live.reference, over)
         self._stop(live, FailureClass.CANCELLED)
+
+    def end_for(self, uuid: str, sentence: str) -> None:
+        """End the running attempt of a job for the platform's own reasons; the job runs again, and this is not counted.
+
+        Args:
+            uuid: the job.
+            sentence: what to tell its owner.
+        """
+        live = self._course.live.get(uuid)
+        if live is not None and live.stopped_for is None and live.is_running(len(live.record.attempts)):
+            self._why_ended[uuid] = sentence
+            live.stopped_for = FailureClass.NODE_LOST
+            self._stop(live, FailureClass.NODE_LOST)
+
+    def why_ended(self, uuid: str) -> str:
+        """Return the message that `end_for` was given for a job."""
+        return self._why_ended.get(uuid, LOST)
+
+    def place_again(self) -> None:
+        """Take back tasks that Ray was given for some machines only and that have not begun; they are launched again.
+
+        Ray itself keeps what a task was submitted with: one that only an excluded machine could run would wait although
+        that machine is back.
+        """
+        for uuid in list(self._selective):
+            live = self._course.live.get(uuid)
+            if live is None or self._course.is_ahead(uuid):
+                continue
+            attempt = len(live.record.attempts)
+            if live.is_running(attempt) and live.stopped_for is None and live.record.attempts[-1].started is None:
+                self.launcher.withdraw(live.reference)
+                failure = str(FailureClass.NODE_LOST)
+                outcome = {"ok": False, "failure": failure, "error": PLACED_AGAIN, "uncounted": True}
+                self._course.take_outcome(live, attempt, outcome)
 
     def _stop(self, live: LiveJob, why: FailureClass) -> None:
         """Stop an attempt with all its processes: asked first, then killed.
@@ -309,6 +361,10 @@ class Attempts:
 
     def close(self, live: LiveJob, attempt: int) -> None:
         """Forget an attempt whose end is known."""
+        self._selective.discard(live.record.uuid)
+        self._why_ended.pop(live.record.uuid, None)
+        if self.nodes is not None:
+            self.nodes.on_end(live.record.uuid)
         live.cancel_timer()
         self.answers.forget(live.reference)
         self.dispatched.on_end(live.record.uuid)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pixyz_ray.cluster.environment import ray_environment
+from pixyz_ray.cluster.environment import driver_environment, ray_environment, worker_environment
 from pixyz_ray.cluster.liveness import SUPERVISOR
 from pixyz_ray.cluster.names import NAMESPACE
 from pixyz_ray.cluster.ray_folder import ray_folder
@@ -160,14 +160,23 @@ class Driver:
 def _start_ray(settings: Settings, options: Options, folder: Path, session: str) -> dict[str, Any]:
     """Start or join Ray; return where its control service and this node's raylet answer."""
     cpus = options.num_cpus or settings.concurrent_tasks or os.cpu_count() or 1
-    os.environ.update(ray_environment(settings, session, folder, cpus))
+    # A Ray that is joined has its own token and network; it was started without our variables.
+    joined = {"env_vars": worker_environment(settings)} if options.address else None
+    own = driver_environment(settings) if options.address else ray_environment(settings, session, folder, cpus)
+    os.environ.update(own)
     make_shared_folder(settings.share_path)
     # Only now: Ray and Serve read their environment when they are imported.
     import ray
 
     with _known_errors():
         if options.address:
-            ray.init(address=options.address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+            ray.init(
+                address=options.address,
+                namespace=NAMESPACE,
+                runtime_env=joined,
+                log_to_driver=False,
+                configure_logging=False,
+            )
         else:
             ray.init(
                 num_cpus=cpus,

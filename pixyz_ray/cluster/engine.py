@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 import ray
 
@@ -23,12 +24,14 @@ from pixyz_ray.cluster.errors import ConnectionLost, EngineNotReady, UnknownJob,
 from pixyz_ray.cluster.inspection import inspector
 from pixyz_ray.cluster.job_feed import JobEvents, JobFeeds
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
+from pixyz_ray.cluster.node_calls import NodeCalls
 from pixyz_ray.cluster.threads import inspection_threads, ray_threads, share_threads
 from pixyz_ray.jobs import JobState
 from pixyz_ray.json_fields import json_object
 from pixyz_ray.processes import process_help, process_names
 from pixyz_ray.records import encode_job
 from pixyz_ray.settings import Settings
+from pixyz_ray.share_marker import share_problem
 from pixyz_ray.storage import JobFolder, OpenedFile, is_uuid
 from pixyz_ray.store import EndedJobs, StoreUnusable
 from pixyz_ray.submission import Request, Script, make_graph_job, make_job, read_script, with_input
@@ -37,6 +40,10 @@ from pixyz_worker.exception import PixyzException
 T = TypeVar("T")
 
 _PORTION = 500
+_KEYS = UUID("5b0d3a5e-6a0e-4f55-9d1c-1c3f4f0c7a52")
+"""Namespace of the ids of jobs that are sent with an idempotency key."""
+_ABANDONED_AFTER_S = 15.0
+"""Seconds without a write after which a request that has not become a job counts as lost."""
 _PATIENCE_S = 12.0
 _REMOVAL_PATIENCE_S = 120.0
 _MAX_WAITING = 5000
@@ -65,12 +72,34 @@ class Engine:
         self._inspector.start()
         self._feeds = JobFeeds(self._subscribe, self._share)
         self._ended = EndedJobs(settings.job_store_url)
+        self.machines = NodeCalls(self._patiently)
 
     # --- Submitting --------------------------------------------------------------------------------------------------
 
     def new_folder(self) -> JobFolder:
         """Return the folder of a job to come; nothing is on disk yet."""
         return JobFolder(self.settings.share_path, str(uuid4()))
+
+    def folder_for_key(self, submitter: str, key: str) -> JobFolder:
+        """Return the folder of the job that a submitter sends with an idempotency key: always the same."""
+        return JobFolder(self.settings.share_path, str(uuid5(_KEYS, f"{submitter}\n{key}")))
+
+    async def submitted(self, folder: JobFolder) -> dict[str, Any] | None:
+        """Return the JobState of a job that was sent before with the same key; None where it may be sent (again).
+
+        Raises:
+            EngineNotReady: the tracker does not answer, or another request with the key may still be in progress.
+        """
+        # A job has a folder, so that nothing else is asked for a key that is new.
+        if (age_s := await self._share.run(partial(_age_s, folder))) is None:
+            return None
+        with suppress(UnknownJob):
+            return await self.state(folder.uuid)
+        if age_s < _ABANDONED_AFTER_S:
+            raise EngineNotReady("Another request with this Idempotency-Key is in progress. Try again in a moment.")
+        # A replica that was lost while it received the request has left it.
+        await self._share.run(folder.remove)
+        return None
 
     async def submit(self, folder: JobFolder, request: Request) -> dict[str, Any]:
         """Accept a job whose input is staged in its folder; when its JobState is returned, the job is on disk.
@@ -223,16 +252,30 @@ class Engine:
         answer: dict[str, Any] = await self._ask_of("cancel", uuid)
         return answer
 
-    async def health(self) -> dict[str, str]:
-        """Return how tracker, store and share are: `ok`, or what is wrong in a sentence."""
+    async def health(self) -> tuple[dict[str, str], list[str]]:
+        """Return how tracker, store and share are: `ok`, or what is wrong in a sentence; and warnings.
+
+        A warning is about a part without which the platform takes jobs, such as one of its machines.
+        """
         try:
             async with asyncio.timeout(_HEALTH_PATIENCE_S):
-                answer: dict[str, str] = await (await self._connected()).call("health")
+                answer: dict[str, Any] = await (await self._connected()).call("health")
         except (EngineNotReady, TimeoutError):
-            return {"tracker": "The tracker does not answer: it is being started, or started again."}
+            return {"tracker": "The tracker does not answer: it is being started, or started again."}, []
+        warnings, share_id = answer.pop("warnings", []), answer.pop("share_id", "")
+        if share_id and (problem := await self._share_problem(share_id)) is not None:
+            answer["share"] = f"The machine of the HTTP service {problem}. Mount the share there."
         if stuck := self._share.stuck:
             answer["share"] = f"SHARE_PATH does not answer: {stuck} threads of the HTTP service wait for it."
-        return {"tracker": "ok", **answer}
+        return {"tracker": "ok", **answer}, warnings
+
+    async def _share_problem(self, share_id: str) -> str | None:
+        """Return why this process, which may run on another machine than the tracker, cannot use the share."""
+        try:
+            async with asyncio.timeout(_HEALTH_PATIENCE_S):
+                return await self._share.run(partial(share_problem, str(self.settings.share_path), share_id))
+        except (EngineNotReady, TimeoutError):
+            return f"gets no answer from the share {self.settings.share_path}"
 
     async def remove(self, uuid: str) -> dict[str, Any]:
         """Remove a job that has ended, with its files and all that it started; return the JobState that it had.
@@ -373,6 +416,15 @@ class Engine:
 def _not_written(error: Exception) -> EngineNotReady:
     words = (error.strerror if isinstance(error, OSError) else None) or str(error).rstrip(".")
     return EngineNotReady(f"The job's files cannot be written: {words}.")
+
+
+def _age_s(folder: JobFolder) -> float | None:
+    """Return the seconds since something was last written to a folder; None where it is not there."""
+    try:
+        paths = [folder.path, folder.inputs, *folder.inputs.iterdir()] if folder.inputs.is_dir() else [folder.path]
+        return time.time() - max(path.stat().st_mtime for path in paths)
+    except FileNotFoundError:
+        return None
 
 
 def _close(file: OpenedFile | None) -> None:

@@ -1,11 +1,25 @@
-"""The environment that Ray and Serve are started in on one machine; each variable has its reason beside it."""
+"""The environment of Ray, Serve and the workers; each variable has its reason beside it.
+
+There are three groups, by the time at which they must be there:
+
+- `before_ray`: read by Ray's own processes (GCS, raylet, agent) when they start. On a cluster they are set before
+  `ray start`, on each machine or for all of them in the head's `--system-config`.
+- `worker_environment`: read in the processes of tasks and actors: Serve's controller and replica, the tracker,
+  the workers. On a cluster they travel in the runtime environment of the driver's Ray job, so that the settings of the
+  head hold on every machine.
+- `ray_environment`: all of them, and those that keep a Ray of our own to this machine.
+
+No variable here contains a secret: Ray shows runtime environments in its dashboard, its state API and its logs.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pixyz_ray.cluster.ray_folder import ray_folder
@@ -14,10 +28,141 @@ from pixyz_ray.private_files import PRIVATE_MASK, SHARE_MASK, share_mask
 from pixyz_ray.reaper import SESSION_MARK
 from pixyz_ray.settings import Settings, read_settings
 from pixyz_ray.watchdog.machine import THRESHOLD
-from pixyz_worker.exception import PixyzSecurityViolation
+from pixyz_worker.exception import InvalidBackendParameter, PixyzSecurityViolation
 from pixyz_worker.kernel.limits import Limits
 
 _SPILLING = "RAY_object_spilling_directory"
+_PREFIX = "RAY_"
+_BOOLEANS = {"false": "0", "true": "1"}
+_CONFIG_OPTION = "--system-config"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RayVariable:
+    """A variable that Ray's own processes read when they start."""
+
+    name: str
+    """Its name in the environment."""
+    value: str
+    """The value that the platform wants."""
+    effect: str
+    """What happens without it."""
+    needed: bool = False
+    """Whether the platform may end the wrong process without it; without the others it is only slower."""
+    config: int | bool | None = None
+    """The same value for `ray start --head --system-config`, which holds on all machines; None where Ray reads this
+    variable from the environment alone."""
+
+    @property
+    def config_name(self) -> str | None:
+        """Its name in `--system-config`, or None."""
+        return None if self.config is None else self.name.removeprefix(_PREFIX)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentProblem:
+    """A variable of `before_ray` that a running machine does not have, or has with another value."""
+
+    needed: bool
+    """Whether the platform may end the wrong process without it; else it is recommended."""
+    variable: str
+    """Its name in the environment."""
+    found: str | None
+    """The machine's value; None where it is not set."""
+    wanted: str
+    """The value that the platform wants."""
+    message: str
+    """What is wrong, its effect, and how to set it."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+_BEFORE_RAY = (
+    RayVariable(
+        name="RAY_memory_monitor_refresh_ms",
+        value="0",
+        needed=True,
+        config=0,
+        # The watchdogs end the largest attempt instead.
+        effect="where memory runs short, Ray ends the tracker and the HTTP service before the job that takes it all",
+    ),
+    RayVariable(name="RAY_worker_niceness", value="0", config=0, effect="other programs come before jobs"),
+    RayVariable(
+        name="RAY_worker_cap_enabled",
+        value="0",
+        config=False,
+        # A task that waits for others gives its CPU back, and the next one is to have it at once.
+        effect="a job may start up to ten seconds late for each job that waits for others",
+    ),
+    RayVariable(
+        name="REPORTER_UPDATE_INTERVAL_MS",
+        value="30000",
+        # Ray's agent counts the machine's resources every five seconds otherwise.
+        effect="an idle machine takes more CPU time",
+    ),
+    RayVariable(name="RAY_USAGE_STATS_ENABLED", value="0", effect="Ray reports statistics of use to its makers"),
+)
+
+
+def before_ray(settings: Settings) -> tuple[RayVariable, ...]:
+    """Return what Ray's own processes must find in their environment, or in the system configuration of the head.
+
+    Args:
+        settings: the platform's settings; no variable depends on them today.
+    """
+    return _BEFORE_RAY
+
+
+def system_config(settings: Settings) -> dict[str, int | bool]:
+    """Return the value of `ray start --head --system-config`: Ray gives it to every machine that joins.
+
+    It takes precedence over the environment of the machines.
+    """
+    return {one.config_name: one.config for one in before_ray(settings) if one.config_name and one.config is not None}
+
+
+def environment_problems(
+    settings: Settings,
+    raylet_environment: Mapping[str, str],
+    ray_config: Mapping[str, object] | None = None,
+) -> list[EnvironmentProblem]:
+    """Compare what a machine's Ray was started with to what the platform wants.
+
+    Args:
+        settings: the platform's settings.
+        raylet_environment: environment of the machine's raylet; a worker inherits it, so that of a task will do.
+        ray_config: system configuration of the cluster, which takes precedence over the environment.
+    """
+    problems = []
+    for one in before_ray(settings):
+        found = raylet_environment.get(one.name)
+        if one.config_name is not None and ray_config is not None and one.config_name in ray_config:
+            found = str(ray_config[one.config_name])
+        if found is None or _plain(found) != one.value:
+            problems.append(_problem(one, found))
+    return problems
+
+
+def _plain(value: str) -> str:
+    return _BOOLEANS.get(value.strip().lower(), value.strip())
+
+
+def _problem(one: RayVariable, found: str | None) -> EnvironmentProblem:
+    state = "is not set" if found is None else f"is {found}"
+    strength = "must" if one.needed else "should"
+    message = (
+        f"{one.name} {state} and {strength} be {one.value}: otherwise {one.effect}. Set it before `ray start` on this "
+        'machine: eval "$(python -m pixyz_ray.cluster.environment)"'
+    )
+    if one.config_name is not None:
+        message += (
+            f", or for all machines on the head: ray start --head {_CONFIG_OPTION}="
+            f'"$(python -m pixyz_ray.cluster.environment {_CONFIG_OPTION})"'
+        )
+    return EnvironmentProblem(
+        needed=one.needed, variable=one.name, found=found, wanted=one.value, message=f"{message}."
+    )
 
 
 def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -> dict[str, str]:
@@ -30,7 +175,8 @@ def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -
         cpus: CPUs offered to tasks.
     """
     return {
-        **cluster_environment(settings),
+        **driver_environment(settings),
+        **{one.name: one.value for one in before_ray(settings)},
         SESSION_MARK: session,
         # Loopback only, and a token against whoever else is on this machine.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -43,46 +189,89 @@ def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -
     }
 
 
-def _sdk_environment(settings: Settings) -> dict[str, str]:
-    """Return what the SDK reads on the workers, wherever the operator set it."""
-    variables = {"SHARE_PATH": str(settings.share_path), "PROCESS_PATH": str(settings.process_path)}
-    variables |= {
-        name.upper(): str(int(value) if isinstance(value, bool) else value)
-        for name in ("license_host", "license_port", "license_flexlm", "license_acquire_at_start", "disable_pixyz")
-        if (value := getattr(settings, name)) is not None
-    }
+def driver_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables of `worker_environment` for a process on this machine, such as the driver itself."""
+    pythonpath = os.environ.get("PYTHONPATH", "")
+    return {name: value for name, value in _variables(settings, pythonpath).items() if value}
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """Return the `env_vars` of the runtime environment in which actors and tasks run on a cluster.
+
+    Ray starts a worker with the variables of its raylet and sets these over them. A setting without a value is empty
+    here, so that a value in the machine's own environment has no effect.
+
+    Raises:
+        InvalidBackendParameter: a value contains `$`: Ray replaces `$NAME` by a variable of the machine.
+    """
+    variables = _variables(settings, "")
+    for name, value in variables.items():
+        if "$" in value:
+            raise InvalidBackendParameter(
+                f"{name}={value} contains '$', which cannot be passed to the machines of a cluster: choose a name "
+                "without it."
+            )
     if settings.pixyz_python_path is not None:
-        path = [str(settings.pixyz_python_path), os.environ.get("PYTHONPATH", "")]
+        # Replaced by Ray on each machine. Where that has none, the empty part at the end is the current folder, which
+        # Ray has in the search path of its workers anyway.
+        variables["PYTHONPATH"] = f"{settings.pixyz_python_path}{os.pathsep}${{PYTHONPATH}}"
+    # The old name of LOG_LEVEL, which the SDK reads first.
+    return {**variables, "LOGLEVEL": os.environ.get("LOGLEVEL", "")}
+
+
+def _variables(settings: Settings, pythonpath: str) -> dict[str, str]:
+    """Return the variables of actors and tasks, those without a value too.
+
+    Args:
+        settings: the platform's settings.
+        pythonpath: search path to add to the Pixyz SDK's.
+    """
+    variables = {**_SERVE, **_service_environment(settings), **_sdk_environment(settings), **_limits(settings)}
+    if settings.pixyz_python_path is not None:
+        path = [str(settings.pixyz_python_path), pythonpath]
         variables["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
     return variables
 
 
-def _limits_environment(settings: Settings) -> dict[str, str]:
+_SERVE = {
+    # Serve's controller looks around ten times a second otherwise, a quarter of what an idle platform costs.
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
+}
+
+
+def _service_environment(settings: Settings) -> dict[str, str]:
+    return {
+        THRESHOLD: str(settings.memory_threshold),
+        SHARE_MASK: f"{share_mask(settings.share_umask):03o}",
+    }
+
+
+_SDK_SETTINGS = (
+    *("share_path", "process_path", "disable_pixyz"),
+    *("license_host", "license_port", "license_flexlm", "license_acquire_at_start"),
+    # Read by scripts from pixyz_worker.config.
+    *("api_port", "cleanup_delay", "cleanup_enabled", "debug", "log_level"),
+    *("pixyz_time_limit", "pixyz_retry_time_limit"),
+)
+
+
+def _sdk_environment(settings: Settings) -> dict[str, str]:
+    """Return what the SDK reads on the workers, wherever the operator set it."""
+    return {name.upper(): _text(getattr(settings, name)) for name in _SDK_SETTINGS}
+
+
+def _limits(settings: Settings) -> dict[str, str]:
     """Return what one input may cost, for the kernel and the archives of the workers."""
     return {field.name.upper(): str(getattr(settings, field.name)) for field in fields(Limits)}
 
 
-def cluster_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables that every node of a cluster is to be started with (see cluster.yaml)."""
-    return {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        # Half of what an idle platform costs: Serve's controller looks around ten times a second, Ray's agent counts
-        # the machine's resources every five seconds.
-        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
-        "REPORTER_UPDATE_INTERVAL_MS": "30000",
-        # Where memory runs short, Ray ends what it can start again first: tracker and HTTP service, before the job that
-        # takes it all. The watchdogs end the largest attempt instead.
-        "RAY_memory_monitor_refresh_ms": "0",
-        THRESHOLD: str(settings.memory_threshold),
-        SHARE_MASK: f"{share_mask(settings.share_umask):03o}",
-        # Jobs are what the machines are for.
-        "RAY_worker_niceness": "0",
-        # A task that waits for others gives its CPU back, and the next one is to have it at once: Ray would hold that
-        # back, by up to ten seconds for each task that waits.
-        "RAY_worker_cap_enabled": "0",
-        **_sdk_environment(settings),
-        **_limits_environment(settings),
-    }
+def _text(value: object) -> str:
+    """Return a value as the SDK reads it: no units, 1 for yes, nothing for no and for None."""
+    if value is None or value is False:
+        return ""
+    if value is True:
+        return "1"
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _ray_token(folder: Path) -> Path:
@@ -101,15 +290,30 @@ def _closed_folder() -> Path:
 
 
 def main() -> None:
-    """Print the variables of a cluster's nodes for a shell: `eval "$(python -m pixyz_ray.cluster.environment)"`."""
+    """Print what must precede `ray start` on a machine of a cluster.
+
+    Without arguments: shell commands, for `eval "$(python -m pixyz_ray.cluster.environment)"`. With `--system-config`:
+    the value of that option of `ray start --head`.
+    """
+    if sys.argv[1:] not in ([], [_CONFIG_OPTION]):
+        sys.exit(f"usage: python -m pixyz_ray.cluster.environment [{_CONFIG_OPTION}]")
     reading = read_settings()
     for note in reading.sources.notes:
         print(note, file=sys.stderr)
     if reading.settings is None:
         print("false")  # ends the line of shell commands that evaluates this
         sys.exit("\n".join(reading.sources.problems))
-    # Parent of the folder `ray` that `ray start` makes world-writable.
-    variables = {"RAY_TMPDIR": str(_closed_folder()), **cluster_environment(reading.settings)}
+    settings = reading.settings
+    if sys.argv[1:]:
+        print(json.dumps(system_config(settings)))
+        return
+    variables = {
+        # Parent of the folder `ray` that `ray start` makes world-writable.
+        "RAY_TMPDIR": str(_closed_folder()),
+        **{one.name: one.value for one in before_ray(settings)},
+        # `pixyz up` on the head must know the operator's umask: `ray job submit` starts it with the raylet's.
+        SHARE_MASK: f"{share_mask(settings.share_umask):03o}",
+    }
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
     # Logs, sockets and spilled objects of the node are its user's; files on the share have a umask of their own.

@@ -21,9 +21,12 @@ from pixyz_ray.queues import Queue, ray_options
 from pixyz_ray.retention import Removal, remove_jobs
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import FULL, JobFolder
+from pixyz_ray.version import VERSION
 from pixyz_worker.exception import PixyzException
 
 _KILL_PATIENCE_S = 10.0
+_NODE_ID = "ray.io/node-id"
+"""Label that Ray gives to each machine."""
 _FRESH = {"env_vars": {"PIXYZ_ISOLATION": "fresh"}}
 
 
@@ -47,6 +50,10 @@ class Launcher:
         self._remove = ray.remote(max_retries=2)(remove_jobs)
         self._keep = ray.remote(max_retries=2)(tasks.keep_value)
         self._by_queue: dict[tuple[str, int, bool], Any] = {}
+        self.excluded: frozenset[str] = frozenset()
+        """Ray's ids of machines that get no tasks; see `exclude`."""
+        self.share_id = ""
+        """Id of the share's marker, by which a worker knows whether it sees the share; empty for no check."""
         self._warming: set[asyncio.Future[None]] = set()
         self._killed: dict[tuple[str | None, int | None], float] = {}
 
@@ -59,6 +66,11 @@ class Launcher:
         run = self._on_queue(job.queue, 2 if wants_value else 1, job.policy.isolation == "fresh")
         answer = run.remote(spec, *feed.references) if feed else run.remote(spec)
         return answer if wants_value else (answer, None)
+
+    def exclude(self, node_ids: frozenset[str]) -> None:
+        """Give no tasks to these machines from now on; those that Ray has been given already are not changed."""
+        self.excluded = node_ids
+        self._by_queue.clear()
 
     def memory_limit(self, job: Job) -> int | None:
         """Return the bytes that an attempt may take on the job's queue; None for any.
@@ -164,6 +176,8 @@ class Launcher:
             "uuid": job.uuid,
             "attempt": len(job.attempts),
             "share": str(settings.share_path),
+            "share_id": self.share_id,
+            "version": VERSION,
             "script": job.script,
             "digest": job.script_digest,
             "entrypoint": job.entrypoint,
@@ -192,7 +206,12 @@ class Launcher:
         return spec
 
     def _options(self, queue: Queue) -> dict[str, Any]:
-        return ray_options(queue, cluster_has_gpus=self._has_gpus)
+        options = ray_options(queue, cluster_has_gpus=self._has_gpus)
+        if self.excluded:
+            # Only then: each selector makes Ray look for workers of its own, and takes time to compare.
+            excluded = {_NODE_ID: f"!in({','.join(sorted(self.excluded))})"}
+            options["label_selector"] = {**options.get("label_selector", {}), **excluded}
+        return options
 
 
 def _is_over(reference: Any) -> bool:

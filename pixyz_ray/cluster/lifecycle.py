@@ -63,7 +63,12 @@ class Lifecycle(JobFinder):
 
     def _store_changed(self) -> None:
         """Pause dispatching while the store is unavailable: records could be neither read nor written."""
-        if (trouble := self.access.trouble) is not None:
+        self.dispatch_unless_in_trouble()
+
+    def dispatch_unless_in_trouble(self) -> None:
+        """Pause dispatching while the store is unavailable or no machine can run jobs, else resume it."""
+        nodes = self.attempts.nodes
+        if (trouble := self.access.trouble or (None if nodes is None else nodes.trouble())) is not None:
             self.turns.pause(trouble)
         else:
             self.turns.go_on()
@@ -211,6 +216,10 @@ class Lifecycle(JobFinder):
             # The signal that ended it was ours, and says nothing.
             ours = {"ok": False, "failure": "timeout", "error": error, "sentence": error, "result": None}
             outcome = {**outcome, **ours, "signal": None, "exit_code": None}
+        elif live.stopped_for is FailureClass.NODE_LOST:
+            outcome = {**outcome, **self._ended_by_us(live)}
+        elif outcome.get("refused_by") is not None:
+            outcome = self._refused_by_machine(live, outcome)
         self.attempts.close(live, attempt)
         self.turns.release(live.record.uuid)
         if outcome["ok"] and not outcome.get("awaits"):
@@ -223,6 +232,22 @@ class Lifecycle(JobFinder):
         else:
             self._failed(live, live.with_outcome(outcome), str(outcome["error"]), outcome.get("retry_after"))
         self.turns.pump()
+
+    def _ended_by_us(self, live: LiveJob) -> dict[str, Any]:
+        """Return what to put over the outcome of an attempt that the platform ended; the signal was ours."""
+        error = self.attempts.why_ended(live.record.uuid)
+        nothing = dict.fromkeys(("result", "awaits", "retry_after", "signal", "exit_code"))
+        failure = str(FailureClass.NODE_LOST)
+        return {"ok": False, "failure": failure, "error": error, "sentence": error, "uncounted": True, **nothing}
+
+    def _refused_by_machine(self, live: LiveJob, outcome: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Record that a machine has refused an attempt, before it is launched again; return the outcome for it."""
+        if live.record.attempts[-1].started is not None or outcome.get("started"):
+            # No worker says that of an attempt that has begun; the script in it may.
+            return outcome
+        if (nodes := self.attempts.nodes) is not None:
+            nodes.on_refusal(outcome["refused_by"], str(outcome["error"]), unfit=bool(outcome.get("unfit")))
+        return {**outcome, "uncounted": True}
 
     def _measure(self, job: Job) -> None:
         last = job.attempts[-1]

@@ -11,18 +11,20 @@ import asyncio
 import json
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.cleaner import Cleaner
-from pixyz_ray.cluster.errors import UnknownJob, UnreadableRecord
+from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob, UnreadableRecord
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.recovery import Recovery
 from pixyz_ray.cluster.job_list import JobList
-from pixyz_ray.cluster.launcher import Launcher, cluster_resources
+from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.machines import ABOUT_MACHINES, Machines
 from pixyz_ray.cluster.messages import MAX_EVENT_BYTES, MAX_OUTCOME_BYTES
 from pixyz_ray.cluster.overview import Overview
 from pixyz_ray.cluster.turns import REFRESH_EVERY_S
@@ -42,6 +44,7 @@ class Tracker:
     """
 
     _cleaner: Cleaner
+    _machines: Machines | None = None
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -170,6 +173,7 @@ class Tracker:
                 "queues": self._queues,
                 "meters": self._meters,
                 "health": self._health,
+                **{name: partial(self._ask_machines, name) for name in ABOUT_MACHINES},
                 "guard": self._attempts.guards.take_guard,
             },
             {
@@ -188,20 +192,26 @@ class Tracker:
         endpoint = await server.listen(host)
         jobs, launcher = self._jobs, Launcher(self._settings, endpoint)
         self._attempts.launcher = launcher
+        self._machines = machines = Machines(self._settings, jobs, launcher)
         self._cleaner = Cleaner(self._settings, jobs.journal, launcher, jobs.is_needed, jobs.forget)
-        self._jobs.turns.take_capacity(await asyncio.to_thread(cluster_resources))
+        jobs.turns.take_capacity(await machines.capacity())
         await self._recover()
         launcher.warm_up()
-        for work in (self._attempts.look(), self._watch_capacity(), self._cleaner.run()):
+        for work in (self._attempts.look(), self._watch_capacity(machines), self._cleaner.run()):
             jobs.begin(work)
         return endpoint
 
-    async def _watch_capacity(self) -> None:
+    async def _watch_capacity(self, machines: Machines) -> None:
         """Follow the cluster as it grows and shrinks, for good."""
         while True:
             await asyncio.sleep(REFRESH_EVERY_S)
             with suppress(Exception):
-                self._jobs.turns.take_capacity(await asyncio.to_thread(cluster_resources))
+                self._jobs.turns.take_capacity(await machines.capacity())
+
+    async def _ask_machines(self, method: str, peer: Peer, number: int, *arguments: Any) -> Any:
+        if self._machines is None:
+            raise EngineNotReady("The tracker is just starting. Try again in a moment.")
+        return await getattr(self._machines, method)(peer, number, *arguments)
 
     async def _submit(self, _peer: Peer, _number: int, record: dict[str, Any], again: bool) -> dict[str, Any]:
         # Sent again since no answer came: the tracker that had accepted it may be gone.
@@ -255,8 +265,11 @@ class Tracker:
     async def _meters(self, _peer: Peer, _number: int) -> dict[str, Any]:
         return self._overview.meters()
 
-    async def _health(self, _peer: Peer, _number: int) -> dict[str, str]:
-        return await self._overview.health()
+    async def _health(self, _peer: Peer, _number: int) -> dict[str, Any]:
+        health: dict[str, Any] = await self._overview.health()
+        if self._machines is None:
+            return health
+        return {**health, "share_id": self._machines.share_id, "warnings": self._machines.registry.warnings()}
 
     async def _remove(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
         await self._jobs.journal.settled(uuid)

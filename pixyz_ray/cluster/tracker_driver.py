@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pixyz_ray.cluster.environment import cluster_environment
+from pixyz_ray.cluster.environment import worker_environment
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.logs import configure_logging
 from pixyz_ray.private_files import open_private
@@ -31,8 +31,6 @@ _LOCK = "tracker-driver.lock"
 _LOG = "tracker-driver.log"
 _LOOK_EVERY_S = 2.0
 _GONE_AFTER_S = 20.0
-_OF_THE_WORKER = ("RAY_JOB_ID", "RAY_RAYLET_PID")
-"""Variables that Ray sets for one worker, which a driver must not have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +53,6 @@ def ensure_driver(order: TrackerOrder) -> bool:
         if not _take(lock):
             return False
         # The driver inherits the lock and keeps it: no second one starts before it is ready.
-        environment = {name: value for name, value in os.environ.items() if name not in _OF_THE_WORKER}
         with open_private(order.folder / _LOG) as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "pixyz_ray.cluster.tracker_driver"],
@@ -64,7 +61,6 @@ def ensure_driver(order: TrackerOrder) -> bool:
                 stderr=log,
                 pass_fds=[lock.fileno()],
                 start_new_session=True,
-                env=environment,
             )
         process.communicate(pickle.dumps(order))
     return True
@@ -87,7 +83,7 @@ def _keep_tracker(order: TrackerOrder) -> None:
         namespace=NAMESPACE,
         log_to_driver=False,
         configure_logging=False,
-        runtime_env={"env_vars": cluster_environment(order.settings)},
+        runtime_env={"env_vars": worker_environment(order.settings)},
     )
     from pixyz_ray.cluster.actor import make_tracker
 

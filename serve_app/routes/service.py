@@ -43,12 +43,14 @@ def service_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
     @router.get("/health/ready", response_model=schemas.Health, responses={503: {"model": schemas.Health}})
     async def health(request: Request) -> Response:
         """Return whether jobs can be taken: 200 when they can, else 503; a caller with a token is told why."""
-        checks = await engine.health()
+        checks, warnings = await engine.health()
         ready = all(found == _GOOD for found in checks.values())
         status = "ok" if ready else "degraded" if checks["tracker"] == _GOOD else "starting"
-        if not ready and not await has_token(request):
+        if (not ready or warnings) and not await has_token(request):
             checks = {name: found if found == _GOOD else _HIDDEN for name, found in checks.items()}
+            warnings = []
         answer = {"status": status, "version": VERSION, "live": True, "ready": ready, "checks": checks}
+        answer["warnings"] = warnings
         return JsonAnswer(answer, status_code=200 if ready else 503)
 
     @router.get("/health/live", response_model=schemas.Life, responses={503: {"model": schemas.LostLife}})

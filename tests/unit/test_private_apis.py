@@ -24,6 +24,7 @@ RAY_FOLDER = Path(ray.__file__).parent
 RAY_FILES = (
     *("serve/_private/constants.py", "serve/_private/replica.py", "serve/_private/http_util.py"),
     *("_private/worker.py", "_private/function_manager.py", "_private/node.py", "_private/ray_constants.py"),
+    "_private/state.py",
     *("_common/utils.py", "_common/usage/usage_constants.py", "dashboard/modules/reporter/reporter_consts.py"),
     "core/src/ray/raylet/raylet",
 )

@@ -56,16 +56,17 @@ class Standing:
     def __init__(self) -> None:
         self.settings = Settings()
         self.checks: Mapping[str, str] = WELL
+        self.warnings: list[str] = []
         self.job = Job(uuid=UUID, name="bolt", process="custom", script="s.py", state=JobState.PENDING)
         self.asked: list[Any] = []
         self.retry_after_s = 5.0
         self.failure: Exception | None = None
         self.portions: list[list[str] | None] = [[UUID]]
 
-    async def health(self) -> Mapping[str, str]:
+    async def health(self) -> tuple[Mapping[str, str], list[str]]:
         """Return what the checks found."""
         self.asked.append("health")
-        return self.checks
+        return self.checks, self.warnings
 
     async def meters(self) -> dict[str, Any]:
         """Return the figures."""
@@ -164,6 +165,7 @@ def test_given_checks_when_health_is_asked_then_it_says_what_is_wrong(
         answer = ask(path, token=token)
         assert answer.status_code == code
         expected = {"status": status, "version": VERSION, "live": True, "ready": code == 200, "checks": checks}
+        expected["warnings"] = []
         found = answer.json()
         if token != TOKEN:
             assert found["checks"].keys() == checks.keys()

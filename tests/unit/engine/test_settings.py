@@ -15,7 +15,7 @@ import pytest
 
 from pixyz_ray import config_file
 from pixyz_ray import settings as settings_module
-from pixyz_ray.cluster.environment import cluster_environment
+from pixyz_ray.cluster.environment import worker_environment
 from pixyz_ray.settings import Settings, load_settings
 from pixyz_worker.exception import InvalidBackendParameter
 from pixyz_worker.kernel.limits import Limits
@@ -255,7 +255,7 @@ def test_given_settings_in_a_file_when_workers_are_started_then_they_have_plain_
     (tmp_path / "home" / "pixyz-scheduler.conf").write_text(
         "MAX_ARCHIVE_BYTES=2GB\nMAX_IMPORT_SECONDS=1h\nLICENSE_HOST=seats\nLICENSE_PORT=27001\nLICENSE_FLEXLM=yes\n"
     )
-    environment = cluster_environment(load_settings())
+    environment = worker_environment(load_settings())
     assert environment["MAX_ARCHIVE_BYTES"] == str(2 << 30)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pixyz_ray.cluster.environment import cluster_environment
+from pixyz_ray.cluster.environment import worker_environment
 from pixyz_ray.settings import Settings
 from pixyz_worker.exception import InvalidBackendParameter
 from pixyz_worker.kernel.limits import Limits
@@ -51,7 +51,7 @@ def test_settings_of_the_platform_reach_the_kernel(
 ) -> None:
     """Given settings of the platform, when a worker is started with its environment, then they are the limits."""
     settings = Settings(share_path=tmp_path, **{name: number for number, name in enumerate(NAMES, start=7)})
-    for name, value in cluster_environment(settings).items():
+    for name, value in worker_environment(settings).items():
         monkeypatch.setenv(name, value)
     assert list(asdict(Limits.from_environment()).values()) == list(range(7, 7 + len(NAMES)))
 

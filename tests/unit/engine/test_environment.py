@@ -1,0 +1,115 @@
+"""The environment of Ray and of the workers: what travels in a runtime environment, and what must precede Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pixyz_ray.cluster.environment import (
+    before_ray,
+    driver_environment,
+    environment_problems,
+    ray_environment,
+    system_config,
+    worker_environment,
+)
+from pixyz_ray.settings import Settings
+from pixyz_worker.exception import InvalidBackendParameter
+
+SECRETS = {
+    "god_password_sha256": "ab" * 32,
+    "job_store_url": "postgresql+psycopg://pixyz:hunter2@db/pixyz",
+    "tokens": {"team": {"sha256": "cd" * 32}},
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of an installation with secrets."""
+    values = {**SECRETS, "PIXYZ_TOKENS": SECRETS["tokens"], "license_host": "seats", "disable_pixyz": True}
+    return Settings(share_path=tmp_path, pixyz_python_path=tmp_path / "sdk", **values)
+
+
+def test_worker_variables_are_text_without_secrets(settings: Settings) -> None:
+    """Given settings with secrets, when the runtime environment is made, then it contains none of them."""
+    variables = worker_environment(settings)
+    assert all(isinstance(value, str) for value in variables.values())
+    text = json.dumps(variables)
+    assert not [secret for secret in ("hunter2", "ab" * 32, "cd" * 32) if secret in text]
+
+
+def test_settings_without_a_value_are_empty_for_workers(tmp_path: Path) -> None:
+    """Given no licence server, when the variables are made, then a machine's own value of it is overridden."""
+    settings = Settings(share_path=tmp_path)
+    assert worker_environment(settings)["LICENSE_HOST"] == ""
+    assert worker_environment(settings)["DEBUG"] == ""
+    assert not {"LICENSE_HOST", "DEBUG"} & driver_environment(settings).keys()
+
+
+def test_search_path_of_each_machine_is_kept(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a folder of the Pixyz SDK, when variables are made, then the machine's own search path follows it."""
+    monkeypatch.setenv("PYTHONPATH", "/of/the/head")
+    sdk = settings.pixyz_python_path
+    assert worker_environment(settings)["PYTHONPATH"] == f"{sdk}:${{PYTHONPATH}}"
+    assert driver_environment(settings)["PYTHONPATH"] == f"{sdk}:/of/the/head"
+
+
+def test_a_value_that_ray_would_change_is_refused(tmp_path: Path) -> None:
+    """Given a folder with a dollar sign, when variables for a cluster are made, then the message names the setting."""
+    settings = Settings(share_path=tmp_path / "a$HOME")
+    with pytest.raises(InvalidBackendParameter, match=r"SHARE_PATH=.*contains '\$'"):
+        worker_environment(settings)
+    assert driver_environment(settings)["SHARE_PATH"] == str(tmp_path / "a$HOME")
+
+
+def test_core_variables_of_ray_stay_out_of_runtime_environments(settings: Settings, tmp_path: Path) -> None:
+    """Given a Ray of our own and one that is joined, when compared, then only the first sets Ray's own variables."""
+    own = ray_environment(settings, "mark", tmp_path, 2)
+    core = {one.name for one in before_ray(settings)}
+    assert core <= own.keys()
+    assert not core & worker_environment(settings).keys()
+    assert not [name for name in worker_environment(settings) if name.startswith("RAY_AUTH")]
+
+
+def test_problems_name_variable_effect_and_remedy(settings: Settings) -> None:
+    """Given a machine whose Ray was started without variables, when compared, then each message says what to do."""
+    problems = {one.variable: one for one in environment_problems(settings, {"RAY_worker_niceness": "15"})}
+    assert problems.keys() == {one.name for one in before_ray(settings)}
+    assert problems["RAY_memory_monitor_refresh_ms"].needed
+    nice = problems["RAY_worker_niceness"]
+    assert (nice.found, nice.wanted, nice.needed) == ("15", "0", False)
+    assert str(nice).startswith("RAY_worker_niceness is 15 and should be 0: otherwise other programs")
+    assert "--system-config" in str(nice)
+    assert "--system-config" not in str(problems["REPORTER_UPDATE_INTERVAL_MS"])
+
+
+def test_system_configuration_takes_precedence(settings: Settings) -> None:
+    """Given a head's system configuration, when a machine is compared, then its environment does not count there."""
+    environment = {one.name: one.value for one in before_ray(settings)}
+    assert environment_problems(settings, environment) == []
+    assert environment_problems(settings, {**environment, "RAY_worker_cap_enabled": "False"}) == []
+    bare = {name: value for name, value in environment.items() if not name.startswith("RAY_")}
+    rest = [one.variable for one in environment_problems(settings, bare, system_config(settings))]
+    assert rest == ["RAY_USAGE_STATS_ENABLED"]
+    wrong = environment_problems(settings, environment, {"worker_niceness": 15})
+    assert [(one.variable, one.found) for one in wrong] == [("RAY_worker_niceness", "15")]
+
+
+def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the program that prints variables."""
+    command = [sys.executable, "-m", "pixyz_ray.cluster.environment", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=dict(os.environ))
+
+
+def test_the_program_prints_what_must_precede_ray(settings: Settings) -> None:
+    """Given a machine without settings, when its shell asks, then it gets Ray's variables and no others."""
+    lines = run_module().stdout.splitlines()
+    names = {line.split("=")[0].removeprefix("export ") for line in lines if line.startswith("export")}
+    assert names == {one.name for one in before_ray(settings)} | {"RAY_TMPDIR", "PIXYZ_MASK_OF_SHARE"}
+    assert json.loads(run_module("--system-config").stdout) == system_config(settings)
+    assert run_module("--system").stderr.startswith("usage:")
