@@ -66,8 +66,8 @@ __SERVERS__
         proxy_socket_keepalive on;
 
         # Another machine is tried when one cannot be reached, whatever the request is. When the connection breaks or
-        # the answer is 502 to 504, only requests are sent again that may be (GET, HEAD, PUT, DELETE). A POST is not: the
-        # job could run twice. Clients send it again with its Idempotency-Key.
+        # the answer is 502 to 504, only requests are sent again that may be (GET, HEAD, PUT, DELETE). A POST is not:
+        # the job could run twice. Clients send it again with its Idempotency-Key.
         proxy_next_upstream error timeout http_502 http_503 http_504;
         proxy_next_upstream_tries __TRIES__;
         proxy_next_upstream_timeout 20s;

@@ -22,7 +22,7 @@ def test_arguments_win(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown_argument() -> None:
     """Given an argument that is no setting, then the error has the nearest one."""
-    with pytest.raises(ValidationError, match="no setting 'api_prot'. Did you mean api_port"):
+    with pytest.raises(ValidationError, match=r"no setting 'api_prot'\. Did you mean api_port"):
         AppArguments.model_validate({"api_prot": 1})
 
 

@@ -24,9 +24,13 @@ LIMITS = Limits(
 )
 
 
+ARRIVED = threading.Event()
+
+
 async def hello(scope: Any, _receive: Any, send: Any) -> None:
     """Answer 200; on /slow, after a while."""
     if scope["path"] == "/slow":
+        ARRIVED.set()
         await asyncio.sleep(0.3)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
@@ -78,7 +82,7 @@ def test_stop_waits_for_requests() -> None:
     with serving(port):
         asked = threading.Thread(target=lambda: answers.append(httpx.get(f"http://127.0.0.1:{port}/slow").status_code))
         asked.start()
-        time.sleep(0.1)
+        assert ARRIVED.wait(10)
     asked.join(10)
     assert answers == [200]
     assert refused(port)
