@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
-from uuid import UUID, uuid4, uuid5
+from uuid import uuid4
 
 import ray
 
@@ -25,6 +24,7 @@ from pixyz_ray.cluster.inspection import inspector
 from pixyz_ray.cluster.job_feed import JobEvents, JobFeeds
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.cluster.node_calls import NodeCalls
+from pixyz_ray.cluster.resubmission import clear_abandoned, folder_for_key
 from pixyz_ray.cluster.threads import inspection_threads, ray_threads, share_threads
 from pixyz_ray.jobs import JobState
 from pixyz_ray.json_fields import json_object
@@ -40,10 +40,6 @@ from pixyz_worker.exception import PixyzException
 T = TypeVar("T")
 
 _PORTION = 500
-_KEYS = UUID("5b0d3a5e-6a0e-4f55-9d1c-1c3f4f0c7a52")
-"""Namespace of the ids of jobs that are sent with an idempotency key."""
-_ABANDONED_AFTER_S = 15.0
-"""Seconds without a write after which a request that has not become a job counts as lost."""
 _PATIENCE_S = 12.0
 _REMOVAL_PATIENCE_S = 120.0
 _MAX_WAITING = 5000
@@ -82,7 +78,7 @@ class Engine:
 
     def folder_for_key(self, submitter: str, key: str) -> JobFolder:
         """Return the folder of the job that a submitter sends with an idempotency key: always the same."""
-        return JobFolder(self.settings.share_path, str(uuid5(_KEYS, f"{submitter}\n{key}")))
+        return folder_for_key(self.settings.share_path, submitter, key)
 
     async def submitted(self, folder: JobFolder) -> dict[str, Any] | None:
         """Return the JobState of a job that was sent before with the same key; None where it may be sent (again).
@@ -91,14 +87,12 @@ class Engine:
             EngineNotReady: the tracker does not answer, or another request with the key may still be in progress.
         """
         # A job has a folder, so that nothing else is asked for a key that is new.
-        if (age_s := await self._share.run(partial(_age_s, folder))) is None:
+        if not await self._share.run(folder.path.is_dir):
             return None
         with suppress(UnknownJob):
             return await self.state(folder.uuid)
-        if age_s < _ABANDONED_AFTER_S:
+        if not await self._share.run(partial(clear_abandoned, folder)):
             raise EngineNotReady("Another request with this Idempotency-Key is in progress. Try again in a moment.")
-        # A replica that was lost while it received the request has left it.
-        await self._share.run(folder.remove)
         return None
 
     async def submit(self, folder: JobFolder, request: Request) -> dict[str, Any]:
@@ -416,15 +410,6 @@ class Engine:
 def _not_written(error: Exception) -> EngineNotReady:
     words = (error.strerror if isinstance(error, OSError) else None) or str(error).rstrip(".")
     return EngineNotReady(f"The job's files cannot be written: {words}.")
-
-
-def _age_s(folder: JobFolder) -> float | None:
-    """Return the seconds since something was last written to a folder; None where it is not there."""
-    try:
-        paths = [folder.path, folder.inputs, *folder.inputs.iterdir()] if folder.inputs.is_dir() else [folder.path]
-        return time.time() - max(path.stat().st_mtime for path in paths)
-    except FileNotFoundError:
-        return None
 
 
 def _close(file: OpenedFile | None) -> None:
