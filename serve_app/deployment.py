@@ -13,7 +13,7 @@ from ray import serve
 from pixyz_ray.cluster.names import APPLICATION
 from pixyz_ray.settings import Settings
 from pixyz_worker.exception import InternalError
-from serve_app.replica import GRACE_S, ApiReplica, ReplicaOptions
+from serve_app.replica import GRACE_S, SUCCESSOR_WITHIN_S, ApiReplica, ReplicaOptions
 
 HEAD_DEPLOYMENT = "api"
 """Deployment of the replica on the head."""
@@ -63,18 +63,20 @@ def _replica(settings: Settings, token_sha256: str | None, *, on_head: bool, mak
 
 def _deployment(name: str, actor_options: dict[str, Any], replicas: int) -> Any:
     # A replica takes no CPU from the jobs, and holds nothing that would be lost with it.
-    return serve.deployment(
+    made: Any = serve.deployment(
         ApiReplica,
         name=name,
         num_replicas=replicas,
-        max_replicas_per_node=1,
-        graceful_shutdown_timeout_s=2 * GRACE_S,
+        graceful_shutdown_timeout_s=SUCCESSOR_WITHIN_S + 2 * GRACE_S,
         graceful_shutdown_wait_loop_s=0.1,
         health_check_period_s=2,
         health_check_timeout_s=10,
         ray_actor_options=actor_options,
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
+    # With a limit for each machine, Serve starts a successor only when the replica before it has ended. That of the
+    # head hands its port over instead.
+    return made if name == HEAD_DEPLOYMENT else made.options(max_replicas_per_node=1)
 
 
 def _head_id() -> str:

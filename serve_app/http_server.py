@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from pixyz_worker.exception import InternalError
 from serve_app.connections import Limits
 from serve_app.guarded_protocol import apply_limits
+from serve_app.handover import ask_for_port, wait_for_successor
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 2048
@@ -72,12 +73,26 @@ class HttpServer:
         self._thread.start()
         self._started.result()
 
-    def stop(self) -> None:
-        """Close the port, let requests in progress end within the grace period, and end the thread."""
+    def stop(self, *, successor_within_s: float = 0.0) -> None:
+        """Close the port, let requests in progress end within the grace period, and end the thread.
+
+        Args:
+            successor_within_s: seconds for which the port stays open until a successor asks for it.
+        """
+        if successor_within_s and self._thread.is_alive():
+            wait_for_successor(self._address[1], successor_within_s, self._release_port)
         if self._server is not None:
             self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(self._grace_s + _ANSWER_S)
+
+    def _release_port(self) -> None:
+        closed = asyncio.run_coroutine_threadsafe(self._closed(), self._loop)
+        with suppress(TimeoutError):
+            closed.result(_ANSWER_S)
+
+    async def _closed(self) -> None:
+        self.close_port()
 
     @property
     def listens(self) -> bool:
@@ -176,6 +191,8 @@ class HttpServer:
                         f"Port {port} on {host} of {socket.gethostname()} cannot be used: {error.strerror or error}. "
                         "Stop what uses it, or set API_PORT to another port."
                     ) from error
+                if await asyncio.to_thread(ask_for_port, port):
+                    continue
                 await asyncio.sleep(_BIND_AGAIN_S)
             else:
                 return one

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +27,8 @@ from serve_app.serve_fixes import keep_grpc_on_node_address
 
 GRACE_S = 2.0
 """Seconds for which requests in progress may go on when a replica stops."""
+SUCCESSOR_WITHIN_S = 15.0
+"""Seconds for which a replica that is replaced keeps serving until its successor is ready."""
 _DRIVER_EVERY_S = 2.0
 _log = logging.getLogger(__name__)
 
@@ -61,11 +62,12 @@ class ApiReplica:
         settings = options.settings
         configure_logging(settings.log_level, settings.log_format)
         self._settings = settings
+        self._on_head = options.on_head
         token_sha256 = options.local_token_sha256
         if token_sha256 is None:
             token_sha256 = _own_token_sha256() if options.on_head else ""
         if options.makes_tracker:
-            _keep_tracker_driver(settings)
+            self._ended = _keep_tracker_driver(settings)
         engine = Engine(settings)
         self._server = HttpServer(
             lambda: build_app(engine, token_sha256),
@@ -92,9 +94,22 @@ class ApiReplica:
 
     def __del__(self) -> None:
         """Stop serving (called by Serve before it ends the process)."""
-        server = getattr(self, "_server", None)
+        ended, server = getattr(self, "_ended", None), getattr(self, "_server", None)
+        if ended is not None:
+            # From now on the successor decides about the tracker's driver.
+            ended.set()
         if server is not None:
-            server.stop()
+            hands_over = self._on_head and _is_replaced()
+            server.stop(successor_within_s=SUCCESSOR_WITHIN_S if hands_over else 0.0)
+
+
+def _is_replaced() -> bool:
+    """Return whether this replica stops for a new version of the application, rather than with the application."""
+    try:
+        found = serve.status().applications.get(serve.get_replica_context().app_name)
+    except Exception:
+        return False
+    return found is not None and found.status == "DEPLOYING"
 
 
 def _address() -> str:
@@ -108,8 +123,8 @@ def _own_token_sha256() -> str:
     return hashlib.sha256(local_token(folder).encode()).hexdigest()
 
 
-def _keep_tracker_driver(settings: Settings) -> None:
-    """Start the tracker's driver, and again whenever it has ended."""
+def _keep_tracker_driver(settings: Settings) -> threading.Event:
+    """Start the tracker's driver, and again whenever it has ended, until the returned event is set."""
     order = TrackerOrder(
         settings=settings,
         address=str(ray.get_runtime_context().gcs_address),
@@ -117,13 +132,16 @@ def _keep_tracker_driver(settings: Settings) -> None:
         folder=home(),
     )
 
+    ended = threading.Event()
+
     def keep() -> None:
-        while True:
+        while not ended.is_set():
             try:
                 if ensure_driver(order):
                     _log.warning("started the tracker's driver; its log is tracker-driver.log in %s", order.folder)
             except OSError as error:
                 _log.error("the tracker's driver cannot be started: %s", error)
-            time.sleep(_DRIVER_EVERY_S)
+            ended.wait(_DRIVER_EVERY_S)
 
     threading.Thread(target=keep, name="tracker-driver", daemon=True).start()
+    return ended

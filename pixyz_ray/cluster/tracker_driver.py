@@ -9,9 +9,11 @@ application is deployed. It is no child of the replica, with which Ray would end
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -48,22 +50,36 @@ class TrackerOrder:
 
 
 def ensure_driver(order: TrackerOrder) -> bool:
-    """Start the driver unless it is there; return whether it was started."""
-    with (order.folder / _LOCK).open("ab") as lock:
+    """Start the driver unless it is there; one with other settings is ended first. Return whether it was started."""
+    data = pickle.dumps(order)
+    digest = hashlib.sha256(order.settings.model_dump_json().encode()).hexdigest()
+    with (order.folder / _LOCK).open("a+b") as lock:
         if not _take(lock):
+            _end_other(lock, digest)
             return False
+        lock.truncate(0)
         # The driver inherits the lock and keeps it: no second one starts before it is ready.
         with open_private(order.folder / _LOG) as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pixyz_ray.cluster.tracker_driver"],
+                [sys.executable, "-m", "pixyz_ray.cluster.tracker_driver", str(lock.fileno()), digest],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 pass_fds=[lock.fileno()],
                 start_new_session=True,
             )
-        process.communicate(pickle.dumps(order))
+        process.communicate(data)
     return True
+
+
+def _end_other(lock: BinaryIO, digest: str) -> None:
+    """End a driver whose settings are others; the next call starts one with ours."""
+    lock.seek(0)
+    pid, _, settings = lock.read().decode().partition(" ")
+    if pid.isdigit() and settings != digest:
+        _log.warning("the settings have changed: the tracker's driver is replaced")
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def _take(lock: BinaryIO) -> bool:
@@ -139,6 +155,7 @@ def main() -> None:
     if os.fork():
         # The caller waits for this process alone; the other one belongs to nobody.
         os._exit(0)
+    os.write(int(sys.argv[1]), f"{os.getpid()} {sys.argv[2]}".encode())
     order: TrackerOrder = pickle.loads(data)  # noqa: S301 - written by the replica that has started this process
     configure_logging(order.settings.log_level, order.settings.log_format)
     _keep_tracker(order)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cluster.machines import Machine, Network
@@ -94,4 +95,28 @@ def test_serve_deploy(machine: Machine, network: Network) -> None:
     with client(machine, 8001) as rest:
         rest.run(SCRIPT, deadline_s=60)
         assert min(slow_jobs(rest)) < 0.7
+        changed = text.replace("api_replicas: 1", "api_replicas: 1\n      pixyz_pools: {new: 2}")
+        failed = _redeploy(machine, rest, changed)
+        assert failed <= 2, f"{failed} requests failed while the application was replaced"
+        assert [pool["name"] for pool in rest.get("/queues")["pools"]] == ["new"]
+        assert rest.run(SCRIPT, params=3)["result"] == 3
     machine.run("serve shutdown -y")
+
+
+def _redeploy(machine: Machine, rest: RestClient, text: str) -> int:
+    """Deploy with another setting, until it is in force; return how many requests failed meanwhile."""
+    (machine.home / "config.yaml").write_text(text, encoding="utf-8")
+    machine.run("serve deploy config.yaml")
+    failed = 0
+
+    def in_force() -> bool:
+        nonlocal failed
+        try:
+            answer = rest.http.get("/queues")
+        except httpx.TransportError:
+            failed += 1
+            return False
+        return answer.status_code == 200 and bool(answer.json()["pools"])
+
+    wait_until(in_force, "the new setting is in force", deadline_s=60, every_s=0.05)
+    return failed

@@ -18,6 +18,7 @@ from serve_app.connections import Limits
 from serve_app.http_server import HttpServer
 from serve_app.request_ids import RequestIds
 from tests.platforms import free_port
+from tests.waiting import wait_until
 
 LIMITS = Limits(
     header_timeout_s=60, stall_timeout_s=60, max_connections=100, max_half_open=100, max_half_open_per_address=100
@@ -101,6 +102,48 @@ def test_successor_waits_for_the_port() -> None:
         assert httpx.get(f"http://127.0.0.1:{port}/").text == "ok"
     finally:
         successor.stop()
+
+
+def test_handover() -> None:
+    """Given a server that stops and its successor, when clients ask all the time, then hardly one is refused."""
+    port = free_port()
+    first, successor = make(port), make(port)
+    first.start()
+    over = threading.Event()
+    found: list[bool] = []
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                found.append(httpx.get(f"http://127.0.0.1:{port}/").status_code == 200)
+            except httpx.TransportError:
+                found.append(False)
+
+    asking = threading.Thread(target=ask)
+    stopping = threading.Thread(target=lambda: first.stop(successor_within_s=30))
+    asking.start()
+    stopping.start()
+    try:
+        wait_until(lambda: len(found) >= 5, "the server that stops still answers")
+        successor.start()
+        stopping.join(10)
+        enough = len(found) + 5
+        wait_until(lambda: len(found) >= enough, "the successor answers")
+    finally:
+        over.set()
+        asking.join(10)
+        successor.stop()
+    assert found[-1]
+    assert found.count(False) <= 1
+
+
+def test_no_successor() -> None:
+    """Given a server that stops for a successor, when none comes, then it closes its port after the time."""
+    port = free_port()
+    server = make(port)
+    server.start()
+    server.stop(successor_within_s=0.1)
+    assert refused(port)
 
 
 def test_taken_port() -> None:
