@@ -6,11 +6,15 @@ socket, which belongs to the machine's network as the port does.
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 
 _ANSWER_S = 5.0
+_CREDENTIALS = struct.Struct("3i")
+"""Process, user and group, as the kernel reports them."""
 
 
 def wait_for_successor(port: int, within_s: float, release: Callable[[], None]) -> bool:
@@ -29,6 +33,9 @@ def wait_for_successor(port: int, within_s: float, release: Callable[[], None]) 
             caller, _ = door.accept()
         except OSError:
             return False
+        if not _is_ours(caller):
+            caller.close()
+            return False
         with caller:
             # The successor waits until this connection ends.
             release()
@@ -41,9 +48,16 @@ def ask_for_port(port: int) -> bool:
         door.settimeout(_ANSWER_S)
         with suppress(OSError):
             door.connect(_name(port))
-            door.recv(1)
-            return True
+            if _is_ours(door):
+                door.recv(1)
+                return True
     return False
+
+
+def _is_ours(other: socket.socket) -> bool:
+    """Return whether the other end belongs to this user: anybody on the machine may use the name."""
+    credentials = other.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(credentials)[1]) == os.geteuid()
 
 
 def _name(port: int) -> str:
