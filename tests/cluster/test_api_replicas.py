@@ -39,7 +39,7 @@ def cluster(network: Network) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def front(cluster: Cluster) -> str:
+def front(cluster: Cluster) -> Iterator[str]:
     """URL of nginx, with the configuration that `pixyz nginx` prints once all machines have joined."""
     cluster.join("c")
     wait_until(lambda: is_ready(cluster.network["c"]), "the third replica starts where a machine joins", deadline_s=60)
@@ -47,10 +47,14 @@ def front(cluster: Cluster) -> str:
     path = cluster.network.share / "nginx.conf"
     cluster.pixyz(f"nginx --listen {NGINX_PORT} --output {path}")
     options = "daemon off; pid /tmp/nginx.pid; error_log /tmp/nginx.log;"
-    n.start(f"nginx -e /tmp/nginx.log -c {path} -g '{options}'", "nginx.log")
+    process = n.start(f"nginx -e /tmp/nginx.log -c {path} -g '{options}'", "nginx.log")
     url = f"http://{n.ip}:{NGINX_PORT}"
-    wait_until(lambda: answers(url), "nginx answers")
-    return url
+    try:
+        wait_until(lambda: answers(url), "nginx answers")
+        yield url
+    finally:
+        process.kill()
+        process.wait(10)
 
 
 def answers(url: str) -> bool:
