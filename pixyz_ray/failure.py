@@ -109,8 +109,6 @@ STOPPED = (
     "The platform was stopped while the attempt ran (pixyz down), and the time that it was given to end was over; the "
     "job runs again after the next start."
 )
-NOT_COUNTED = frozenset({UPGRADED, STOPPED})
-"""Messages of lost attempts that count neither against the job nor against its machine: an operator has ended them."""
 
 _CRASH = "That is a crash in native code: the end of the job's log shows where. A smaller or repaired input may help."
 _ADVICE: Mapping[int, str] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pixyz_ray.failure import NOT_COUNTED, FailureClass
+from pixyz_ray.failure import FailureClass
 from pixyz_ray.jobs import Job
 from pixyz_ray.queues import Queue
 
@@ -80,9 +80,8 @@ def times_failed(job: Job, failure: FailureClass) -> int:
     """Return how many attempts failed like this one: with its class, or all that were the job's own fault."""
     found = [one for one in job.attempts if one.failure is not None]
     if failure is FailureClass.NODE_LOST:
-        # One that was still waiting for its machine has lost nothing.
-        lost = [one for one in found if one.failure is failure and one.started is not None]
-        return sum(one.error not in NOT_COUNTED for one in lost)
+        # One that was still waiting for its machine has lost nothing; one that the platform ended is not to blame.
+        return sum(one.failure is failure and one.started is not None and not one.uncounted for one in found)
     if _is_own(failure):
         return sum(one.failure is not None and _is_own(one.failure) for one in found)
     return sum(one.failure is failure for one in found)

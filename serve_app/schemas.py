@@ -282,6 +282,88 @@ class Config(BaseModel):
     settings: list[Setting]
 
 
+class Amount(BaseModel):
+    """How much a machine has of something, and how much of it is in use."""
+
+    total: float
+    used: float | None = Field(description="null where it is not known.")
+
+
+class Gpu(BaseModel):
+    """A GPU."""
+
+    model: str
+    memory: int = Field(description="Bytes.")
+
+
+class Gpus(Amount):
+    """GPUs of a machine, as Ray counts them."""
+
+    cards: list[Gpu] = Field(description="Those that the driver names.")
+
+
+class Disk(BaseModel):
+    """The disk of a folder, in bytes."""
+
+    path: str
+    total: int
+    free: int
+
+
+class NodeShare(BaseModel):
+    """How a machine sees the share."""
+
+    ok: bool | None = Field(description="null while the machine has not answered.")
+    disk: Disk | None
+
+
+class NodeWorkers(BaseModel):
+    """Worker processes of a machine."""
+
+    idle: int = Field(description="Warm ones that wait for a job.")
+    busy: int = Field(description="Those that run one.")
+
+
+class Drain(BaseModel):
+    """That no attempt may begin on a machine."""
+
+    since: str | None = Field(description="ISO 8601.")
+    deadline: str | None = Field(description="When attempts that still run are ended; null for never.")
+
+
+class Node(BaseModel):
+    """A machine of the cluster."""
+
+    id: str = Field(description="Ray's id of it; another one after each start of Ray.")
+    name: str = Field(description="Host name.")
+    address: str
+    state: Literal["joining", "ready", "draining", "drained", "unfit", "dead"]
+    reason: str | None = Field(description="Why it gets no jobs, and what to do.")
+    head: bool = Field(description="Whether the tracker runs there.")
+    cpus: Amount
+    gpus: Gpus
+    memory: Amount | None = Field(description="Bytes.")
+    share: NodeShare
+    spill_disk: Disk | None = Field(description="Where Ray puts objects that memory has no room for.")
+    pixyz: str | None = Field(description="Version of the platform that is installed there.")
+    python: str | None
+    ray: str | None
+    workers: NodeWorkers | None
+    running: int = Field(description="Jobs whose attempt runs there.")
+    jobs: list[str] = Field(description="Their ids, at most 50.")
+    labels: dict[str, str]
+    joined: str | None = Field(description="When it was first seen, in ISO 8601.")
+    left: str | None = Field(description="When it was found dead, in ISO 8601.")
+    probed: float | None = Field(description="Seconds since it was last looked at.")
+    drain: Drain | None
+
+
+class Nodes(BaseModel):
+    """The machines of the cluster; dead ones are listed for ten minutes."""
+
+    nodes: list[Node]
+
+
 class Life(BaseModel):
     """That the process answers."""
 

@@ -35,7 +35,7 @@ from pixyz_ray.cluster.environment import (
 )
 from pixyz_ray.cluster.head_storage import storage_note
 from pixyz_ray.cluster.liveness import SUPERVISOR
-from pixyz_ray.cluster.names import APPLICATION, NAMESPACE
+from pixyz_ray.cluster.names import NAMESPACE
 from pixyz_ray.cluster.ray_access import access_mode, cluster_address
 from pixyz_ray.cluster.ray_folder import ray_folder
 from pixyz_ray.cluster.readiness import wait_until_ready
@@ -356,25 +356,15 @@ def _raylet_environment() -> dict[str, str]:
 
 def _start_service(settings: Settings, folder: Path) -> None:
     """Start the HTTP service, or replace the one that is there."""
-    from ray import serve
-
-    # Serve announces the proxy's port, which is not where the service is.
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    # Serve requires a proxy although the replica serves directly; any port on loopback will do.
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": "127.0.0.1", "port": 0},
-        logging_config={"log_level": settings.log_level, "enable_access_log": False},
-    )
     token_sha256 = hashlib.sha256(local_token(folder).encode()).hexdigest()
-    serve.run(_deployment(settings, token_sha256), name=APPLICATION, route_prefix="/")
+    _deploy(settings, token_sha256)
 
 
-def _deployment(settings: Settings, token_sha256: str) -> Any:
+def _deploy(settings: Settings, token_sha256: str) -> None:
     # Found by name, as Serve would: the engine's side never imports the HTTP side.
     from importlib import import_module
 
-    return import_module("serve_app.app").deployment(settings, token_sha256)
+    import_module("serve_app.deployment").deploy(settings, token_sha256)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pixyz_ray.jobs import Job, JobState
 from pixyz_worker.steps import Step, StepLog
 
 _PUBLISH_EVERY_S = 0.01
-_TOLD = ("log", "signal", "exit_code", "peak_rss", "peak_uss", "peak_gpu_memory", "cpu_time")
+_TOLD = ("node", "uncounted", "log", "signal", "exit_code", "peak_rss", "peak_uss", "peak_gpu_memory", "cpu_time")
 
 
 @dataclass(frozen=True, slots=True)

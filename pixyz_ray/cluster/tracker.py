@@ -12,20 +12,22 @@ import json
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.cleaner import Cleaner
 from pixyz_ray.cluster.drain import Drain
-from pixyz_ray.cluster.errors import UnknownJob, UnreadableRecord
+from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob, UnreadableRecord
 from pixyz_ray.cluster.gpu_expectation import gpus_are_expected
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.recovery import Recovery
 from pixyz_ray.cluster.job_list import JobList
-from pixyz_ray.cluster.launcher import Launcher, cluster_nodes
+from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.machines import ABOUT_MACHINES, Machines
 from pixyz_ray.cluster.messages import MAX_EVENT_BYTES, MAX_OUTCOME_BYTES
 from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.cluster.overview import Overview
@@ -48,6 +50,7 @@ class Tracker:
     """
 
     _cleaner: Cleaner
+    _machines: Machines | None = None
 
     def __init__(
         self, settings: Settings, holder: str | None = None, on_fenced: Callable[[], None] = lambda: None
@@ -201,6 +204,7 @@ class Tracker:
                 "queues": self._queues,
                 "meters": self._meters,
                 "health": self._health,
+                **{name: partial(self._ask_machines, name) for name in ABOUT_MACHINES},
                 "guard": self._attempts.guards.take_guard,
             },
             {
@@ -220,28 +224,28 @@ class Tracker:
         jobs, launcher = self._jobs, Launcher(self._settings, endpoint)
         self._attempts.guards.own_node = own_node_id()
         self._attempts.launcher = launcher
+        self._machines = machines = Machines(self._settings, jobs, launcher)
         self._cleaner = Cleaner(self._settings, jobs.journal, launcher, jobs.is_needed, jobs.forget)
         if self._settings.gpu_expected is None:
             jobs.turns.gpus.expect(await asyncio.to_thread(gpus_are_expected))
-        jobs.turns.take_nodes(await asyncio.to_thread(cluster_nodes))
+        await machines.look()
         await self._probe_gpus()
         await self._recover()
         launcher.warm_up()
-        for work in (self._attempts.look(), self._watch_capacity(), self._cleaner.run()):
+        for work in (self._attempts.look(), self._watch_capacity(machines), self._cleaner.run()):
             jobs.begin(work)
         return endpoint
 
-    async def _watch_capacity(self) -> None:
+    async def _watch_capacity(self, machines: Machines) -> None:
         """Follow the cluster as it grows and shrinks, for good."""
         while True:
             await asyncio.sleep(REFRESH_EVERY_S)
             with suppress(Exception):
-                self._take_nodes(await asyncio.to_thread(cluster_nodes))
+                await machines.look()
+                self._follow_gpus()
 
-    def _take_nodes(self, nodes: list[dict[str, Any]]) -> None:
-        """Record the machines of the cluster; what Ray has not started gets what they have now."""
-        if self._jobs.turns.take_nodes(nodes):
-            self._attempts.follow_gpus()
+    def _follow_gpus(self) -> None:
+        """Read the memory of the GPUs of machines that are new, in the background."""
         if self._jobs.turns.gpus.to_probe() and not self._probing:
             self._probing = True
             self._jobs.begin(self._probe_gpus())
@@ -260,6 +264,11 @@ class Tracker:
         if new:
             self._jobs.turns.pump()
             self._attempts.follow_gpus()
+
+    async def _ask_machines(self, method: str, peer: Peer, number: int, *arguments: Any) -> Any:
+        if self._machines is None:
+            raise EngineNotReady("The tracker is just starting. Try again in a moment.")
+        return await getattr(self._machines, method)(peer, number, *arguments)
 
     async def _submit(self, _peer: Peer, _number: int, record: dict[str, Any], again: bool) -> dict[str, Any]:
         # Sent again since no answer came: the tracker that had accepted it may be gone.
@@ -314,7 +323,11 @@ class Tracker:
         return self._overview.meters()
 
     async def _health(self, _peer: Peer, _number: int) -> dict[str, Any]:
-        return {**await self._overview.health(), "warnings": self._overview.warnings()}
+        health = {**await self._overview.health(), "warnings": [*self._overview.warnings()]}
+        if self._machines is None:
+            return health
+        warnings = [*health["warnings"], *self._machines.registry.warnings()]
+        return {**health, "share_id": self._machines.share_id, "warnings": warnings}
 
     async def _remove(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
         await self._jobs.journal.settled(uuid)

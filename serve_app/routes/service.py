@@ -17,6 +17,7 @@ from serve_app.auth import TokenCheck, token_seen
 from serve_app.description import error_responses
 from serve_app.errors import NotOffered
 from serve_app.metrics import render_metrics
+from serve_app.replica_warning import replica_warnings
 from serve_app.request_body import json_body
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ def service_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
     @router.get("/health/ready", response_model=schemas.Health, responses={503: {"model": schemas.Health}})
     async def health(request: Request) -> Response:
         """Return whether jobs can be taken: 200 when they can, else 503; a caller with a token is told why."""
-        checks, warnings = await engine.health()
+        checks, found = await engine.health()
+        warnings = [*found, *await replica_warnings(engine)]
         ready = all(found == _GOOD for found in checks.values())
         status = "ok" if ready else "degraded" if checks["tracker"] == _GOOD else "starting"
         if (not ready or warnings) and not await has_token(request):

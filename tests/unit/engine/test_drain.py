@@ -35,7 +35,6 @@ class Bench:
         attempts: Any = self.jobs.attempts
         attempts.launcher = SimpleNamespace(
             note_for=lambda _queue: None,
-            is_selective=False,
             launch=lambda live: (object(), None),
             kill=None,
             withdraw=None,
@@ -149,7 +148,7 @@ def test_interruptions_by_operators_are_not_counted(tmp_path: Path, times: int) 
     from pixyz_ray.queues import DEFAULT_QUEUES
     from pixyz_ray.retries import Again, next_attempt
 
-    one = Attempt(number=1, queue="cpu", started=1.0, stopped=2.0, failure=FailureClass.NODE_LOST, error=UPGRADED)
+    one = Attempt(number=1, queue="cpu", started=1.0, stopped=2.0, failure=FailureClass.NODE_LOST, uncounted=True)
     attempts = tuple(replace(one, number=number) for number in range(1, times + 1))
     job = Job(uuid=str(uuid4()), name="n", process="custom", script="s.py", attempts=attempts)
     assert next_attempt(job, cast(Any, DEFAULT_QUEUES)) == Again(queue="cpu", delay_s=0.0)

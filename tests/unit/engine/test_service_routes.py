@@ -25,6 +25,7 @@ from pixyz_worker.exception import PixyzFileNotFound
 from serve_app import schemas
 from serve_app.auth import token_check
 from serve_app.errors import add_error_handlers
+from serve_app.replica_warning import replica_warnings
 from serve_app.routes.jobs import jobs_router
 from serve_app.routes.queues import queues_router
 from serve_app.routes.service import service_router
@@ -354,3 +355,22 @@ def test_given_an_output_in_any_encoding_when_it_is_asked_for_then_its_name_is_t
     """Given names that are no UTF-8, as a list gives them, when asked for percent-encoded, then those are opened."""
     assert ask(f"/jobs/{UUID}/outputs/{sent}").status_code == 404
     assert standing.asked == [name]
+
+
+class Machines:
+    """The machines of a cluster, one of which has left."""
+
+    async def nodes(self) -> list[dict[str, Any]]:
+        """Return them."""
+        return [{"state": "ready"}, {"state": "unfit"}, {"state": "dead"}]
+
+
+@pytest.mark.parametrize(("replicas", "warned"), [(1, False), (2, False), (3, True)])
+def test_fewer_machines_than_replicas(replicas: int, warned: bool) -> None:
+    """Given API_REPLICAS, when the cluster has fewer machines, then /health stays ready and has a warning."""
+    engine = Standing()
+    engine.settings = Settings(api_replicas=replicas, api_host="0.0.0.0", god_password_sha256="0" * 64)
+    engine.machines = Machines()  # type: ignore[attr-defined]
+    found = asyncio.run(replica_warnings(cast(Engine, engine)))
+    assert bool(found) is warned
+    assert not warned or "API_REPLICAS is 3, but the cluster has 2 machines" in found[0]
