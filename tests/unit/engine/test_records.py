@@ -31,6 +31,7 @@ CRASHED = Attempt(
     peak_rss=3,
     peak_uss=2,
     cpu_time=0.0,
+    uncounted=True,
 )
 OTHER: dict[str, Any] = {
     "uuid": "v",
