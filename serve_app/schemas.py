@@ -73,6 +73,9 @@ class Attempt(BaseModel):
     cpu_time: float | None = Field(description="CPU time of all its processes, in seconds.")
     signal: int | None = Field(description="Signal that ended its process.")
     exit_code: int | None = Field(description="Code that its process left with.")
+    uncounted: bool = Field(
+        description="Whether the platform itself ended or refused it: it does not count as a retry."
+    )
 
 
 class JobDetails(JobState):
@@ -80,7 +83,7 @@ class JobDetails(JobState):
 
     time_info: TimeInfo
     steps: list[Step]
-    retry: int = Field(description="Runs after the first.")
+    retry: int = Field(description="Runs after the first, without uncounted ones.")
     result: Any = Field(description="Whatever JSON the script returned.")
     label: str = Field(description="The alias, else the name of the process or script, for people to read.")
     process: str = Field(description="Pre-built process, or `custom`.")
@@ -122,7 +125,7 @@ class GraphNode(BaseModel):
     started: str | None = Field(description="When it began, in ISO 8601.")
     stopped: str | None = Field(description="When it ended, in ISO 8601.")
     duration: float | None = Field(description="Seconds that it ran, so far.")
-    retry: int = Field(description="Runs after the first.")
+    retry: int = Field(description="Runs after the first, without uncounted ones.")
     group: str | None = Field(description="Id of the group that it is a member of.")
     parent_id: str | None = Field(description="Id of the job whose script started it.")
 

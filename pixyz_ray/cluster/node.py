@@ -102,6 +102,10 @@ class Node:
         """Message about why it gets no jobs, or None."""
         if self.problem is not None or self.gate is None:
             return self.problem
+        if self.state is NodeState.DRAINED:
+            return (
+                f"Machine {self.name} is drained. Let attempts begin there again with  pixyz drain {self.name} --undo"
+            )
         if not self.confirmed:
             return f"{drained_sentence(self.name)} The machine has not confirmed it yet."
         return drained_sentence(self.name)
