@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test unit unit-kernel unit-rest platform slow cluster check lint types imports format bench bench-kernel faults gallery formats audit clean
+.PHONY: help demo test unit unit-kernel unit-rest platform slow cluster chaos-cluster postgres acceptance-postgres check lint types imports format bench bench-kernel faults gallery formats audit clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -32,6 +32,15 @@ slow: $(VENV)/.installed-dev ## Tests that kill, freeze or fill parts of a platf
 
 cluster: $(VENV)/.installed-dev ## Tests on several machines, made of namespaces (needs root); CI runs them too
 	$(BIN)/python -m pytest tests/cluster
+
+chaos-cluster: $(VENV)/.installed-dev ## 1,000 jobs while machines are killed, cut off and frozen (needs root; half an hour)
+	PIXYZ_CHAOS_JOBS=1000 $(BIN)/python -m pytest tests/cluster/test_chaos.py -s
+
+postgres: $(VENV)/.installed-dev ## Recovery, admission and a chaos run with the job records in PostgreSQL; CI runs them too
+	PIXYZ_TESTS_STORE=postgres $(BIN)/python -m pytest tests/acceptance/test_admission.py tests/integration/test_recovery.py tests/integration/test_chaos.py
+
+acceptance-postgres: $(VENV)/.installed-dev ## All acceptance tests with the job records in PostgreSQL
+	PIXYZ_TESTS_STORE=postgres $(BIN)/python -m pytest tests/acceptance
 
 check: lint types imports ## Everything that needs no running
 

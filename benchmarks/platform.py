@@ -32,11 +32,13 @@ class Ours:
 
     Args:
         folder: where its home is made.
+        store_url: its JOB_STORE_URL; the default one when None.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store_url: str | None = None) -> None:
         self.home = folder / "home"
         self.home.mkdir(mode=0o700)
+        self._store_url = store_url
         self.port = free_ports(2)
 
     @property
@@ -47,7 +49,7 @@ class Ours:
     @property
     def store_url(self) -> str:
         """Where its jobs are stored."""
-        return f"sqlite:///{self.home / 'jobs.db'}"
+        return self._store_url or f"sqlite:///{self.home / 'jobs.db'}"
 
     @property
     def running(self) -> Platform:
@@ -76,6 +78,8 @@ class Ours:
     def command(self, *arguments: str) -> str:
         """Run a command of `pixyz` and return what it printed."""
         environment = clean_environment() | {"PIXYZ_HOME": str(self.home)}
+        if self._store_url is not None:
+            environment["JOB_STORE_URL"] = self._store_url
         done = subprocess.run(
             [*pixyz(), *arguments], cwd=self.home, env=environment, capture_output=True, text=True, check=False
         )

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Column, Connection, Engine, delete, func, insert, make_url, select, text
+from sqlalchemy import Column, Connection, Engine, delete, func, insert, select, text
 
 from pixyz_ray.backup_file import (
     FORMAT,
@@ -32,6 +32,7 @@ from pixyz_ray.backup_file import (
 )
 from pixyz_ray.storage import is_uuid
 from pixyz_ray.store_check import store_file
+from pixyz_ray.store_errors import shown_url
 from pixyz_ray.store_schema import JOBS, SCHEMA_VERSION, VERSIONS, connected, migrate, open_database
 from pixyz_ray.supervisor_lock import if_free
 from pixyz_ray.version import VERSION
@@ -201,7 +202,7 @@ def restore_backup(
         replaced = int(connection.execute(select(func.count()).select_from(JOBS)).scalar() or 0)
         if replaced and not force:
             raise BackupUnusable(
-                f"The job store {make_url(url)!r} has {replaced} jobs. Back it up, and replace them with --force."
+                f"The job store {shown_url(url)} has {replaced} jobs. Back it up, and replace them with --force."
             )
         for table in (*TABLES, VERSIONS):
             connection.execute(delete(table))

@@ -116,7 +116,7 @@ def _answer_of(spec: RunSpec, folder: JobFolder, result: Any) -> Answer:
     if is_json:
         return Answer(result=value, value=value)
     if not spec.hands_on:
-        folder.keep_value(value)
+        folder.keep_value(value, spec.attempt)
     elif problem := pickling_problem(value):
         raise NotJson(problem)
     return Answer(result=described(value), value=value, opaque=True)

@@ -27,12 +27,19 @@ CONFIG_VARIABLE = "PIXYZ_CONFIG"
 SYSTEM_CONFIG = Path("/etc") / CONFIG_NAME
 
 _UNUSED_LINE = re.compile(r"^[^\S\n]*(?:;|\[[\w .:/-]+\][^\S\n]*(?:[#;]|$))[^\n]*", re.MULTILINE)
+_MACHINE_SECTION = re.compile(r"^[^\S\n]*(\[nodes?[.:/ ][\w .:/-]+\])", re.MULTILINE | re.IGNORECASE)
 _SEMICOLON_COMMENT = re.compile(r"\s+;(?:\s.*)?$")
 _AFTER_QUOTES = re.compile(r"""^([^=\n]*=[^\S\n]*(?:"[^"\n]*"|'[^'\n]*'))[^\S\n]*;[^\n]*$""", re.MULTILINE)
 _FIRST_WORD = re.compile(r"\s*(?:export\s+)?'?([A-Za-z_]\w*)")
 _SECRET = re.compile(r"PASSWORD|TOKEN|SECRET|KEY|URL", re.IGNORECASE)
 """Names of settings whose values are not shown in messages."""
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+_NO_SECTIONS = (
+    "settings hold on all machines of a cluster, and cannot be given for one of them. Remove the section; where a "
+    "machine has a folder elsewhere, mount or link it at the same path"
+)
 
 
 class ConfigUnreadable(ValueError):
@@ -45,6 +52,8 @@ class ConfigLine:
 
     number: int
     """Number of the line, from 1."""
+    last: int = 0
+    """Number of its last line, since a value in quotes may have several; 0 where it was not read from a file."""
     name: str
     """Name of the setting; for a line that cannot be read, its first word or an empty text."""
     value: str = ""
@@ -86,14 +95,33 @@ def read_config(path: Path) -> list[ConfigLine]:
     Raises:
         ConfigUnreadable: the file cannot be opened, or holds no text.
     """
+    return parse_config(read_text(path)[0])
+
+
+def read_text(path: Path) -> tuple[str, str]:
+    """Return the text of a configuration file, and its encoding.
+
+    Raises:
+        ConfigUnreadable: the file cannot be opened, or holds no text.
+    """
     try:
-        text = _decode(path.read_bytes())
+        text, encoding = _decode(path.read_bytes())
     except OSError as error:
         raise ConfigUnreadable(f"The configuration file {path} cannot be read: {error.strerror or error}.") from None
     if "\0" in text:
         raise ConfigUnreadable(f"The configuration file {path} is not a text file.")
+    return text, encoding
+
+
+def parse_config(text: str) -> list[ConfigLine]:
+    """Return the lines of a configuration file's text that set something, and those that cannot be read."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return list(_lines(_AFTER_QUOTES.sub(r"\1", _UNUSED_LINE.sub("#", text))))
+    sections = [
+        ConfigLine(number=number, last=number, name=found[1], problem=_NO_SECTIONS)
+        for found in _MACHINE_SECTION.finditer(text)
+        for number in (text.count("\n", 0, found.start(1)) + 1,)
+    ]
+    return [*sections, *_lines(_AFTER_QUOTES.sub(r"\1", _UNUSED_LINE.sub("#", text)))]
 
 
 def _is_file(path: Path) -> bool:
@@ -103,13 +131,13 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _decode(data: bytes) -> str:
+def _decode(data: bytes) -> tuple[str, str]:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", errors="replace")
+        return data.decode("utf-16", errors="replace"), "utf-16"
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig"), "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-8"
     except UnicodeDecodeError:
-        return data.decode("latin-1")
+        return data.decode("latin-1"), "latin-1"
 
 
 def _lines(text: str) -> Iterator[ConfigLine]:
@@ -127,9 +155,10 @@ def _line(binding: Binding, earlier: Mapping[str, str]) -> ConfigLine | None:
     written = binding.original.string
     blank = len(written) - len(written.lstrip())
     number = binding.original.line + written.count("\n", 0, blank)
+    last = number + written.strip().count("\n")
     if binding.error or (binding.key is not None and binding.value is None):
         word = _FIRST_WORD.match(written)
-        return ConfigLine(number=number, name=word[1] if word else "", problem=_problem(written))
+        return ConfigLine(number=number, last=last, name=word[1] if word else "", problem=_problem(written))
     if binding.key is None:
         return None
     value = binding.value or ""
@@ -141,9 +170,9 @@ def _line(binding: Binding, earlier: Mapping[str, str]) -> ConfigLine | None:
         # It may be a part of a secret that only looks like a variable.
         name = "VARIABLE" if _SECRET.search(binding.key) else missing[0]
         problem = f"${{{name}}} is not set: set it above, or write ${{{name}:-DEFAULT}}"
-        return ConfigLine(number=number, name=binding.key, problem=problem)
+        return ConfigLine(number=number, last=last, name=binding.key, problem=problem)
     value = _REFERENCE.sub(lambda match: known.get(match[1], match[2] or ""), value)
-    return ConfigLine(number=number, name=binding.key, value=value.strip())
+    return ConfigLine(number=number, last=last, name=binding.key, value=value.strip())
 
 
 def _problem(written: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
 
-from pixyz_ray.units import format_number
+from pixyz_ray.units import format_memory, format_number
 
 
 class FailureClass(StrEnum):
@@ -58,6 +58,14 @@ def memory_sentence(limit: int | None, peak: int | None) -> str:
     return (
         f"The job was ended at its memory limit of {_size(limit)}.{took} "
         "Give it more with memory_limit, use a smaller input, or a queue with more memory."
+    )
+
+
+def gpu_sentence(declared: int | None, used: int | None) -> str:
+    """Return what to tell about a run that took more memory on a GPU than it declared, in bytes."""
+    return (
+        f"The job was ended: used {format_memory(used or 0)} of GPU memory, declared {format_memory(declared or 0)}. "
+        "Declare more with gpu_memory, or use a smaller input."
     )
 
 

@@ -4,7 +4,8 @@
                           ^                      |
                           +------- RETRY <-------+
 
-A terminal state is final: `Job.become` refuses to leave it, and it is the only place where a state changes.
+A terminal state is final: `Job.become` refuses to leave it. `Job.run_again` is the one exception: a task of a graph
+whose value was lost with a machine before its consumer had it goes from SUCCESS back to RETRY.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ class Attempt:
     """Most memory, in bytes, that its processes had in use at a time, shared pages counted in each."""
     peak_uss: int | None = None
     """The same without what they share with others."""
+    peak_gpu_memory: int | None = None
+    """Most bytes that they had in use at a time on one GPU."""
     cpu_time: float | None = None
     """Seconds of processor time that they took."""
     uncounted: bool | None = None
@@ -208,15 +211,23 @@ class Job:
     def waits(self) -> str | None:
         """What it waits for its turn with, as JSON, or None if it does not wait.
 
-        Queue, submitter, priority, seats, not_before and, if there is one, the length of the pause before that.
+        Queue, submitter, priority, seats, not_before; then, if there are such, the length of the pause before that, and
+        what it asks for of GPUs.
         A node of a graph has its turn from its graph.
         """
         waiting = self.state is JobState.RETRY or (self.state is JobState.PENDING and not self.attempts)
         if not waiting or self.graph is not None or self.kind != "task" or self.awaits is not None:
             return None
         policy = self.policy
-        pause = [] if self.pause is None else [self.pause]
-        return json.dumps([self.queue, self.submitter, policy.priority, policy.pools, self.not_before, *pause])
+        more: list[Any] = [] if self.pause is None else [self.pause]
+        if policy.gpu or policy.gpu_memory or self.has_moved:
+            more = [self.pause, [policy.gpu, policy.gpu_memory, self.has_moved]]
+        return json.dumps([self.queue, self.submitter, policy.priority, policy.pools, self.not_before, *more])
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether a failure has moved it from the queue of its first attempt to another one."""
+        return bool(self.attempts) and self.attempts[0].queue != self.queue
 
     @property
     def pause(self) -> float | None:
@@ -241,6 +252,21 @@ class Job:
             # A clock that was set back meanwhile must not make a run of negative length.
             changes.setdefault("stopped", max(time.time(), changes.get("started", self.started) or self.requested))
         return replace(self, state=state, **changes)
+
+    def run_again(self, reason: str) -> Job:
+        """Return this job, which has succeeded, waiting for another attempt.
+
+        Args:
+            reason: why the last attempt counts for nothing; becomes its error.
+
+        Raises:
+            IllegalTransition: the job has not succeeded.
+        """
+        if self.state is not JobState.SUCCESS:
+            raise IllegalTransition(f"job {self.uuid} cannot run again from {self.state}")
+        job = self.with_attempt({"failure": FailureClass.NODE_LOST, "error": reason})
+        fresh = replace(job, started=None, stopped=None, total=None, steps=(), result=None, opaque=False)
+        return replace(fresh, state=JobState.RETRY)
 
     def with_attempt(self, attempt: Mapping[str, Any], **changes: Any) -> Job:
         """Return this job with its current attempt changed, and whatever else."""
@@ -291,6 +317,8 @@ class Job:
             "retry_on": None if self.policy.retry_on is None else list(self.policy.retry_on),
             "isolation": self.policy.isolation,
             "memory_limit": self.policy.memory_limit,
+            "gpu": self.policy.gpu,
+            "gpu_memory": self.policy.gpu_memory,
             "keep": self.policy.keep,
             "pinned": self.pinned,
             "waiting": None,
@@ -368,6 +396,7 @@ def _attempt_view(attempt: Attempt) -> dict[str, Any]:
         "exit_code": attempt.exit_code,
         "peak_rss": attempt.peak_rss,
         "peak_uss": attempt.peak_uss,
+        "peak_gpu_memory": attempt.peak_gpu_memory,
         "cpu_time": attempt.cpu_time,
         "uncounted": bool(attempt.uncounted),
     }

@@ -43,6 +43,8 @@ class Outcome:
     """Most bytes of memory that its processes had in use at a time."""
     peak_uss: int | None = None
     """The same without what they share with others."""
+    peak_gpu_memory: int | None = None
+    """Most bytes that its processes had in use at a time on one GPU."""
     cpu_time: float | None = None
     """Seconds of processor time."""
     total: int | None = None

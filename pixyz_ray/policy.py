@@ -8,8 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 from pixyz_ray.failure import FailureClass
+from pixyz_ray.gpu_need import GPU_MODES
 from pixyz_ray.units import DURATION_HINT, LARGEST_SIZE, SIZE_HINT, format_number, parse_duration, parse_size
 from pixyz_worker.exception import InvalidBackendParameter
+from pixyz_worker.nearest import suggestion
 
 MAX_PRIORITY = 9
 MAX_RETRIES = 20
@@ -37,6 +39,10 @@ class Policy:
     """`warm`: in a process that other jobs have used; `fresh`: in a new one, which ends with it."""
     memory_limit: int | None = None
     """Bytes that the processes of one attempt may take; None for the queue's limit."""
+    gpu: str | None = None
+    """`require`: it waits for a GPU; `prefer`: it runs on CPU where there is none; None for what the queue says."""
+    gpu_memory: int | None = None
+    """Bytes that it needs on a GPU, and may take at most; None for what the queue says."""
     keep: bool | float | None = None
     """True: never removed; a number: seconds that it is kept after its end; None for the operator's delay."""
 
@@ -52,11 +58,19 @@ def policy_of(asked: Mapping[str, Any], scheduled: Mapping[str, Any]) -> Policy:
         InvalidBackendParameter: a value cannot be used; the sentence says which and what it must be.
     """
     sources = (source.items() for source in (scheduled, asked))
-    given = {key: value for items in sources for key, value in items if key in POLICY_KEYS and value is not None}
+    given = {key: value for items in sources for key, value in items if value is not None and is_policy(key, value)}
     if not given:
         return DEFAULT
     policy = Policy(**{key: _CHECKS[key](value) for key, value in given.items()})
     return _shared(policy, policy.keep is True)
+
+
+def is_policy(key: str, value: Any) -> bool:
+    """Return whether a key of a config, with that value, is the platform's.
+
+    A `gpu` that is no text, such as the number of a device, is the script's own: it was before there was such a policy.
+    """
+    return key in POLICY_KEYS and (key != "gpu" or value is None or isinstance(value, str))
 
 
 def as_plain(policy: Policy) -> dict[str, Any]:
@@ -100,13 +114,25 @@ def _whole(name: str, low: int, high: int, what: str) -> Any:
     return check
 
 
-def _memory_limit(value: Any) -> int:
-    if isinstance(value, str):
-        try:
-            value = parse_size(value)
-        except ValueError:
-            raise _refused("memory_limit", f"a number of bytes, or {SIZE_HINT}", value) from None
-    return int(_MEMORY(value))
+def _memory(name: str) -> Any:
+    whole = _whole(name, _MIN_MEMORY, LARGEST_SIZE, f"a number of bytes, at least {_MIN_MEMORY} and below 2**63")
+
+    def check(value: Any) -> int:
+        if isinstance(value, str):
+            try:
+                value = parse_size(value)
+            except ValueError:
+                raise _refused(name, f"a number of bytes, or {SIZE_HINT}", value) from None
+        return int(whole(value))
+
+    return check
+
+
+def _gpu(value: Any) -> str:
+    if value not in GPU_MODES:
+        near = suggestion(str(value), GPU_MODES)
+        raise InvalidBackendParameter(f"'gpu' must be 'require' or 'prefer', not {shown(value)!r}.{near}")
+    return str(value)
 
 
 def _pools(value: Any) -> tuple[tuple[str, int], ...]:
@@ -158,9 +184,6 @@ def _keep(value: Any) -> bool | float | None:
     return True if value is True else float(value)
 
 
-_MEMORY = _whole(
-    "memory_limit", _MIN_MEMORY, LARGEST_SIZE, f"a number of bytes, at least {_MIN_MEMORY} and below 2**63"
-)
 _UPPER: Mapping[str, int | float] = {"memory_limit": LARGEST_SIZE, "keep": MAX_KEEP_S}
 _CHECKS: Mapping[str, Any] = {
     "priority": _whole("priority", 0, MAX_PRIORITY, "a whole number from 0 (last) to 9 (first)"),
@@ -168,6 +191,8 @@ _CHECKS: Mapping[str, Any] = {
     "retries": _whole("retries", 0, MAX_RETRIES, f"a whole number from 0 to {MAX_RETRIES}"),
     "retry_on": _retry_on,
     "isolation": _isolation,
-    "memory_limit": _memory_limit,
+    "memory_limit": _memory("memory_limit"),
+    "gpu": _gpu,
+    "gpu_memory": _memory("gpu_memory"),
     "keep": _keep,
 }

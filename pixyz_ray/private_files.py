@@ -20,7 +20,7 @@ SHARE_MASK = "PIXYZ_MASK_OF_SHARE"
 PRIVATE_MASK = 0o077
 HOME_FILES = (
     *("token", "ray-token", "platform.json", "supervisor.json", "supervisor.log", "supervisor.lock"),
-    *("jobs.db", "jobs.db-wal", "jobs.db-shm", "jobs.db-journal", "jobs.db-reserve"),
+    *("jobs.db", "jobs.db-wal", "jobs.db-shm", "jobs.db-journal", "jobs.db-reserve", "jobs.db-lock"),
 )
 """Files of the platform's home; all are private."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO

@@ -10,6 +10,8 @@ from pixyz_ray.queues import DEFAULT_QUEUES, Queue
 from pixyz_ray.units import parse_size
 from pixyz_worker.nearest import SIMILAR, nearest
 
+_SIZES = ("memory_limit", "gpu_memory")
+
 
 def make_queue_table(names: tuple[str, ...], changes: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Queue]:
     """Return the queues: the default table, with more names and with changes.
@@ -34,20 +36,21 @@ def make_queue_table(names: tuple[str, ...], changes: Mapping[str, Mapping[str, 
 
 
 def queue_changes(name: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what PIXYZ_QUEUES says of one queue, with its memory limit in bytes.
+    """Return what PIXYZ_QUEUES says of one queue, with its amounts of memory in bytes.
 
     Raises:
-        ValueError: it names something that a queue does not have, or the limit is not a size.
+        ValueError: it names something that a queue does not have, or an amount is not a size.
     """
     known = sorted({field.name for field in fields(Queue)} - {"name"})
     for unknown in sorted(set(given) - set(known)):
         meant = nearest(unknown, known, cutoff=SIMILAR)
         hint = f"did you mean {meant}?" if meant else f"use {', '.join(known)}"
         raise ValueError(f"cannot be used: queue {name!r} has no setting {unknown}; {hint}")
-    limit = given.get("memory_limit")
-    if not isinstance(limit, str):
-        return given
-    try:
-        return {**given, "memory_limit": parse_size(limit)}
-    except ValueError as error:
-        raise ValueError(f"cannot be used: queue {name!r}: memory_limit {limit!r} {error}") from None
+    sizes = {}
+    for key in _SIZES:
+        if isinstance(text := given.get(key), str):
+            try:
+                sizes[key] = parse_size(text)
+            except ValueError as error:
+                raise ValueError(f"cannot be used: queue {name!r}: {key} {text!r} {error}") from None
+    return {**given, **sizes}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pixyz_ray.gpu_need import GPU_MODES, PREFER, REQUIRE, GpuNeed
 from pixyz_worker.exception import InvalidBackendParameter
+from pixyz_worker.nearest import suggestion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +22,12 @@ class Queue:
     num_cpus: float
     """CPUs that Ray reserves for one task."""
     num_gpus: float = 0.0
-    """GPUs that Ray reserves for one task, on a cluster that has any."""
+    """GPUs that Ray reserves for one task, on a cluster that has any; for less than one it is a fraction."""
+    gpu: str | None = None
+    """`prefer`: its jobs run on CPU where no machine has such a GPU; `require`: they wait for one. None for `require`
+    where machines with GPUs are expected to join (GPU_EXPECTED), else `prefer`."""
+    gpu_memory: int | None = None
+    """Bytes of memory that a job needs on a card, in place of `num_gpus`: several jobs then share a card."""
     resources: Mapping[str, float] = field(default_factory=dict)
     """Custom Ray resources that one task takes."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -36,7 +43,7 @@ class Queue:
 
     def problem(self, queues: Mapping[str, Queue]) -> str | None:
         """Return why a queue that an operator has set cannot work among the others, or None."""
-        for name in ("concurrency", "memory_limit"):
+        for name in ("concurrency", "memory_limit", "gpu_memory"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 return f"{name} must be a whole number above 0, or null, not {value!r}."
@@ -44,6 +51,11 @@ class Queue:
             value = getattr(self, name)
             if type(value) not in (int, float) or not value >= 0:
                 return f"{name} must be a number from 0 on, not {value!r}."
+        if self.num_gpus > 1 and self.num_gpus != int(self.num_gpus):
+            return f"num_gpus must be a fraction of one card, or a whole number of cards, not {self.num_gpus!r}."
+        if self.gpu is not None and self.gpu not in GPU_MODES:
+            hint = suggestion(str(self.gpu), GPU_MODES) or " The number of cards is num_gpus."
+            return f"gpu must be 'require' or 'prefer', not {self.gpu!r}.{hint}"
         if self.retry_queue is not None and self.retry_queue not in queues:
             return f"its retry_queue {self.retry_queue!r} is none of {', '.join(queues)}."
         return None
@@ -75,13 +87,47 @@ def find_queue(queues: Mapping[str, Queue], name: str) -> Queue:
         raise InvalidBackendParameter(f"There is no queue {name!r}. Use one of: {known}.") from None
 
 
-def ray_options(queue: Queue, *, cluster_has_gpus: bool) -> dict[str, Any]:
-    """Return the options of a Ray task on that queue; without any GPU in the cluster the GPU hint is left out."""
+def gpu_need(
+    queue: Queue, mode: str | None, memory: int | None, *, expected: bool, moved: bool = False
+) -> GpuNeed | None:
+    """Return what a job needs of GPUs on a queue, or None for nothing.
+
+    Args:
+        queue: where it runs.
+        mode: `require` or `prefer`, where the job itself asks for it.
+        memory: bytes on a card that the job itself asks for.
+        expected: whether machines with GPUs are expected to join.
+        moved: whether it is a retry that was moved here from another queue.
+    """
+    wanted = memory or queue.gpu_memory
+    cards = queue.num_gpus or (1.0 if wanted else 0.0)
+    if not cards:
+        return None
+    if moved:
+        # It is here since it failed with less: it gets what this queue gives.
+        memory = queue.gpu_memory
+        wanted = None if memory is None else max(memory, wanted or 0)
+    # A job of a queue without GPUs comes here as a retry, and has run without one before.
+    usual = REQUIRE if expected and not moved else PREFER
+    return GpuNeed(mode=mode or queue.gpu or usual, cards=cards, memory=wanted)
+
+
+def ray_options(queue: Queue, num_gpus: float = 0.0, excluded: Collection[str] = ()) -> dict[str, Any]:
+    """Return the options of a Ray task on that queue.
+
+    Args:
+        queue: the queue.
+        num_gpus: GPUs that the task reserves.
+        excluded: Ray's ids of nodes on which it must not run.
+    """
     options: dict[str, Any] = {"num_cpus": queue.num_cpus}
-    if queue.num_gpus and cluster_has_gpus:
-        options["num_gpus"] = queue.num_gpus
+    if num_gpus:
+        options["num_gpus"] = num_gpus
     if queue.resources:
         options["resources"] = dict(queue.resources)
-    if queue.labels:
-        options["label_selector"] = dict(queue.labels)
+    labels = dict(queue.labels)
+    if excluded:
+        labels["ray.io/node-id"] = f"!in({','.join(sorted(excluded))})"
+    if labels:
+        options["label_selector"] = labels
     return options

@@ -57,11 +57,17 @@ class RunSpec:
     """Calls of a part, made one after another: `entrypoint`, `params`, `config` and maybe `wait` of each."""
     memory_limit: int = 0
     """Bytes that its processes may take together; 0 for no limit."""
+    gpus: float = 0.0
+    """GPUs that Ray has reserved for it."""
+    gpu_memory: int = 0
+    """Bytes that its processes may take together on one GPU; 0 for no limit."""
     max_log_bytes: int = 0
     """Size of its log; 0 for no limit."""
     max_result_bytes: int = 0
     """Size of its result as JSON; 0 for no limit."""
     max_growth: int = 0
     """Bytes by which the worker may have grown over its jobs; 0 for any."""
+    may_overlap: bool = False
+    """Whether an earlier attempt may still run, on a machine that is lost."""
     endpoint: tuple[str, int, str] | None = None
     """Host, port and secret of the tracker that the watchdog reports to; None where there is no tracker."""

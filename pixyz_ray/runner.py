@@ -20,15 +20,19 @@ from typing import Any
 from pixyz_ray.call import Answer, Script, Surroundings, call_script, handed_on
 from pixyz_ray.confined_files import FileTooLarge, NotRegular, read_path
 from pixyz_ray.failure import FailureClass
+from pixyz_ray.fence import fence_off
 from pixyz_ray.outcome import Outcome
 from pixyz_ray.run_spec import RunSpec
 from pixyz_ray.sandbox import captured_output, clean_process, flush_output, only_one, watched_for_end
 from pixyz_ray.storage import FULL, JobFolder
 from pixyz_ray.watchdog.guard import Guard, Usage, guard, is_stopping
+from pixyz_ray.watchdog.page import UNBOUNDED
 from pixyz_worker.backend import Backend, use_backend
 from pixyz_worker.progress import Progress, ProgressSink
 
 _HOSTNAME = socket.gethostname()
+_LOCK_PATIENCE_S = 10.0
+_NO_PATIENCE_S = 0.0
 _SCRIPT_PATIENCE_S = 10.0
 _SCRIPT_LOOK_S = 0.001
 _MAX_SCRIPT_BYTES = 256 * 2**20
@@ -38,6 +42,7 @@ _NO_SCRIPT = (
     "Submit the job again."
 )
 _NO_SHARE = "This machine cannot reach the job's folder on the share: {}. Is SHARE_PATH mounted on all machines?"
+_NO_NVML = f"GPU memory is not watched on machine {_HOSTNAME}: no NVML."
 _NO_ROOM = "There is no room on the share for the job's files: {}. Free some, or set CLEANUP_ENABLED."
 
 
@@ -71,10 +76,12 @@ def run(
             if spec.home:
                 folder.make(compute_only=bool(spec.config.get("compute_only")))
             told_to_end = stack.enter_context(watched_for_end())
-            stack.enter_context(only_one(home.lock, spec.uuid))
+            patience_s = _NO_PATIENCE_S if spec.may_overlap else _LOCK_PATIENCE_S
+            is_alone = stack.enter_context(only_one(home.lock, spec.uuid, patience_s)) and not spec.may_overlap
+            here = folder.name if is_alone else fence_off(folder, spec.attempt)
             watch = stack.enter_context(_watched(spec, folder))
             stack.enter_context(captured_output(f"{folder.name}/job.log", spec.attempt))
-            put_back = stack.enter_context(clean_process(folder.name, str(path), f"{spec.uuid}/{spec.attempt}"))
+            put_back = stack.enter_context(clean_process(here, str(path), f"{spec.uuid}/{spec.attempt}"))
         except OSError as error:
             return tell(_without_share(error, started)), None
         report({"kind": "started", "pid": os.getpid(), "node": _HOSTNAME, "time": started})
@@ -91,7 +98,7 @@ def run(
         flush_output()
         if told_to_end() or watch.was_stopped():
             raise SystemExit("the worker was told to end while the script ran: the attempt has no outcome")
-        outcome = tell(_outcome(answer, started, progress, folder, usage))
+        outcome = tell(_outcome(answer, started, progress, folder, usage, bool(spec.gpu_memory)))
     return outcome, handed_on(spec, outcome, answer.value)
 
 
@@ -126,6 +133,7 @@ def _watched(spec: RunSpec, folder: JobFolder) -> Iterator[_Watch]:
             spec.uuid,
             spec.attempt,
             memory_limit=spec.memory_limit,
+            gpu_limit=(spec.gpu_memory or UNBOUNDED) if spec.gpus else None,
             log=f"{folder.name}/job.log",
             max_log_bytes=spec.max_log_bytes,
             endpoint=spec.endpoint,
@@ -137,7 +145,9 @@ def _watched(spec: RunSpec, folder: JobFolder) -> Iterator[_Watch]:
         watch.end()
 
 
-def _outcome(answer: Answer, started: float, progress: Progress, folder: JobFolder, usage: Usage | None) -> Outcome:
+def _outcome(
+    answer: Answer, started: float, progress: Progress, folder: JobFolder, usage: Usage | None, limited: bool
+) -> Outcome:
     return Outcome(
         ok=answer.error is None,
         started=started,
@@ -153,10 +163,11 @@ def _outcome(answer: Answer, started: float, progress: Progress, folder: JobFold
         retry_after=answer.retry_after,
         peak_rss=usage.peak_rss if usage else None,
         peak_uss=usage.peak_uss if usage else None,
+        peak_gpu_memory=usage.peak_gpu_memory if usage else None,
         cpu_time=usage.cpu_time if usage else None,
         total=progress.total,
         steps=[step.as_plain() for step in progress.steps],
-        notes=progress.notes,
+        notes=[*progress.notes, *([_NO_NVML] if limited and usage and usage.gpu_unwatched else [])],
     )
 
 

@@ -25,7 +25,7 @@ from pixyz_worker.exception import SoftTimeLimitExceeded
 
 ATTEMPT_MARK = "PIXYZ_ATTEMPT"
 """Variable that every process which a script starts carries: `uuid/attempt`."""
-_LOCK_PATIENCE_S = 30.0
+_LOCK_EVERY_S = 0.05
 _STANDARD = (0, 1, 2)
 _LAST_PLACE = (1 << 62) - 1
 _C = ctypes.CDLL(None)
@@ -40,27 +40,38 @@ class ToldToEnd(SoftTimeLimitExceeded, SystemExit):
 
 
 @contextmanager
-def only_one(lock: str | Path, uuid: str) -> Iterator[None]:
-    """Hold the job's lock: an attempt that was given up for lost may still run, and must end before the next begins.
+def only_one(lock: str | Path, uuid: str, patience_s: float = 10.0) -> Iterator[bool]:
+    """Hold the job's lock: an attempt that was given up for lost may still run, and is to end before the next begins.
 
     The jobs of a graph share the file, and each locks a byte of its own: to make a file takes ten times as long.
+
+    Args:
+        lock: the file.
+        uuid: the job.
+        patience_s: seconds to wait for the lock.
+
+    Yields:
+        Whether it is held. If not, an earlier attempt still runs: its watchdog ends it within seconds, but that of a
+        machine that is cut off or frozen cannot. The attempt must be fenced off then (see fence.py).
     """
     file = open_to_append(os.fspath(lock))
     place = int(uuid.replace("-", ""), 16) & _LAST_PLACE
     try:
-        deadline = time.monotonic() + _LOCK_PATIENCE_S
-        while time.monotonic() < deadline:
-            try:
-                # A POSIX lock, unlike flock, does not pass to children that the script forks.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-                break
-            except OSError:
-                # Its watchdog ends it within seconds. One on a machine that is cut off may never let go; what it still
-                # writes goes into a folder that is not the job's any more.
-                time.sleep(0.05)
-        yield
+        deadline = time.monotonic() + patience_s
+        while not (is_held := _locked(file, place)) and time.monotonic() < deadline:
+            time.sleep(_LOCK_EVERY_S)
+        yield is_held
     finally:
         os.close(file)
+
+
+def _locked(file: int, place: int) -> bool:
+    try:
+        # A POSIX lock, unlike flock, does not pass to children that the script forks.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

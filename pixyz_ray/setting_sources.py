@@ -56,16 +56,27 @@ class Sources:
     """Further notes for the operator."""
 
 
-def collect(known: Collection[str]) -> Sources:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """A configuration file as it would be read, in place of the one in force."""
+
+    path: Path
+    """The file; it need not exist."""
+    lines: list[ConfigLine]
+    """Its lines."""
+
+
+def collect(known: Collection[str], draft: Draft | None = None) -> Sources:
     """Read environment and configuration file.
 
     Args:
         known: names of the settings, in capitals.
+        draft: read in place of the file in force.
     """
     sources = Sources()
     try:
-        sources.file = find_config()
-        lines = read_config(sources.file) if sources.file else []
+        sources.file = draft.path if draft else find_config()
+        lines = draft.lines if draft else read_config(sources.file) if sources.file else []
     except ConfigUnreadable as error:
         sources.problems.append(str(error))
         lines = []
@@ -86,7 +97,10 @@ def _add_file(sources: Sources, file: Path, lines: list[ConfigLine], known: Coll
     numbers: dict[str, list[int]] = defaultdict(list)
     for line in lines:
         name, place = line.name.upper(), f"in {file}, line {line.number}"
-        if line.problem and (name in known or not name):
+        if name.startswith("["):
+            # Elsewhere section headers mean nothing; here the lines below would hold on all machines, unnoticed.
+            sources.problems.append(f"{line.name} ({place}) cannot be used: {line.problem}.")
+        elif line.problem and (name in known or not name):
             _add_unreadable(sources, file, line, known=name in known)
         elif name not in known:
             sources.notes.append(_unknown(line.name, place, known))

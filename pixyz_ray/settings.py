@@ -15,7 +15,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pixyz_ray.home import home
@@ -23,7 +32,7 @@ from pixyz_ray.queue_settings import make_queue_table, queue_changes
 from pixyz_ray.queues import Queue
 from pixyz_ray.setting_problems import Conflict, problems_of
 from pixyz_ray.setting_reading import Reading, notes_on
-from pixyz_ray.setting_sources import COMMAND_LINE, Given, collect
+from pixyz_ray.setting_sources import COMMAND_LINE, Draft, Given, collect
 from pixyz_ray.setting_types import (
     JSON_OBJECT,
     HostPatterns,
@@ -177,7 +186,15 @@ class Settings(BaseSettings):
         600, gt=0, description="New. Seconds of waiting that count as much as one level of priority."
     )
     concurrent_tasks: int | None = Field(
-        None, ge=1, description="CPUs offered to tasks on this machine; all of them when not given."
+        None,
+        ge=1,
+        description="CPUs offered to tasks on this machine; all of them when not given. On a cluster that is joined, "
+        "`ray start --num-cpus` says so for each machine.",
+    )
+    gpu_expected: bool | None = Field(
+        None,
+        description="New. Whether machines with GPUs join when they are needed: jobs of a GPU queue then wait for one "
+        "and do not run on CPU. Not given: whether Ray's autoscaler has a node type with GPUs.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Verbosity.")
     log_format: Literal["text", "json"] = Field("text", description="New. Form of the platform's own log lines.")
@@ -238,6 +255,8 @@ class Settings(BaseSettings):
         4096, ge=1, description="New. Connections that may be open without a complete header; the oldest gives way."
     )
     api_max_half_open_per_address: int = Field(256, ge=1, description="New. The same from one address.")
+
+    _places: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("god_password_sha256")
     @classmethod
@@ -310,6 +329,11 @@ class Settings(BaseSettings):
         """The queues in force: the default table with the operator's changes."""
         return make_queue_table(self.queue_name, self.queues)
 
+    @property
+    def places(self) -> Mapping[str, str]:
+        """Where each setting comes from, by its name in capitals; those at their default are missing."""
+        return self._places
+
     def time_limit_of(self, queue: Queue) -> float:
         """Return the seconds that one run on that queue may take, unless the job asks for another limit."""
         usual = self.pixyz_retry_time_limit if queue.long else self.pixyz_time_limit
@@ -354,7 +378,16 @@ def read_settings(**overrides: Any) -> Reading:
 
     Unlike `load_settings` this returns what is wrong instead of raising it.
     """
-    sources = collect(SETTINGS.keys())
+    return _read(None, overrides)
+
+
+def read_draft(draft: Draft) -> Reading:
+    """Read the environment and another configuration file than the one in force."""
+    return _read(draft, {})
+
+
+def _read(draft: Draft | None, overrides: Mapping[str, Any]) -> Reading:
+    sources = collect(SETTINGS.keys(), draft)
     for key, value in overrides.items():
         sources.given[key.upper()] = Given(name=key.upper(), text=str(value), place=COMMAND_LINE)
     values = {SETTINGS[name]: _placed(name, given) for name, given in sources.given.items() if name in SETTINGS}
@@ -363,6 +396,7 @@ def read_settings(**overrides: Any) -> Reading:
     except ValidationError as error:
         sources.problems += problems_of(error, sources.given)
         return Reading(settings=None, sources=sources)
+    settings._places = {name: given.place for name, given in sources.given.items()}
     sources.notes += notes_on(settings, sources.given)
     return Reading(settings=None if sources.problems else settings, sources=sources)
 
@@ -417,6 +451,7 @@ _DEFAULTS_IN_WORDS = {
     "allowed_hosts": "none",
     "trusted_proxies": "none",
     "pixyz_max_time_limit": "none",
+    "gpu_expected": "as Ray's autoscaler says",
 }
 
 

@@ -38,6 +38,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Numbers of the errors that say that there is no room left."""
 _LATER_OUTPUTS = re.compile(r"\.outputs-([0-9]{1,6})")
+_LATER_VALUE = re.compile(r"\.value-([0-9]{1,6})\.pickle")
 _MAX_NAME_BYTES = 200
 _TAIL_BYTES = 8192
 _TAIL_LINES = 20
@@ -176,12 +177,22 @@ class JobFolder:
             with suppress(FileExistsError):
                 os.mkdir(path)  # noqa: PTH102 - in the way of every node
 
-    @cached_property
-    def value(self) -> Path:
-        """What a node returned that is no JSON, pickled."""
-        return self.path / "value.pickle"
+    def value_of(self, attempt: int) -> Path:
+        """Return where the value of an attempt is kept, pickled, that is no JSON.
 
-    def keep_value(self, value: Any) -> None:
+        Each has its own, as with outputs.
+        """
+        return self.path / ("value.pickle" if attempt == 1 else f".value-{attempt}.pickle")
+
+    @property
+    def value(self) -> Path:
+        """The kept value of the last attempt that has one."""
+        with suppress(OSError), os.scandir(self.name) as entries:
+            found = [int(later[1]) for entry in entries if (later := _LATER_VALUE.fullmatch(entry.name))]
+            return self.value_of(max([1, *found]))
+        return self.value_of(1)
+
+    def keep_value(self, value: Any, attempt: int = 1) -> None:
         """Leave a value for whoever wants it later; half of it, after a crash, counts as nothing.
 
         Raises:
@@ -193,11 +204,15 @@ class JobFolder:
         try:
             with draft.open("wb") as file:
                 cloudpickle.dump(value, file, protocol=5)
-            draft.replace(self.value)
+            draft.replace(self.value_of(attempt))
         except Exception as error:
             raise NotJson(_unpicklable(value, error)) from error
         finally:
             draft.unlink(missing_ok=True)
+
+    def has_kept_value(self) -> bool:
+        """Return whether a value was left."""
+        return self.value.is_file()
 
     def kept_value(self) -> Any:
         """Return the value that was left. Only workers call this: what they read is a script's.

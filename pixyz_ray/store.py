@@ -24,7 +24,8 @@ from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import TERMINAL, Job, JobState
 from pixyz_ray.record_errors import UnknownJob, UnreadableRecord, unreadable
 from pixyz_ray.storage import is_uuid
-from pixyz_ray.store_errors import StoreFull, StoreRefused, StoreUnusable, first_line
+from pixyz_ray.store_errors import StoreFull, StoreRefused, StoreUnusable, first_line, shown_url
+from pixyz_ray.store_fence import WAIT_S, StoreFenced, StoreInUse
 from pixyz_ray.store_reserve import Reserve, is_full
 from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, limit_statements, open_database
 from pixyz_ray.store_writer import Writer, shut_down_socket
@@ -39,7 +40,7 @@ from pixyz_ray.stored import (
     stored_job,
 )
 
-__all__ = ["EndedJobs", "JobStore", "StoreFull", "StoreRefused", "StoreUnusable"]
+__all__ = ["EndedJobs", "JobStore", "StoreFenced", "StoreFull", "StoreInUse", "StoreRefused", "StoreUnusable"]
 
 T = TypeVar("T")
 
@@ -91,12 +92,15 @@ class JobStore:
 
     Args:
         url: SQLAlchemy URL. A SQLite file's folder is made when it is missing.
+        holder: name of the platform whose tracker writes; the store is claimed for it (see store_fence). None for a
+            reader, or a store that nobody else uses.
+        wait_s: seconds to wait for the tracker of another platform to disconnect.
 
     Raises:
         StoreUnusable: it cannot be opened, or a newer version of the platform wrote it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, holder: str | None = None, wait_s: float = WAIT_S) -> None:
         self._url = make_url(url)
         self._records = RecordReader()
         self.unreadable = self._records.unreadable
@@ -111,14 +115,30 @@ class JobStore:
             # A connection serves one thread at a time; graphs are prepared beside the event loop.
             self._reading = Lock()
             self._reading_since: float | None = None
-            self._writer = Writer(self._engine)
+            self._writer = _writer(self._engine)
             self._log = self._open_log()
             if self._log is not None:
                 with self._connection.begin():
                     self._connection.exec_driver_sql(f"PRAGMA busy_timeout={IMPATIENT_MS}")
         except SQLAlchemyError as error:
-            raise StoreUnusable(f"The job store {self._url!r} cannot be opened: {first_line(error)}.") from error
+            raise StoreUnusable(
+                f"The job store {shown_url(self._url)} cannot be opened: {first_line(error)}."
+            ) from error
         self._reserve.keep()
+        if holder is not None:
+            self._claim(holder, wait_s)
+
+    def _claim(self, holder: str, wait_s: float) -> None:
+        try:
+            self._writer.claim(holder, wait_s)
+        except StoreInUse:
+            self.close()
+            raise
+        except self._writer.errors as error:
+            self.close()
+            raise StoreUnusable(
+                f"The job store {shown_url(self._url)} cannot be claimed: {first_line(error)}."
+            ) from error
 
     def _open(self, url: str) -> Engine:
         """Open the database; if its disk is full, release the reserve and try again."""
@@ -223,6 +243,11 @@ class JobStore:
                 # The block ends the transaction that SQLAlchemy begins for any statement, also where this one fails.
                 with self._connection.begin():
                     self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    @property
+    def needs_sync(self) -> bool:
+        """Whether a commit may be lost in a power cut until `sync` returns; a server fsyncs each commit itself."""
+        return self._log is not None
 
     def sync(self) -> None:
         """Return when all that was written is on the disk itself, so that no power cut can take it back either.
@@ -439,6 +464,15 @@ class JobStore:
         if self._url.get_backend_name() != "sqlite" or not self._url.database:
             return None
         return os.open(f"{self._url.database}-wal", os.O_RDWR)
+
+
+def _writer(engine: Engine) -> Writer:
+    """Return the writer for a database: psycopg's pipelines, or any driver."""
+    if engine.dialect.driver != "psycopg":
+        return Writer(engine)
+    from pixyz_ray.store_pipeline import PipelineWriter
+
+    return PipelineWriter(engine)
 
 
 def _node_ids(row: Any) -> list[str]:

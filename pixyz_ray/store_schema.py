@@ -38,7 +38,7 @@ from sqlalchemy.pool import NullPool
 from pixyz_ray.jobs import TERMINAL
 from pixyz_ray.private_files import tighten
 from pixyz_ray.records import alias_of
-from pixyz_ray.store_errors import StoreUnusable, first_line
+from pixyz_ray.store_errors import StoreUnusable, first_line, shown_url
 
 SCHEMA_VERSION = 4
 _DATED = 3
@@ -52,6 +52,14 @@ _UNHEARD_MS = 5000
 """Milliseconds for which sent data may stay unacknowledged before the connection counts as lost."""
 _STATEMENT_MS = 10_000
 """Milliseconds that a database server may work at a statement, so that statements waiting for a lock do not pile up."""
+_SESSION = {
+    "statement_timeout": _STATEMENT_MS,
+    "idle_in_transaction_session_timeout": _STATEMENT_MS,
+    "tcp_keepalives_idle": 10,
+    "tcp_keepalives_interval": 2,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": _UNHEARD_MS,
+}
 _PORTION = 1000
 
 METADATA = MetaData()
@@ -90,6 +98,15 @@ GRAPHS = Table(
     Column("record", Text, nullable=False),
 )
 VERSIONS = Table("schema_version", METADATA, Column("version", Integer, primary_key=True))
+# One row: the tracker that may write. Older versions do not know it, and need not.
+WRITER = Table(
+    "store_writer",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("since", Float, nullable=False),
+)
 WAITING = JOBS.c.waits.is_not(None)
 AGEING = JOBS.c.stopped.is_not(None)
 _INDEXES = (
@@ -118,7 +135,8 @@ def open_database(url: str) -> Engine:
         StoreUnusable: it cannot be opened, or a newer version of the platform wrote it.
     """
     try:
-        engine = make_engine(url)
+        engine = make_engine(url, writes=True)
+        _check_encoding(engine)
         # What was cut short is done again: each step looks at what is there already.
         _add_columns(engine)
         METADATA.create_all(engine)
@@ -127,8 +145,25 @@ def open_database(url: str) -> Engine:
         with engine.begin() as connection:
             migrate(connection)
     except SQLAlchemyError as error:
-        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be opened: {first_line(error)}.") from error
+        raise StoreUnusable(f"The job store {shown_url(url)} cannot be opened: {first_line(error)}.") from error
     return engine
+
+
+def _check_encoding(engine: Engine) -> None:
+    """Refuse a PostgreSQL database that is not in UTF-8: it cannot take every text, or takes bytes that are none.
+
+    Raises:
+        StoreUnusable: it is in another encoding.
+    """
+    if engine.dialect.name != "postgresql":
+        return
+    with engine.connect() as connection:
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
+    if encoding != "UTF8":
+        raise StoreUnusable(
+            f"The database of the job store {shown_url(engine.url)} has the encoding {encoding}; the platform needs "
+            "UTF8. Create one:  createdb --encoding=UTF8 --template=template0 NAME"
+        )
 
 
 def _add_columns(engine: Engine) -> None:
@@ -154,7 +189,7 @@ def migrate(connection: Connection) -> None:
         connection.execute(insert(VERSIONS), {"version": SCHEMA_VERSION})
     elif found > SCHEMA_VERSION:
         raise StoreUnusable(
-            f"The job store {connection.engine.url!r} was written by a newer version of the platform "
+            f"The job store {shown_url(connection.engine.url)} was written by a newer version of the platform "
             f"(schema {found}, this one knows {SCHEMA_VERSION}). Upgrade, or use another store."
         )
     elif found < SCHEMA_VERSION:
@@ -235,15 +270,22 @@ def connected(url: str, doing: str) -> Iterator[Engine]:
         finally:
             engine.dispose()
     except SQLAlchemyError as error:
-        raise StoreUnusable(f"The job store {make_url(url)!r} cannot be {doing}: {first_line(error)}.") from error
+        raise StoreUnusable(f"The job store {shown_url(url)} cannot be {doing}: {first_line(error)}.") from error
 
 
-def make_engine(url: str) -> Engine:
-    """Return an engine for a URL, without checking the tables. A SQLite file's folder is made if it is missing."""
+def make_engine(url: str, *, writes: bool = False) -> Engine:
+    """Return an engine for a URL, without checking the tables. A SQLite file's folder is made if it is missing.
+
+    Args:
+        url: SQLAlchemy URL.
+        writes: whether it is for writing: a standby, which can only be read, is not connected to.
+
+    Raises:
+        StoreUnusable: the driver of the database is not installed.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        # The store keeps its two connections itself; a pooled one could hang inside the pool.
-        return create_engine(url, poolclass=NullPool, connect_args=_patience(parsed))
+        return _server_engine(parsed, writes)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Earlier versions left them world-readable.
@@ -263,30 +305,55 @@ def make_engine(url: str) -> Engine:
     return engine
 
 
+def _server_engine(url: URL, writes: bool) -> Engine:
+    if url.drivername == "postgresql":
+        # SQLAlchemy's default is another driver.
+        url = url.set(drivername="postgresql+psycopg")
+    try:
+        # The store keeps its two connections itself; a pooled one could hang inside the pool.
+        return create_engine(url, poolclass=NullPool, connect_args=_patience(url, writes))
+    except ImportError as error:
+        raise StoreUnusable(
+            f"The job store {shown_url(url)} needs the package {url.get_driver_name()}: pip install "
+            "'pixyz-ray[postgres]', and write postgresql+psycopg://... in JOB_STORE_URL."
+        ) from error
+
+
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _patience(url: URL) -> dict[str, Any]:
-    """Return libpq's options that limit waiting for a server, except those that the URL sets."""
+def _patience(url: URL, writes: bool) -> dict[str, Any]:
+    """Return libpq's options that limit waiting for a server and choose one, except those that the URL sets."""
     if url.get_driver_name() not in ("psycopg", "psycopg2"):
         return {}
-    wanted = {
+    wanted: dict[str, Any] = {
         "connect_timeout": _CONNECT_S,
         "tcp_user_timeout": _UNHEARD_MS,
         "keepalives_idle": 10,
         "keepalives_interval": 2,
         "keepalives_count": 3,
+        # In the server's list of sessions.
+        "application_name": "pixyz",
+        # Else texts of a database in SQL_ASCII are bytes.
+        "client_encoding": "utf8",
     }
+    if writes:
+        wanted["target_session_attrs"] = "read-write"
     return {name: value for name, value in wanted.items() if name not in url.query}
 
 
 def limit_statements(engine: Engine) -> None:
-    """Limit the time of each statement on a database server, for new connections."""
+    """Limit, for new connections to a database server, the time of each statement and of noticing that we are gone.
+
+    A transaction of a platform whose machine was cut off holds locks until the server has noticed.
+    """
     if engine.dialect.name != "postgresql":
         return
 
     @event.listens_for(engine, "connect")
     def _limit(connection: Any, _record: Any) -> None:
-        connection.cursor().execute(f"SET statement_timeout = {_STATEMENT_MS}")
+        cursor = connection.cursor()
+        for name, value in _SESSION.items():
+            cursor.execute(f"SET {name} = {value}")
         connection.commit()

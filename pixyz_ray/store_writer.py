@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, bindparam, delete, update
@@ -23,10 +24,21 @@ from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Job
 from pixyz_ray.records import encode_job
 from pixyz_ray.retention import age_of
-from pixyz_ray.store_errors import is_refusal, storable
+from pixyz_ray.store_errors import OTHER_PRIMARY, is_refusal, sqlstate, storable
+from pixyz_ray.store_fence import (
+    CHECK_POSTGRES,
+    CHECK_SQLITE,
+    EVICT_POSTGRES,
+    LOCK_POSTGRES,
+    OLD_EPOCH,
+    WAIT_S,
+    FileLock,
+    claim,
+    fenced,
+)
 from pixyz_ray.store_schema import GRAPHS, IMPATIENT_MS, JOBS, VERSIONS
 
-_JOB_COLUMNS = (
+JOB_COLUMNS = (
     "uuid",
     "state",
     "requested",
@@ -42,16 +54,20 @@ _JOB_COLUMNS = (
     "record",
     "result",
 )
-_GRAPH_COLUMNS = ("uuid", "parent", "root", "ended", "record")
+GRAPH_COLUMNS = ("uuid", "parent", "root", "ended", "record")
+Work = Sequence[tuple[Compiled, Sequence[Mapping[str, Any]]]]
+"""Statements of one transaction, each with its rows."""
 _END_GRAPH = update(GRAPHS).where(GRAPHS.c.uuid == bindparam("key")).values(ended=True, stopped=bindparam("at"))
 _FORGET_JOB = delete(JOBS).where(JOBS.c.uuid == bindparam("key")).returning(JOBS.c.state)
 _FORGET_GRAPHS = delete(GRAPHS).where(GRAPHS.c.root == bindparam("key"))
 _FORGET_GRAPH = delete(GRAPHS).where(GRAPHS.c.uuid == bindparam("key"))
 _PING = update(VERSIONS).values(version=VERSIONS.c.version)
+_EVICTED_WITHIN_S = 2.0
+_PAUSE_S = 0.02
 
 
 class Writer:
-    """Writes rows, all of one call in one transaction.
+    """Writes rows, all of one call in one transaction, a statement for each row.
 
     Args:
         engine: the database.
@@ -60,8 +76,8 @@ class Writer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection = engine.raw_connection()
-        self._put = _upsert(engine).compile(engine, column_keys=list(_JOB_COLUMNS))
-        self._add_graph = _insert_graph(engine).compile(engine, column_keys=list(_GRAPH_COLUMNS))
+        self._put = _upsert(engine).compile(engine, column_keys=list(JOB_COLUMNS))
+        self._add_graph = _insert_graph(engine).compile(engine, column_keys=list(GRAPH_COLUMNS))
         self._end_graph, self._forget_job, self._forget_graphs, self._forget_graph, self._ping = (
             statement.compile(engine) for statement in (_END_GRAPH, _FORGET_JOB, _FORGET_GRAPHS, _FORGET_GRAPH, _PING)
         )
@@ -76,10 +92,54 @@ class Writer:
             RecursionError,
         )
         self._lost = False
+        self._epoch: int | None = None
+        file = engine.url.database if engine.dialect.name == "sqlite" else None
+        self._lock = FileLock(Path(file)) if file and file != ":memory:" else None
         self.busy_since: float | None = None
         """When the statement that is being carried out was begun, by time.monotonic; None between statements."""
         if engine.dialect.name == "sqlite":
             self._connection.cursor().execute(f"PRAGMA busy_timeout={IMPATIENT_MS}")
+
+    def claim(self, holder: str, wait_s: float = WAIT_S) -> None:
+        """Claim the store for a tracker: from now on, each transaction checks that no other one has (see store_fence).
+
+        Raises:
+            StoreInUse: the tracker of another platform is connected.
+        """
+        self._epoch = claim(self._engine, holder, self._take_lock, wait_s=wait_s)
+        if self._lock is None and not self._take_lock():
+            self._evict()
+
+    def _evict(self) -> None:
+        """End the connection of a tracker of this platform that was replaced, and take its lock.
+
+        Its machine may be cut off, so that the server does not know. Without the lock the epoch protects alone.
+        """
+        deadline = time.monotonic() + _EVICTED_WITHIN_S
+        with suppress(*self.errors):
+            self._ask(EVICT_POSTGRES)
+            while not self._take_lock() and time.monotonic() < deadline:
+                time.sleep(_PAUSE_S)
+
+    def _take_lock(self) -> bool:
+        """Take the store's lock for the current connection, or process; return whether no other tracker has it."""
+        if self._lock is not None:
+            return self._lock.take()
+        return self._engine.dialect.name != "postgresql" or bool(self._ask(LOCK_POSTGRES))
+
+    def _ask(self, sql: str) -> Any:
+        """Return the first value that a statement answers, outside the transactions of changes."""
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(sql)
+            row = cursor.fetchone()
+            self._connection.commit()
+        except BaseException:
+            self._roll_back()
+            raise
+        finally:
+            cursor.close()
+        return None if row is None else row[0]
 
     def write(self, jobs: Iterable[Job], graphs: Iterable[Graph], ended_graphs: Iterable[str]) -> None:
         """Add or change jobs; add graphs; end graphs."""
@@ -126,23 +186,41 @@ class Writer:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        # Not back to a pool, which would keep the lock.
+        self._connection.invalidate()
+        if self._lock is not None:
+            self._lock.release()
 
     def _execute(self, *work: tuple[Compiled, Sequence[Mapping[str, Any]]]) -> list[str]:
         """Carry out statements in one transaction; return what they answer, a text each."""
         self.busy_since = time.monotonic()
         try:
             if self._lost:
-                self._connection = self._engine.raw_connection()
-                self._lost = False
+                self._reconnect()
             return self._carry_out(work)
+        except self.errors as error:
+            if sqlstate(error) == OLD_EPOCH:
+                raise fenced() from error
+            if sqlstate(error) in OTHER_PRIMARY:
+                # The primary is another server now: its name has to be resolved again.
+                self._lose()
+            raise
         finally:
             self.busy_since = None
 
-    def _carry_out(self, work: Sequence[tuple[Compiled, Sequence[Mapping[str, Any]]]]) -> list[str]:
+    def _reconnect(self) -> None:
+        self._connection = self._engine.raw_connection()
+        self._lost = False
+        if self._epoch is not None:
+            # The server may not have noticed yet that the last connection is gone, and keep its lock: the epoch counts.
+            self._take_lock()
+
+    def _carry_out(self, work: Work) -> list[str]:
         answers: list[str] = []
         cursor = self._connection.cursor()
         try:
+            if self._epoch is not None and self._lock is None:
+                cursor.execute(CHECK_POSTGRES, {"epoch": self._epoch})
             for statement, rows in work:
                 for row in rows:
                     self.busy_since = time.monotonic()
@@ -150,6 +228,9 @@ class Writer:
                     if cursor.description is not None:
                         answers.extend(str(answer[0]) for answer in cursor.fetchall())
             self.busy_since = time.monotonic()
+            # Once the transaction has SQLite's lock, nobody else can claim the store before its end.
+            if self._epoch is not None and self._lock is not None and not self._is_current(cursor):
+                raise fenced()
             self._connection.commit()
         except BaseException:
             self._roll_back()
@@ -158,13 +239,19 @@ class Writer:
             cursor.close()
         return answers
 
+    def _is_current(self, cursor: Any) -> bool:
+        return cursor.execute(CHECK_SQLITE, (self._epoch,)).fetchone() is not None
+
     def _roll_back(self) -> None:
         try:
             self._connection.rollback()
         except self.errors:
             # A database server has gone, and with it the connection; the next call makes another.
-            self._connection.invalidate()
-            self._lost = True
+            self._lose()
+
+    def _lose(self) -> None:
+        self._connection.invalidate()
+        self._lost = True
 
 
 def shut_down_socket(connection: Any) -> None:
@@ -186,7 +273,7 @@ def _upsert(engine: Engine) -> Any:
     """Return the statement that adds a job or, where it is known, changes it."""
     dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
     statement = dialect.insert(JOBS)
-    changed = {name: statement.excluded[name] for name in _JOB_COLUMNS if name != "uuid"}
+    changed = {name: statement.excluded[name] for name in JOB_COLUMNS if name != "uuid"}
     return statement.on_conflict_do_update(index_elements=["uuid"], set_=changed)
 
 

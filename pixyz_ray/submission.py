@@ -9,18 +9,21 @@ from typing import Any
 
 from pixyz_ray.config_keys import read_config, typed
 from pixyz_ray.form_fields import field_notes
+from pixyz_ray.gpu_need import REQUIRE
 from pixyz_ray.jobs import Job
 from pixyz_ray.json_fields import json_value
-from pixyz_ray.policy import POLICY_KEYS, Policy, policy_of, shown
+from pixyz_ray.policy import Policy, is_policy, policy_of, shown
 from pixyz_ray.processes import parameter_notes, process_source
-from pixyz_ray.queues import find_queue
+from pixyz_ray.queues import Queue, find_queue
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import JobFolder
 from pixyz_ray.units import format_number
 from pixyz_worker.exception import InvalidBackendParameter, InvalidScript
 from pixyz_worker.loader import ScriptInfo, inspect_source
 
-_NOT_THE_SCRIPTS = POLICY_KEYS | {"entrypoint", "queue", "time_limit"}
+_NOT_THE_SCRIPTS = frozenset({"entrypoint", "queue", "time_limit"})
+_GPU_QUEUE = "gpu"
+"""Queue of a job that asks for a GPU and names no queue."""
 _MAX_ALIAS_CHARS = 200
 _MAX_TIME_LIMIT_S = 30 * 86400.0
 Inspect = Callable[[bytes, str], ScriptInfo]
@@ -215,13 +218,16 @@ def effective_config(
         known = ", ".join(info.entrypoints) or "none"
         raise InvalidScript(f"The script has no entrypoint {entrypoint!r}. Its functions: {known}.")
     schedule = info.schedules.get(entrypoint)
+    policy = policy_of(asked, schedule.options if schedule else {})
+    if policy.gpu or policy.gpu_memory:
+        default_queue = _GPU_QUEUE
     name = typed(asked, "queue", str, None) or (schedule and schedule.queue) or default_queue
     queue = find_queue(settings.queue_table, name)
     limit = _seconds(asked.get("time_limit")) or (schedule.time_limit if schedule else None)
     _check_time_limit(limit, settings)
-    policy = policy_of(asked, schedule.options if schedule else {})
+    _check_gpu(policy, queue)
     _check_seats(policy, settings)
-    extra = {key: value for key, value in asked.items() if key not in _NOT_THE_SCRIPTS}
+    extra = {key: value for key, value in asked.items() if key not in _NOT_THE_SCRIPTS and not is_policy(key, value)}
     for flag in ("compute_only", "raw"):
         typed(extra, flag, bool, False)
     typed(extra, "root_file", str, None)
@@ -242,6 +248,15 @@ def _check_time_limit(limit: float | None, settings: Settings) -> None:
         raise InvalidBackendParameter(
             f"'time_limit' is {format_number(limit)} s, more than this server's PIXYZ_MAX_TIME_LIMIT of "
             f"{format_number(most)} s. Ask for less."
+        )
+
+
+def _check_gpu(policy: Policy, queue: Queue) -> None:
+    """Refuse a need for a GPU on a queue that gives none."""
+    if policy.gpu == REQUIRE and not (queue.num_gpus or queue.gpu_memory or policy.gpu_memory):
+        raise InvalidBackendParameter(
+            f"'gpu' is 'require', and queue {queue.name} gives its jobs no GPU. Use queue {_GPU_QUEUE}, or another one "
+            "with num_gpus in PIXYZ_QUEUES."
         )
 
 

@@ -101,6 +101,19 @@ def format_size(size: int) -> str:
     return f"{size}B" if size else "0"
 
 
+def format_memory(size: int) -> str:
+    """Return a number of bytes for people, rounded, in the largest unit that it has at least one of.
+
+    >>> format_memory(8 * 2**30), format_memory(9_771_050_598), format_memory(0)
+    ('8 GB', '9.1 GB', '0 bytes')
+    """
+    amount, units = float(size), ["bytes", "KB", "MB", "GB", "TB"]
+    while amount >= KILOBYTE and len(units) > 1:
+        amount /= KILOBYTE
+        del units[0]
+    return f"{amount:.3g} {units[0]}" if amount < 1000 else f"{amount:.0f} {units[0]}"
+
+
 def format_number(value: float) -> str:
     """Return a number for people, without an exponent where it is of a usual size: `2592000`, `0.5`.
 

@@ -17,7 +17,8 @@ def pixyz_schedule(*args: Any, **options: Any) -> Any:
     arguments from the source without running it, so they have to be literals. The arguments are `queue`,
     `wait` (the job lasts until the task or graph whose handle the entrypoint returns has ended), `timeout`
     (seconds for that), `time_limit` (seconds for one run), and how the job is treated among others: `priority`,
-    `pools`, `retries`, `retry_on`, `isolation`, `memory_limit` and `keep`; any other is kept as an option.
+    `pools`, `retries`, `retry_on`, `isolation`, `memory_limit`, `gpu`, `gpu_memory` and `keep`; any other is kept as an
+    option.
 
     >>> @pixyz_schedule(queue="gpu")
     ... def main(pc, params): ...

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pixyz_worker.exception import InvalidBackendParameter
-from pixyz_worker.nearest import SIMILAR, nearest
+from pixyz_worker.nearest import SIMILAR, nearest, suggestion
 
 START_OPTIONS = frozenset({"countdown", "eta", "expires"})
 """Options about when a task starts; given to a composition, they hold for the tasks that start it."""
@@ -25,14 +25,26 @@ CALLBACK_OPTIONS = frozenset({"link", "link_error"})
 """Options whose values are signatures, or lists of them."""
 
 CONTEXT_OPTIONS = frozenset(
-    {"queue", "time_limit", "priority", "pools", "retries", "retry_on", "isolation", "memory_limit", "shadow"}
+    {
+        "queue",
+        "time_limit",
+        "priority",
+        "pools",
+        "retries",
+        "retry_on",
+        "isolation",
+        "memory_limit",
+        "gpu_memory",
+        "shadow",
+    }
 )
 """Options that a task's context may set too (`pc.clone(queue="cpu")`); those of its signature are stronger."""
 
-SENT_OPTIONS = CONTEXT_OPTIONS | {"timeout"}
+SENT_OPTIONS = CONTEXT_OPTIONS | {"timeout", "gpu"}
 """Options that go to the platform unchanged."""
 
-EXECUTE_OPTIONS = SENT_OPTIONS | START_OPTIONS | CALLBACK_OPTIONS | {"task_id"}
+# A script may have a `gpu` of its own in its context, such as the number of a device.
+EXECUTE_OPTIONS = (SENT_OPTIONS - {"gpu"}) | START_OPTIONS | CALLBACK_OPTIONS | {"task_id"}
 """Options that `pc.execute(params, **kw)` takes out of `kw`."""
 
 WITHOUT_EFFECT = frozenset(
@@ -51,6 +63,7 @@ WITHOUT_EFFECT = frozenset(
 )
 """Options that are accepted and change nothing: they tell Celery how to publish, or what to store."""
 
+_GPU_MODES = ("require", "prefer")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _REFUSED: Mapping[str, str] = {
     "soft_time_limit": "use time_limit: at its end SoftTimeLimitExceeded is raised, half a second before the kill",
@@ -171,6 +184,14 @@ def _expires(name: str, value: Any) -> float | datetime:
     return _moment(name, value) if isinstance(value, datetime | str) else _seconds(name, value)
 
 
+def _gpu(name: str, value: Any) -> str:
+    if value not in _GPU_MODES:
+        raise InvalidBackendParameter(
+            f"{name} must be 'require' or 'prefer', not {value!r:.80}.{suggestion(str(value), _GPU_MODES)}"
+        )
+    return str(value)
+
+
 def _signatures(name: str, value: Any) -> list[Any]:
     from pixyz_worker.canvas import Canvas
 
@@ -188,4 +209,5 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "link": _signatures,
     "link_error": _signatures,
     "task_id": _uuid,
+    "gpu": _gpu,
 }

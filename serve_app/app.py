@@ -19,6 +19,7 @@ from serve_app.errors import add_error_handlers
 from serve_app.guarded_server import guard_server
 from serve_app.hosts import HostCheck
 from serve_app.routes.backend import backend_router
+from serve_app.routes.config import config_router
 from serve_app.routes.jobs import jobs_router
 from serve_app.routes.nodes import nodes_router
 from serve_app.routes.processes import processes_router
@@ -53,6 +54,7 @@ def build_app(engine: Engine, local_token_sha256: str) -> FastAPI:
         backend_router(engine, check),
         queues_router(engine, check),
         nodes_router(engine, check),
+        config_router(engine, check, local_token_sha256),
         reference_router(),
     ):
         app.include_router(router)

@@ -70,6 +70,9 @@ class Attempt(BaseModel):
     log: str | None = Field(description="Last lines of the log.")
     peak_rss: int | None = Field(description="Most memory of all its processes together, in bytes.")
     peak_uss: int | None = Field(description="Most of it that was theirs alone, in bytes.")
+    peak_gpu_memory: int | None = Field(
+        description="Most memory of its processes on one GPU, in bytes; null if unknown."
+    )
     cpu_time: float | None = Field(description="CPU time of all its processes, in seconds.")
     signal: int | None = Field(description="Signal that ended its process.")
     exit_code: int | None = Field(description="Code that its process left with.")
@@ -106,6 +109,10 @@ class JobDetails(JobState):
     retry_on: list[str] | None = Field(description="Classes of failure after which it is; null for the usual ones.")
     isolation: Literal["warm", "fresh"] = Field(description="fresh: each attempt has a process of its own.")
     memory_limit: int | None = Field(description="Bytes that an attempt may use; null for what its queue says.")
+    gpu: Literal["require", "prefer"] | None = Field(
+        description="require: waits for a GPU; prefer: runs on CPU where there is none; null for what its queue says."
+    )
+    gpu_memory: int | None = Field(description="Bytes that it needs on a GPU; null for what its queue says.")
     keep: bool | float | None = Field(description="true: never removed; a number: seconds after its end.")
     pinned: bool = Field(description="Whether it is kept until the pin is taken away.")
     waiting: Waiting | None = Field(description="Why it has not begun; null once it has.")
@@ -343,6 +350,25 @@ class Nodes(BaseModel):
     nodes: list[Node]
 
 
+class Setting(BaseModel):
+    """A setting in force."""
+
+    name: str = Field(description="Its name in the environment and in the configuration file.")
+    value: str | None = Field(description="The value in words; null without one, and for secrets.")
+    source: str = Field(description="`default`, `in the environment`, `in FILE, line 3` or `on the command line`.")
+    is_set: bool = Field(description="Whether it has another value than the default.")
+    fingerprint: str | None = Field(
+        description="Keyed digest of a secret that is set, for comparison on the platform's own machine."
+    )
+
+
+class Config(BaseModel):
+    """The settings in force."""
+
+    version: str
+    settings: list[Setting]
+
+
 class Life(BaseModel):
     """That the process answers."""
 
@@ -372,9 +398,9 @@ class Health(BaseModel):
     checks: dict[str, str] = Field(
         description="tracker, store, share: `ok`, or what is wrong, for a caller with a token."
     )
-    warnings: list[str] = Field(
-        description="What is wrong with parts without which jobs are taken, such as one of several machines; for a "
-        "caller with a token."
+    warnings: dict[str, str] = Field(
+        default_factory=dict,
+        description="What needs attention while jobs can be taken, such as `gpu`; for a caller with a token.",
     )
 
 

@@ -6,11 +6,11 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 
@@ -18,6 +18,8 @@ from pixyz_ray.cluster.ray_folder import ray_folder
 from pixyz_ray.home import Platform as Record
 from pixyz_ray.home import read_platform
 from pixyz_ray.reaper import marked
+from tests.free_ports import free_port
+from tests.postgres import shared_server, store_of_tests
 from tests.rest_client import RestClient
 from tests.waiting import wait_until
 
@@ -32,7 +34,8 @@ class TestPlatform:
     """One platform on a free port, in a home that goes away with it.
 
     Args:
-        settings: environment variables that change its settings.
+        settings: environment variables that change its settings. Its store is SQLite, unless they or PIXYZ_TESTS_STORE
+            say otherwise.
     """
 
     __test__ = False
@@ -50,6 +53,8 @@ class TestPlatform:
             "GOD_PASSWORD_SHA256": hashlib.sha256(OPERATOR_TOKEN.encode()).hexdigest(),
             **settings,
         }
+        if store_of_tests() == "postgres":
+            self.env.setdefault("JOB_STORE_URL", shared_server().database(f"platform_{uuid4().hex}"))
         self.sessions: list[str] = []
 
     @property
@@ -146,16 +151,3 @@ def _command_line(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
-
-
-def free_port() -> int:
-    """Return a port such that it and the next one are free: the service asks for two."""
-    while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            try:
-                two.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return int(port)

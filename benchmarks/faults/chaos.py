@@ -85,16 +85,17 @@ class Report:
         return self.verdict.clean and self.idle_again
 
 
-def chaos(plan: Plan, say: Say, folder: Path | None = None) -> Report:
+def chaos(plan: Plan, say: Say, folder: Path | None = None, **settings: str) -> Report:
     """Start a platform, run the plan on it, stop it, and return what was found.
 
     Args:
         plan: how much of what.
         say: takes lines that tell how it goes.
         folder: where to work; a temporary folder is made in it.
+        settings: more settings of the platform, such as JOB_STORE_URL.
     """
     with TemporaryDirectory(prefix="pixyz-chaos-", dir=folder, ignore_cleanup_errors=True) as work:
-        platform = Fragile(Path(work), PIXYZ_POOLS=f'{{"{POOL}": {SEATS}}}')
+        platform = Fragile(Path(work), PIXYZ_POOLS=f'{{"{POOL}": {SEATS}}}', **settings)
         platform.start()
         try:
             (ledgers := Path(work) / "ledgers").mkdir()

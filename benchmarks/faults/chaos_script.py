@@ -17,6 +17,8 @@ from typing import Any
 from pixyz_worker.script import ProgramContext, chain, chord, group, pixyz_execute, pixyz_schedule
 
 RETRIES = 10
+HEAVY_BYTES = 300_000
+"""More than Ray sends along with its messages."""
 SLEEP = ["sleep", "60"]
 
 
@@ -85,7 +87,29 @@ def node(pc: ProgramContext, params: Any) -> int:
     return 1 + (sum(params) if isinstance(params, list) else params if isinstance(params, int) else 0)
 
 
+def heavy(pc: ProgramContext, params: Any) -> dict[str, Any]:
+    """Return a value that is not JSON, and that only the machine has which made it; count what comes in."""
+    number = node(pc, params["number"] if isinstance(params, dict) else params)
+    return {"number": number, "ballast": bytes(HEAVY_BYTES)}
+
+
+def count(pc: ProgramContext, params: list[dict[str, Any]]) -> int:
+    """Return the sum of what heavy tasks have counted."""
+    if any(one["ballast"] != bytes(HEAVY_BYTES) for one in params):
+        raise ValueError("a value has changed on its way")
+    return node(pc, [one["number"] for one in params])
+
+
+def _heavy_graph(pc: ProgramContext) -> Any:
+    def task(entrypoint: str) -> Any:
+        return pixyz_execute.s(pc=pc.clone(entrypoint=entrypoint, raw=True)).set(retries=RETRIES)
+
+    return chord([chain(task("heavy"), task("heavy")), task("heavy")], task("count"))
+
+
 def _graph(pc: ProgramContext, params: dict[str, Any]) -> Any:
+    if params["shape"] == "heavy":
+        return _heavy_graph(pc)
     context = pc.clone(entrypoint="node", raw=True)
     nodes = [pixyz_execute.s(pc=context).set(retries=RETRIES) for _ in range(3)]
     if params["shape"] == "chain":

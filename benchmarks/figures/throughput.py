@@ -19,15 +19,16 @@ def throughput(sides: Sides) -> list[Result]:
     scale = sides.scale
     sides_ = (sides.ours.connect, run_ours), (sides.bare.connect, run_bare)
     for connect, run in sides_:
-        _rate(connect, run, 1.0)
+        rate(connect, run, 1.0)
     values = in_turn(
         scale.load_blocks,
-        *(lambda connect=connect, run=run: _rate(connect, run, scale.load_s) for connect, run in sides_),
+        *(lambda connect=connect, run=run: rate(connect, run, scale.load_s) for connect, run in sides_),
     )
     return [compare("throughput", *values, "{:.0f} /s")]
 
 
-def _rate(connect: Callable[[], Connection], run: Callable[[Connection], float], seconds: float) -> float:
+def rate(connect: Callable[[], Connection], run: Callable[[Connection], float], seconds: float) -> float:
+    """Return how many jobs a second come to their end when each client sends its next one after the last one's end."""
     began = time.perf_counter()
 
     def client(_: int) -> int:

@@ -213,7 +213,7 @@ class Admission:
     @staticmethod
     def _may_start(line: Line, taken: Collection[Pool] = ()) -> bool:
         """Return whether all is free that the head of a line needs beside a place."""
-        if not line.submitter.has_room:
+        if not line.submitter.has_room or line.obstacle is not None:
             return False
         return not line.pools or (line.has_seats and not any(pool in taken for pool, _ in line.pools))
 
@@ -265,7 +265,7 @@ class Admission:
         return not any(
             other.rank(now, self._ageing_s)[:2] < mine
             for other in line.place.lines
-            if other.has_seats and other.submitter.has_room
+            if other.has_seats and other.submitter.has_room and other.obstacle is None
         )
 
     def rest(self, key: str) -> None:
@@ -325,6 +325,14 @@ class Admission:
         entry = self._entries.get(key)
         return None if entry is None else standing.of_entry(entry, now, self._ageing_s)
 
+    def obstructed(self) -> dict[str, int]:
+        """Return what keeps jobs from starting whatever is free, and how many jobs each keeps."""
+        found: dict[str, int] = {}
+        for line in (line for place in self._places.values() for line in place.lines):
+            if (why := line.obstacle) is not None:
+                found[why] = found.get(why, 0) + len(line)
+        return found
+
     def queues(self) -> list[stats.QueueStats]:
         """Return what goes on at each queue that has had a job."""
         now = self._clock()
@@ -361,7 +369,7 @@ class Admission:
         if account is None:
             account = place.accounts[needs.submitter] = Account(self._submitter(needs.submitter))
         pools = tuple((self._pools.setdefault(name, Pool(name, 0)), seats) for name, seats in needs.pools)
-        line = self._lines[needs] = Line(needs, place, account, pools)
+        line = self._lines[needs] = Line(needs, place, account, pools, limits.obstacles(needs))
         return line
 
     def _submitter(self, name: str) -> Submitter:

@@ -20,6 +20,8 @@ class Needs:
     """0 to 9, 9 first."""
     pools: tuple[tuple[str, int], ...] = ()
     """Names of pools and seats of each, sorted by name."""
+    gpu: tuple[str | None, int | None, bool] = (None, None, False)
+    """What it asks for of GPUs: mode, bytes of memory, and whether it was moved here from another queue."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +40,10 @@ class SubmitterLimit:
             raise InvalidBackendParameter(f"A share must be more than 0, not {self.share}.")
 
 
+Obstacle = Callable[[], str | None]
+"""Returns why no job with some needs can start now, or None when it can."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
     """What the platform may be given."""
@@ -52,6 +58,8 @@ class Limits:
     """What each submitter may have; others have the defaults."""
     max_queued: int = 200_000
     """Most jobs that wait."""
+    obstacles: Callable[[Needs], Obstacle | None] = lambda _: None
+    """Returns what can keep jobs with such needs from starting, whatever is free; None where nothing can."""
 
 
 class QueueFull(PixyzException):

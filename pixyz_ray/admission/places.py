@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from pixyz_ray.admission.backlog import Backlog
-from pixyz_ray.admission.limits import Needs, SubmitterLimit
+from pixyz_ray.admission.limits import Needs, Obstacle, SubmitterLimit
 
 MAX_LEVEL = 20
 """Priority that ageing leads to at most: there, shares and age decide, and nothing is overtaken forever."""
@@ -187,12 +187,21 @@ class Line(Backlog["Line"]):
         place: their queue.
         account: their submitter's account there.
         pools: pools that they need, with the seats of each.
+        obstacle: says what keeps them from starting, whatever is free; None where nothing can.
     """
 
-    __slots__ = ("account", "needs", "place", "pools", "priority", "submitter")
+    __slots__ = ("_obstacle", "account", "needs", "place", "pools", "priority", "submitter")
 
-    def __init__(self, needs: Needs, place: Place, account: Account, pools: tuple[tuple[Pool, int], ...]) -> None:
+    def __init__(
+        self,
+        needs: Needs,
+        place: Place,
+        account: Account,
+        pools: tuple[tuple[Pool, int], ...],
+        obstacle: Obstacle | None = None,
+    ) -> None:
         super().__init__()
+        self._obstacle = obstacle
         self.needs = needs
         self.priority = needs.priority
         self.place = place
@@ -238,8 +247,13 @@ class Line(Backlog["Line"]):
 
     def keeps_seats(self, now: float, ageing_s: float) -> bool:
         """Return whether no seat that its head needs may go to those who come after it."""
-        aged = bool(self.pools) and now - self.head[0] >= ageing_s
+        aged = bool(self.pools) and self.obstacle is None and now - self.head[0] >= ageing_s
         return aged and self.submitter.has_room and all(seats <= pool.seats for pool, seats in self.pools)
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why none of them can start now, whatever is free; None when they can."""
+        return self._obstacle() if self._obstacle is not None else None
 
     @property
     def has_seats(self) -> bool:

@@ -60,10 +60,13 @@ def _position(entry: Entry, now: float, ageing_s: float) -> int:
 
 
 def _competitors(mine: Line) -> Iterator[Line]:
-    """Yield the lines of a queue that stand in the way of one: not those whose own seats are missing."""
+    """Yield the lines of a queue that stand in the way of one: not those that something else keeps from starting."""
     pools = {pool for pool, _ in mine.pools}
+    kept = mine.obstacle
     for line in mine.place.lines:
-        if line is mine or line.has_seats or any(pool in pools for pool, _ in line.pools):
+        if line is mine or (
+            line.obstacle in (None, kept) and (line.has_seats or any(pool in pools for pool, _ in line.pools))
+        ):
             yield line
 
 
@@ -76,7 +79,7 @@ def _share_before(mine: Line, own: int, other: Account, now: float) -> int:
 
 def _expected(line: Line, position: int) -> float | None:
     """Return the seconds until the job at a position starts, by how long others have held their places."""
-    mean = line.place.mean_run_s
+    mean = line.place.mean_run_s if line.obstacle is None else None
     limits = [line.place.size, line.submitter.concurrency, *(pool.seats // seats for pool, seats in line.pools)]
     places = min(limits)
     return None if mean is None or places <= 0 else mean * position / places
@@ -84,6 +87,8 @@ def _expected(line: Line, position: int) -> float | None:
 
 def _reasons(line: Line, now: float, ageing_s: float) -> Iterator[str]:
     """Yield what stands in the way of the head of a line, the worst first."""
+    if (why := line.obstacle) is not None:
+        yield why
     for pool, seats in line.pools:
         if seats > pool.seats:
             yield f"pool {pool.name} has {pool.seats} seats, and the job asks for {seats}"

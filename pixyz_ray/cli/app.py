@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "up": "platform",
         "down": "platform",
         "doctor": "doctor",
+        "config": "config",
         "backup": "backup",
         "restore": "backup",
         "version": "ask",

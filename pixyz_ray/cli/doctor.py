@@ -32,7 +32,7 @@ def doctor_command(access: Access, as_json: bool) -> None:
     from pixyz_ray.cli.machine_checks import check_machines
     from pixyz_ray.cli.setting_checks import check_settings
 
-    settings = check_settings()
+    settings = check_settings(access.url, access.token)
     machines = check_machines(access.url, access.token)
     checks = [*run_checks(access.url, access.token), *machines, *settings.checks]
     healthy = all(check.verdict is not Verdict.PROBLEM for check in checks)

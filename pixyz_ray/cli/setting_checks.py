@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixyz_ray.cli.checks import Check, Verdict
+from pixyz_ray.cli.running_settings import check_running
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,8 +19,13 @@ class SettingChecks:
     """Name, value and source of each setting that is not at its default."""
 
 
-def check_settings() -> SettingChecks:
-    """Read the settings as `pixyz up` would."""
+def check_settings(url: str | None = None, token: str | None = None) -> SettingChecks:
+    """Read the settings as `pixyz up` would, and compare them with those of this machine's platform if it is up.
+
+    Args:
+        url: URL of the platform; None: look it up.
+        token: its token; None: look it up.
+    """
     from pixyz_ray.settings import read_settings
 
     reading = read_settings()
@@ -29,6 +35,7 @@ def check_settings() -> SettingChecks:
         checks.append(Check(name="Settings", verdict=Verdict.PROBLEM, found=problem, remedy=remedy))
     for note in reading.sources.notes:
         checks.append(Check(name="Settings", verdict=Verdict.NOTE, found=note.found, remedy=note.remedy))
+    checks += check_running(url, token, reading)
     return SettingChecks(checks=checks, rows=reading.rows())
 
 

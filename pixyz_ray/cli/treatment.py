@@ -11,7 +11,7 @@ from pixyz_ray.cli.options import Command
 from pixyz_ray.units import parse_duration, parse_size
 
 _FOREVER = "forever"
-_KEYS = ("priority", "retries", "memory_limit", "isolation", "keep")
+_KEYS = ("priority", "retries", "memory_limit", "gpu", "gpu_memory", "isolation", "keep")
 
 
 class SizeParam(click.ParamType[int]):
@@ -76,6 +76,16 @@ _OPTIONS = (
     ),
     click.option(
         "--memory-limit", type=SizeParam(), help="Memory that it may use, with all its processes: 500MB, 2GiB."
+    ),
+    click.option(
+        "--gpu",
+        type=click.Choice(("require", "prefer")),
+        help="require: wait for a machine with a GPU; prefer: run on CPU where there is none. Without -q on queue gpu.",
+    ),
+    click.option(
+        "--gpu-memory",
+        type=SizeParam(),
+        help="Memory that it needs on a GPU, and may use at most: 8GB. Jobs share a card that has room for them.",
     ),
     click.option(
         "--pool",

@@ -28,7 +28,17 @@ from pixyz_ray.client.errors import FileNotWritten, InvalidClientConfig, JobFail
 from pixyz_ray.client.events import Event, LogEvent, StatusEvent, StepEvent
 from pixyz_ray.client.graph_view import GraphView
 from pixyz_ray.client.job_handle import JobHandle
-from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, NodeInfo, ProcessInfo, QueuesInfo, WaitingInfo
+from pixyz_ray.client.shapes import (
+    ConfigInfo,
+    JobDetails,
+    JobInfo,
+    JobPage,
+    NodeInfo,
+    ProcessInfo,
+    QueuesInfo,
+    SettingInfo,
+    WaitingInfo,
+)
 from pixyz_ray.client.submission import JobOptions
 
 if TYPE_CHECKING:
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Address",
     "Client",
+    "ConfigInfo",
     "Event",
     "FileNotWritten",
     "GraphView",
@@ -53,6 +64,7 @@ __all__ = [
     "ProcessInfo",
     "QueuesInfo",
     "ServerBusy",
+    "SettingInfo",
     "StatusEvent",
     "StepEvent",
     "WaitingInfo",

@@ -21,7 +21,7 @@ from pixyz_ray.client.job_handle import JobHandle
 from pixyz_ray.client.local_name import local_name
 from pixyz_ray.client.machines import MachineRequests
 from pixyz_ray.client.patience import Patience, silence_limit
-from pixyz_ray.client.shapes import JobDetails, JobInfo, JobPage, ProcessInfo, QueuesInfo
+from pixyz_ray.client.shapes import ConfigInfo, JobDetails, JobInfo, JobPage, ProcessInfo, QueuesInfo
 from pixyz_ray.client.submission import JobOptions, Submission, function_submission, job_submission, merged_config
 from pixyz_ray.client.target import target_file
 
@@ -109,6 +109,10 @@ class Client(MachineRequests):
         """Return how queues, pools of seats and submitters stand."""
         return cast(QueuesInfo, self._json("/queues"))
 
+    def config(self) -> ConfigInfo:
+        """Return the platform's settings in force, without the values of secrets."""
+        return cast(ConfigInfo, self._json("/config"))
+
     def job(self, uuid: str) -> JobHandle:
         """Return a handle of an existing job."""
         return JobHandle(self, self.state(uuid))
@@ -164,7 +168,8 @@ class Client(MachineRequests):
             name: alias of the job.
             config: entrypoint, queue, time_limit, root_file, compute_only, ...
             on_upload: called with the bytes sent and in all.
-            options: priority, retries, retry_on, memory_limit, pools, isolation, keep, strict; the same as in `config`.
+            options: priority, retries, retry_on, memory_limit, gpu, gpu_memory, pools, isolation, keep, strict; the
+                same as in `config`.
         """
         given = merged_config(config, options)
         if callable(script):

@@ -100,6 +100,23 @@ class NodeInfo(TypedDict):
     drain: dict[str, str | None] | None
 
 
+class SettingInfo(TypedDict):
+    """A setting in force; the value of a secret is None."""
+
+    name: str
+    value: str | None
+    source: str
+    is_set: bool
+    fingerprint: str | None
+
+
+class ConfigInfo(TypedDict):
+    """The settings in force."""
+
+    version: str
+    settings: list[SettingInfo]
+
+
 def job_label(job: JobInfo) -> str:
     """Return what to call a job: its alias, else its label, script, process or id, whichever the server gave."""
     process = job.get("process")

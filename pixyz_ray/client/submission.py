@@ -22,6 +22,10 @@ class JobOptions(TypedDict, total=False):
     """Classes of failure after which it is tried again."""
     memory_limit: int | None
     """Bytes that it may use."""
+    gpu: Literal["require", "prefer"] | None
+    """`require`: it waits for a GPU; `prefer`: it runs on CPU where there is none."""
+    gpu_memory: int | str | None
+    """Memory that it needs on a GPU, and may use at most: bytes, or a size such as `8GB`."""
     pools: Mapping[str, int] | None
     """Seats that it holds while it runs, by pool."""
     isolation: Literal["warm", "fresh"] | None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +58,10 @@ class TrackerActor:
         """Return how tasks stand, waited for at most `timeout_s` seconds (Tracker.outcomes)."""
         return await (await self._opened()).outcomes(asker, uuids, timeout_s, until_failure)
 
+    async def value_lost(self, uuid: str) -> bool:
+        """Have the value of a task made again (Tracker.value_lost)."""
+        return await (await self._opened()).value_lost(uuid)
+
     async def children(self, uuid: str) -> list[Any]:
         """Return the ids of the tasks after a job in its graph, and of the graphs that its script has started."""
         return await (await self._opened()).children(uuid)
@@ -68,7 +74,7 @@ class TrackerActor:
         # After a restart nobody but a caller wakes the tracker up: the constructor of an async actor has no event loop.
         async with self._opening:
             if self._tracker is None or self._endpoint is None:
-                tracker = await asyncio.to_thread(Tracker, self._settings)
+                tracker = await asyncio.to_thread(Tracker, self._settings, _platform(), _end)
                 host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
                 self._endpoint = await tracker.open(host)
                 self._tracker = tracker
@@ -78,6 +84,18 @@ class TrackerActor:
                 # Thousands of live records make each look at all of them dear, and hardly anything here is in circles.
                 gc.set_threshold(_COLLECT_AFTER)
         return self._tracker
+
+
+def _platform() -> str:
+    """Return the name of this platform, by which the job store tells its trackers from those of another one."""
+    address = str(ray.get_runtime_context().gcs_address)
+    is_loopback = address.startswith(("127.", "localhost", "[::1]"))
+    return f"Ray at {address} on {socket.gethostname()}" if is_loopback else f"Ray at {address}"
+
+
+def _end() -> None:
+    """End this process, and with it the tasks that it owns; Ray restarts the tracker if it is still the current one."""
+    os._exit(1)
 
 
 def make_tracker(settings: Settings) -> Any:

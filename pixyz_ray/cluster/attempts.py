@@ -15,13 +15,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from ray.exceptions import ObjectLostError
+
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.answers import Answers
 from pixyz_ray.cluster.dispatched import Dispatched
 from pixyz_ray.cluster.failures import autopsy, classify
-from pixyz_ray.cluster.guards import LOOK_EVERY_S, Guards
+from pixyz_ray.cluster.gpus import Grant
+from pixyz_ray.cluster.guards import LOOK_EVERY_S, SILENCE_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.lost_machines import LostMachines
 from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.failure import LOST, FailureClass
@@ -45,8 +49,6 @@ GRACE_S: Mapping[FailureClass, float] = {
     FailureClass.NODE_LOST: 1.0,
 }
 """Seconds between asking an attempt to end and killing it, by why it is to end."""
-PLACED_AGAIN = "The machines that may run the job have changed before it began; it was placed again."
-"""Message of an attempt that was taken back."""
 
 
 class Course(Protocol):
@@ -59,6 +61,9 @@ class Course(Protocol):
 
     def take_outcome(self, live: LiveJob, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Settle an attempt."""
+
+    def not_begun(self, live: LiveJob, attempt: int, *, input_lost: bool) -> None:
+        """Take back an attempt that could not begin, and let the job wait for its turn again."""
 
     def has_started(self, live: LiveJob) -> None:
         """Record that an attempt has begun."""
@@ -74,6 +79,12 @@ class Course(Protocol):
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something go on by itself."""
+
+    def gpu_grant(self, job: Job) -> Grant:
+        """Return what a job gets of the cluster's GPUs now."""
+
+    def has_no_machine(self, uuid: str) -> None:
+        """Record that Ray has a job that no machine of the cluster can run now."""
 
 
 class Attempts:
@@ -92,9 +103,10 @@ class Attempts:
         self._course = course
         self._settings = settings
         self.answers = Answers(course.begin)
-        self.guards = Guards(self._fell_silent)
-        self.dispatched = Dispatched()
+        self.guards = Guards(self._fell_silent, self._machine_lost)
+        self.machines = LostMachines(self.avoid_machines)
         self._selective: set[str] = set()
+        self.dispatched = Dispatched()
         self._why_ended: dict[str, str] = {}
         self._workers: dict[tuple[Any, Any], float] = {}
         self._workers_seen = self._workers_lost = 0
@@ -104,18 +116,19 @@ class Attempts:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             self.guards.look()
+            self.machines.review()
 
     # --- Beginning ---------------------------------------------------------------------------------------------------
 
     def launch(self, live: LiveJob) -> None:
         """Begin the next attempt."""
         job = live.record
-        queue = self._settings.queue_table.get(job.queue)
+        grant = live.grant = self._course.gpu_grant(job)
         changes: dict[str, Any] = {"not_before": None} if job.not_before is not None else {}
         if not job.attempts or job.attempts[-1].stopped is not None:
             changes["attempts"] = (*job.attempts, Attempt(number=len(job.attempts) + 1, queue=job.queue))
-        if queue is not None and (note := self.launcher.note_for(queue)):
-            changes["notes"] = tuple(dict.fromkeys((*job.notes, note)))
+        if grant.note:
+            changes["notes"] = tuple(dict.fromkeys((*job.notes, grant.note)))
         live.settling = False
         pending = job.state is JobState.PENDING
         job = replace(job, **changes) if pending else job.become(JobState.PENDING, **changes)
@@ -126,7 +139,7 @@ class Attempts:
             find_queue(self._settings.queue_table, job.queue)
             live.reference, live.value = self.launcher.launch(live)
             self.dispatched.on_given(job)
-            if self.launcher.excluded:
+            if self.launcher.is_selective:
                 self._selective.add(job.uuid)
         except Exception as error:
             job_logger(_log, job.uuid, number).exception("cannot be given to Ray")
@@ -135,6 +148,25 @@ class Attempts:
             asyncio.get_running_loop().call_soon(self._course.take_outcome, live, number, outcome)
             return
         self.answers.expect(live.reference, partial(self._answered, live, number))
+        if grant.waits:
+            self._course.has_no_machine(job.uuid)
+
+    def follow_gpus(self) -> None:
+        """Launch again what Ray has and has not started, and what would get something else of the cluster's GPUs now.
+
+        A task that was to have a GPU waits forever when the last one has left.
+        """
+        for uuid in self.dispatched.waiting():
+            live = self._course.live.get(uuid)
+            if live is None or not live.is_running(len(live.record.attempts)) or self._course.is_ahead(uuid):
+                continue
+            before, now = live.grant, self._course.gpu_grant(live.record)
+            if not before.num_gpus or (before.num_gpus, before.excluded) == (now.num_gpus, now.excluded):
+                continue
+            self.launcher.withdraw(live.reference)
+            error = f"The machines with GPUs have changed before the attempt began. {LOST}"
+            outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
+            self._course.take_outcome(live, len(live.record.attempts), outcome)
 
     def take_back(self, live: LiveJob) -> None:
         """Take back a job that was launched ahead of its turn."""
@@ -171,8 +203,10 @@ class Attempts:
         self._course.change(live, job.become(JobState.RUNNING, started=event["time"]))
         self._see_worker(event["node"], event["pid"])
         self._selective.discard(job.uuid)
-        if self.nodes is not None:
-            self.nodes.on_start(job.uuid, event.get("node_id"))
+        if event.get("node_id"):
+            self.guards.on_start(job.uuid, len(job.attempts), event["node_id"])
+            if self.nodes is not None:
+                self.nodes.on_start(job.uuid, event["node_id"])
         self.dispatched.on_start(job)
         loop = asyncio.get_running_loop()
         live.overdue = loop.call_later(job.time_limit, self._overdue, live, len(job.attempts))
@@ -238,6 +272,9 @@ class Attempts:
             if outcome is None:
                 raise InternalError("its outcome is not on the share; is the share the same on all machines?")
         except Exception as error:
+            if isinstance(error, ObjectLostError) and live.has_nothing_to_begin_with:
+                self._course.not_begun(live, attempt, input_lost=True)
+                return
             outcome = await self._outcome_of_death(live, attempt, error)
         self._course.take_outcome(live, attempt, outcome)
 
@@ -249,6 +286,11 @@ class Attempts:
             # The next attempt takes a worker that was idle; the one after it is to find one too.
             asyncio.get_running_loop().call_later(_SPARE_AFTER_S, self.launcher.spare)
             self._workers.pop((job.attempts[-1].node, job.attempts[-1].pid), None)
+        node_id = self.guards.node_of(job.uuid, attempt)
+        if failure is FailureClass.NODE_LOST and node_id is not None and node_id != self.guards.own_node:
+            # Ray goes on giving tasks to a machine for seconds after it has reported it dead.
+            self.machines.add(node_id)
+            live.may_overlap = True
         died = await self.guards.died(job.uuid, attempt) if failure is FailureClass.CRASH else None
         never_began = died is None and job.attempts[-1].started is None
         if failure is FailureClass.CRASH and (never_began or self._is_anothers(live)):
@@ -256,7 +298,7 @@ class Attempts:
         folder = JobFolder(self._settings.share_path, job.uuid)
         log = await share_threads().wait_for(folder.log_tail)
         limit = self.launcher.memory_limit(job)
-        return {**autopsy(failure, sentence, died, limit), "stopped": stopped, "log": log}
+        return {**autopsy(failure, sentence, died, limit, live.grant.limit), "stopped": stopped, "log": log}
 
     def _is_anothers(self, live: LiveJob) -> bool:
         """Return whether a crash may be that of the node before, or a blow that was meant for the job before."""
@@ -277,15 +319,40 @@ class Attempts:
             sentence = f"What the attempt left of its outcome on the share cannot be used: {error}."
             return {"ok": False, "failure": str(FailureClass.INTERNAL), "error": sentence, "sentence": sentence}
 
+    def avoid_machines(self, _lost: frozenset[str] = frozenset()) -> None:
+        """Give no tasks to machines that are lost, unfit or being drained."""
+        excluded = frozenset() if self.nodes is None else self.nodes.excluded()
+        self.launcher.avoid(self.machines.node_ids | excluded)
+        # Ray itself keeps what a task was submitted with: one that only an avoided machine could run would wait on
+        # although that machine is back.
+        for uuid in list(self._selective):
+            live = self._course.live.get(uuid)
+            if live is None or self._course.is_ahead(uuid):
+                continue
+            attempt = len(live.record.attempts)
+            if live.is_running(attempt) and live.stopped_for is None and live.record.attempts[-1].started is None:
+                self.launcher.withdraw(live.reference)
+                self._course.not_begun(live, attempt, input_lost=False)
+
+    def _machine_lost(self, node_id: str) -> None:
+        """Give up all attempts on a machine that is not heard any more."""
+        self.machines.add(node_id)
+        for uuid, attempt in self.guards.placed_on(node_id):
+            self._fell_silent(uuid, attempt)
+
     def _fell_silent(self, uuid: str, attempt: int) -> None:
         """Give up an attempt whose machine is not heard any more; what it may still do counts for nothing."""
         live = self._course.live.get(uuid)
-        if live is not None and live.is_running(attempt):
-            self.launcher.withdraw(live.reference)
-            job_logger(_log, uuid, attempt).warning("its machine is not heard any more")
-            sentence = f"The machine {live.record.attempts[-1].node} has not been heard for too long. {LOST}"
-            outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": sentence}
-            self._course.take_outcome(live, attempt, outcome)
+        if live is None or not live.is_running(attempt):
+            self.guards.forget(uuid, attempt)
+            return
+        self.guards.give_up(uuid, attempt)
+        self.launcher.withdraw(live.reference)
+        job_logger(_log, uuid, attempt).warning("its machine is not heard any more")
+        live.may_overlap = True
+        sentence = f"The machine {live.record.attempts[-1].node} has not been heard for {SILENCE_S:g} s. {LOST}"
+        outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": sentence}
+        self._course.take_outcome(live, attempt, outcome)
 
     # --- Ending by force ---------------------------------------------------------------------------------------------
 
@@ -324,23 +391,6 @@ class Attempts:
         """Return the message that `end_for` was given for a job."""
         return self._why_ended.get(uuid, LOST)
 
-    def place_again(self) -> None:
-        """Take back tasks that Ray was given for some machines only and that have not begun; they are launched again.
-
-        Ray itself keeps what a task was submitted with: one that only an excluded machine could run would wait although
-        that machine is back.
-        """
-        for uuid in list(self._selective):
-            live = self._course.live.get(uuid)
-            if live is None or self._course.is_ahead(uuid):
-                continue
-            attempt = len(live.record.attempts)
-            if live.is_running(attempt) and live.stopped_for is None and live.record.attempts[-1].started is None:
-                self.launcher.withdraw(live.reference)
-                failure = str(FailureClass.NODE_LOST)
-                outcome = {"ok": False, "failure": failure, "error": PLACED_AGAIN, "uncounted": True}
-                self._course.take_outcome(live, attempt, outcome)
-
     def _stop(self, live: LiveJob, why: FailureClass) -> None:
         """Stop an attempt with all its processes: asked first, then killed.
 
@@ -356,16 +406,16 @@ class Attempts:
     def used(self, live: LiveJob) -> dict[str, Any]:
         """Return what the running attempt has taken so far, as fields of an Attempt, as far as it is known."""
         usage = self.guards.usage(live.record.uuid, len(live.record.attempts))
-        fields = {"peak_rss": "peak_rss", "peak_uss": "peak_uss", "cpu_time": "cpu"}
+        fields = {name: name for name in ("peak_rss", "peak_uss", "peak_gpu_memory")} | {"cpu_time": "cpu"}
         return {name: usage[key] for name, key in fields.items() if key in usage}
 
     def close(self, live: LiveJob, attempt: int) -> None:
         """Forget an attempt whose end is known."""
-        self._selective.discard(live.record.uuid)
         self._why_ended.pop(live.record.uuid, None)
         if self.nodes is not None:
             self.nodes.on_end(live.record.uuid)
         live.cancel_timer()
+        self._selective.discard(live.record.uuid)
         self.answers.forget(live.reference)
         self.dispatched.on_end(live.record.uuid)
         self.guards.forget(live.record.uuid, attempt)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import ObjectLostError, RayTaskError
 
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
 from pixyz_ray.storage import JobFolder
@@ -21,6 +22,15 @@ from pixyz_worker.pc import ProgramContext
 from pixyz_worker.plan import Plan, linked
 from pixyz_worker.result import AsyncResult, ResultHandle
 from pixyz_worker.wire import plan_as_plain
+
+
+class _ValueLost(Exception):
+    """Ray has lost the value of a task with the machine that held it."""
+
+    def __init__(self, task_id: str, error: ObjectLostError) -> None:
+        super().__init__(task_id)
+        self.task_id = task_id
+        self.error = error
 
 
 class RayBackend:
@@ -72,8 +82,16 @@ class RayBackend:
 
         Waiting in `ray.get` gives this worker's CPU back to the cluster, so that the awaited tasks can have it.
         """
-        answers = _ask("outcomes", self._parent, list(task_ids), timeout_s, until_failure)
-        return [self._outcome(id, **answer) for id, answer in zip(task_ids, answers, strict=True)]
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            answers = _ask("outcomes", self._parent, list(task_ids), timeout_s, until_failure)
+            try:
+                return [self._outcome(id, **answer) for id, answer in zip(task_ids, answers, strict=True)]
+            except _ValueLost as lost:
+                # Its task runs again; the time for that is the caller's.
+                if not _ask("value_lost", lost.task_id):
+                    raise lost.error from None
+            timeout_s = None if deadline is None else max(0.0, deadline - time.monotonic())
 
     def children(self, task_id: str) -> list[Any]:
         """Return the ids of the tasks after a task in its graph, and of the graphs that its script has started."""
@@ -109,6 +127,8 @@ class RayBackend:
         # No JSON: here, or else on the share.
         try:
             value = ray.get(reference[0]) if reference else JobFolder(self._share, task_id).kept_value()
+        except ObjectLostError as error:
+            raise _ValueLost(task_id, error) from error
         except PixyzFileNotFound as gone:
             return TaskOutcome(state=state, error=gone, stopped=stopped)
         return TaskOutcome(state=state, result=value, stopped=stopped)

@@ -33,6 +33,13 @@ _MAX_METHOD_BYTES = 40
 _BUFFERED_MESSAGES = 4
 _MAX_SUBSCRIPTIONS = 100_000
 _HELLO_PATIENCE_S = 10.0
+# The kernel closes a connection whose peer has acknowledged nothing for 25 s, idle or not.
+_KEEPALIVE = {
+    socket.TCP_KEEPIDLE: 10,
+    socket.TCP_KEEPINTVL: 5,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 25_000,
+}
 
 
 class _Lines:
@@ -374,6 +381,9 @@ class Channel(asyncio.Protocol):
 
 
 def send_at_once(sock: socket.socket | None) -> None:
-    """Switch off the kernel's waiting for more to send (Nagle's algorithm)."""
+    """Have the kernel send at once (no Nagle's algorithm), and notice a peer that is cut off."""
     if sock is not None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE.items():
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -39,6 +39,10 @@ class Dispatched:
         self.on_end(job.uuid)
         self._waiting[job.uuid] = _Attempt(job.queue, job.submitter, job.requested)
 
+    def waiting(self) -> list[str]:
+        """Return the jobs whose attempt Ray has been given and has not started."""
+        return list(self._waiting)
+
     def on_start(self, job: Job) -> None:
         """Count a job's attempt as running."""
         attempt = self._waiting.pop(job.uuid, None)

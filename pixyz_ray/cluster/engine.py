@@ -22,7 +22,7 @@ from pixyz_ray.cluster.channel import Channel, Endpoint
 from pixyz_ray.cluster.errors import ConnectionLost, EngineNotReady, UnknownJob, UnreadableRecord
 from pixyz_ray.cluster.inspection import inspector
 from pixyz_ray.cluster.job_feed import JobEvents, JobFeeds
-from pixyz_ray.cluster.names import NAMESPACE, TRACKER
+from pixyz_ray.cluster.names import NAMESPACE, SHARE_ID, TRACKER
 from pixyz_ray.cluster.node_calls import NodeCalls
 from pixyz_ray.cluster.threads import inspection_threads, ray_threads, share_threads
 from pixyz_ray.jobs import JobState
@@ -226,22 +226,19 @@ class Engine:
         answer: dict[str, Any] = await self._ask_of("cancel", uuid)
         return answer
 
-    async def health(self) -> tuple[dict[str, str], list[str]]:
-        """Return how tracker, store and share are: `ok`, or what is wrong in a sentence; and warnings.
-
-        A warning is about a part without which the platform takes jobs, such as one of its machines.
-        """
+    async def health(self) -> dict[str, str]:
+        """Return how tracker, store and share are: `ok`, or what is wrong in a sentence; and warnings."""
         try:
             async with asyncio.timeout(_HEALTH_PATIENCE_S):
-                answer: dict[str, Any] = await (await self._connected()).call("health")
+                answer: dict[str, str] = await (await self._connected()).call("health")
         except (EngineNotReady, TimeoutError):
-            return {"tracker": "The tracker does not answer: it is being started, or started again."}, []
-        warnings, share_id = answer.pop("warnings", []), answer.pop("share_id", "")
+            return {"tracker": "The tracker does not answer: it is being started, or started again."}
+        share_id = answer.pop(SHARE_ID, "")
         if share_id and (problem := await self._share_problem(share_id)) is not None:
             answer["share"] = f"The machine of the HTTP service {problem}. Mount the share there."
         if stuck := self._share.stuck:
             answer["share"] = f"SHARE_PATH does not answer: {stuck} threads of the HTTP service wait for it."
-        return {"tracker": "ok", **answer}, warnings
+        return {"tracker": "ok", **answer}
 
     async def _share_problem(self, share_id: str) -> str | None:
         """Return why this process, which may run on another machine than the tracker, cannot use the share."""

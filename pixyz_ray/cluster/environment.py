@@ -26,6 +26,7 @@ from pixyz_ray.cluster.ray_folder import ray_folder
 from pixyz_ray.home import home, write_private
 from pixyz_ray.private_files import PRIVATE_MASK, SHARE_MASK, share_mask
 from pixyz_ray.reaper import SESSION_MARK
+from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings, read_settings
 from pixyz_ray.watchdog.machine import THRESHOLD
 from pixyz_worker.exception import InvalidBackendParameter, PixyzSecurityViolation
@@ -103,6 +104,14 @@ _BEFORE_RAY = (
     ),
     RayVariable(name="RAY_USAGE_STATS_ENABLED", value="0", effect="Ray reports statistics of use to its makers"),
 )
+# Three checks in a row, each unanswered for 3 s, a second apart: a machine that is cut off or frozen is dead within
+# 12 s, one that is paused for 8 s is not.
+_DEAD_LATE = "a machine that is cut off or frozen is declared dead after 40 s and more, and values lost with it as late"
+_HEALTH_CHECK = (
+    RayVariable(name="RAY_health_check_period_ms", value="1000", config=1000, effect=_DEAD_LATE),
+    RayVariable(name="RAY_health_check_timeout_ms", value="3000", config=3000, effect=_DEAD_LATE),
+    RayVariable(name="RAY_health_check_failure_threshold", value="3", config=3, effect=_DEAD_LATE),
+)
 
 
 def before_ray(settings: Settings) -> tuple[RayVariable, ...]:
@@ -111,7 +120,7 @@ def before_ray(settings: Settings) -> tuple[RayVariable, ...]:
     Args:
         settings: the platform's settings; no variable depends on them today.
     """
-    return _BEFORE_RAY
+    return _BEFORE_RAY + _HEALTH_CHECK
 
 
 def system_config(settings: Settings) -> dict[str, int | bool]:
@@ -142,6 +151,34 @@ def environment_problems(
         if found is None or _plain(found) != one.value:
             problems.append(_problem(one, found))
     return problems
+
+
+def cluster_config() -> Mapping[str, object]:
+    """Return the system configuration of the Ray cluster that this process is connected to."""
+    from ray._private.state import state
+
+    config: Mapping[str, object] = state.get_system_config()  # type: ignore[no-untyped-call]
+    return config
+
+
+def joining_notes(settings: Settings, num_cpus: int | None) -> list[Note]:
+    """Return notes on options that have no effect on a Ray that others have started.
+
+    Args:
+        settings: the platform's settings.
+        num_cpus: option of `pixyz up`.
+    """
+    place = settings.places.get("CONCURRENT_TASKS")
+    given = {
+        "--num-cpus": num_cpus is not None,
+        f"CONCURRENT_TASKS ({place or 'set'})": settings.concurrent_tasks is not None,
+    }
+    remedy = "Each machine has the CPUs of its own  ray start --num-cpus"
+    return [
+        Note(found=f"{name} has no effect on a Ray cluster that is joined.", remedy=f"{remedy}.")
+        for name, is_given in given.items()
+        if is_given
+    ]
 
 
 def _plain(value: str) -> str:
@@ -176,7 +213,8 @@ def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -
     """
     return {
         **driver_environment(settings),
-        **{one.name: one.value for one in before_ray(settings)},
+        # Without the health check: the supervisor looks after the only machine.
+        **{one.name: one.value for one in _BEFORE_RAY},
         SESSION_MARK: session,
         # Loopback only, and a token against whoever else is on this machine.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -226,7 +264,13 @@ def _variables(settings: Settings, pythonpath: str) -> dict[str, str]:
         settings: the platform's settings.
         pythonpath: search path to add to the Pixyz SDK's.
     """
-    variables = {**_SERVE, **_service_environment(settings), **_sdk_environment(settings), **_limits(settings)}
+    variables = {
+        **_SERVE,
+        **_ON_WORKERS,
+        **_service_environment(settings),
+        **_sdk_environment(settings),
+        **_limits(settings),
+    }
     if settings.pixyz_python_path is not None:
         path = [str(settings.pixyz_python_path), pythonpath]
         variables["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
@@ -244,6 +288,12 @@ _SERVE = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.ingress:middlewares",
     # Serve's controller looks around ten times a second otherwise, a quarter of what an idle platform costs.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
+}
+
+
+_ON_WORKERS = {
+    # A job that was given no GPU must not find one: Ray would leave CUDA_VISIBLE_DEVICES alone then.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
 
 

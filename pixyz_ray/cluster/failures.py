@@ -42,7 +42,11 @@ def classify(error: BaseException) -> tuple[FailureClass, str]:
 
 
 def autopsy(
-    found: FailureClass, sentence: str, died: Mapping[str, Any] | None, memory_limit: int | None
+    found: FailureClass,
+    sentence: str,
+    died: Mapping[str, Any] | None,
+    memory_limit: int | None,
+    gpu_limit: int | None = None,
 ) -> dict[str, Any]:
     """Return the outcome of an attempt whose process is gone.
 
@@ -51,12 +55,15 @@ def autopsy(
         sentence: what to tell then.
         died: what the watchdog saw, if there was one.
         memory_limit: bytes that the attempt could take; None for any.
+        gpu_limit: the same on one GPU.
     """
     died = died or {}
     number, code = died.get("signal"), died.get("exit_code")
     if found is FailureClass.CRASH:
         if died.get("reason") == "memory":
             found, sentence = FailureClass.OUT_OF_MEMORY, failure.memory_sentence(memory_limit, died.get("peak_uss"))
+        elif died.get("reason") == "gpu_memory":
+            found, sentence = FailureClass.OUT_OF_MEMORY, failure.gpu_sentence(gpu_limit, died.get("peak_gpu_memory"))
         elif died.get("oom_killer") or died.get("reason") == "machine":
             found, sentence = FailureClass.OUT_OF_MEMORY, failure.memory_sentence(None, died.get("peak_uss"))
         elif died.get("reason") == "stopped":
@@ -67,4 +74,4 @@ def autopsy(
         elif code is not None:
             found, sentence = FailureClass.EXIT, failure.exit_sentence(code)
     outcome = {"ok": False, "failure": str(found), "error": sentence, "signal": number, "exit_code": code}
-    return outcome | {name: died.get(name) for name in ("peak_rss", "peak_uss", "cpu_time")}
+    return outcome | {name: died.get(name) for name in ("peak_rss", "peak_uss", "peak_gpu_memory", "cpu_time")}

@@ -40,8 +40,13 @@ class Followers(Protocol):
     def is_ahead(self, uuid: str) -> bool:
         """Return whether a node was launched ahead of its turn, which has not come yet."""
 
-    def feed_again(self, live: LiveJob) -> None:
-        """Recompute a node's inputs before it begins again, without references that may be lost."""
+    def feed_again(self, live: LiveJob, *, is_lost: bool) -> None:
+        """Recompute a node's inputs before it begins again, without those that are lost.
+
+        Args:
+            live: the node.
+            is_lost: whether at least one of them is lost.
+        """
 
     def wait_for(self, live: LiveJob, job: Job) -> None:
         """Keep a job running until the job that it awaits has ended."""

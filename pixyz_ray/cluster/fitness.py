@@ -12,21 +12,13 @@ import time
 from functools import lru_cache
 from typing import Any
 
-import ray
-
+from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.failure import FailureClass
 from pixyz_ray.machine_gate import MachineGate
 from pixyz_ray.share_marker import ShareCheck
 from pixyz_ray.version import VERSION
 
 HOST = socket.gethostname()
-
-
-@lru_cache(maxsize=1)
-def node_id() -> str:
-    """Return Ray's id of this machine."""
-    found: str = ray.get_runtime_context().get_node_id()
-    return found
 
 
 def refusal(version: str | None, share: str, share_id: str) -> dict[str, Any] | None:
@@ -77,14 +69,14 @@ def _refused(sentence: str, *, unfit: bool = True) -> dict[str, Any]:
         # Without a start: what has not begun is not counted.
         "stopped": time.time(),
         "node": HOST,
-        "refused_by": node_id(),
+        "refused_by": own_node_id(),
         "unfit": unfit,
     }
 
 
 @lru_cache(maxsize=1)
 def _gate() -> MachineGate:
-    return MachineGate(node_id())
+    return MachineGate(own_node_id())
 
 
 @lru_cache(maxsize=2)

@@ -18,8 +18,16 @@ from pixyz_ray.cluster.channel import Peer
 Key = tuple[str, int]
 """A job's id and the number of its attempt."""
 
-LOOK_EVERY_S = 5.0
-_SILENCE_S = 30.0
+LOOK_EVERY_S = 0.5
+SILENCE_S = 10.0
+"""Seconds without a message from any watchdog of a machine, after which the machine is lost.
+
+A watchdog reports at least every second, and a virtual machine may be paused for eight.
+"""
+_ONE_SILENT_S = 30.0
+"""The same for a single watchdog while others on its machine are heard."""
+_MOST_COUNTED_S = 1.0
+"""Seconds of silence that count between two looks: while this process was stalled it could not hear anybody."""
 _LAST_WORDS_S = 2.0
 _MAX_DEAD = 1000
 
@@ -36,15 +44,48 @@ class Guards:
     """The watchdogs that have called, on one event loop.
 
     Args:
-        fell_silent: told of an attempt whose watchdog has not been heard for long: its machine hangs, or is cut off.
+        fell_silent: told of an attempt whose watchdog has not been heard for long.
+        machine_lost: told the id (Ray's) of a machine none of whose watchdogs has been heard for long: it hangs, or is
+            cut off.
+        clock: the time in seconds, from any moment on.
     """
 
-    def __init__(self, fell_silent: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        fell_silent: Callable[[str, int], None],
+        machine_lost: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._fell_silent = fell_silent
+        self._machine_lost = machine_lost
         self._guards: dict[Key, _Guard] = {}
+        self.own_node = ""
+        """Ray's id of this process's own machine, which is never lost: its watchdogs are only starved."""
+        self._places: dict[Key, str] = {}
+        self._clock = clock
+        self._looked = clock()
+        self._counted = 0.0
         self._dead: dict[Key, Mapping[str, Any]] = {}
         self._wanted: dict[Key, tuple[str, float]] = {}
         self._awaited: dict[Key, asyncio.Future[None]] = {}
+
+    def _now(self) -> float:
+        """Return the time on a clock that advances little while this process is stalled."""
+        return self._counted + min(self._clock() - self._looked, _MOST_COUNTED_S)
+
+    # --- Where attempts run ------------------------------------------------------------------------------------------
+
+    def on_start(self, uuid: str, attempt: int, node_id: str) -> None:
+        """Record that an attempt runs on a machine."""
+        self._places[uuid, attempt] = node_id
+
+    def node_of(self, uuid: str, attempt: int) -> str | None:
+        """Return Ray's id of the machine of a running attempt, if it is known."""
+        return self._places.get((uuid, attempt))
+
+    def placed_on(self, node_id: str) -> list[Key]:
+        """Return the running attempts on a machine."""
+        return [key for key, place in self._places.items() if place == node_id]
 
     # --- What watchdogs say ------------------------------------------------------------------------------------------
 
@@ -52,7 +93,7 @@ class Guards:
         """Record a watchdog over an attempt."""
         messages.check_attempt(uuid, attempt)
         key = uuid, attempt
-        self._guards[key] = _Guard(peer, number, time.monotonic())
+        self._guards[key] = _Guard(peer, number, self._now())
         peer.on_close[number] = lambda: self._hung_up(key)
         if key in self._wanted:
             self._push(key, *self._wanted[key])
@@ -62,13 +103,13 @@ class Guards:
         messages.check_attempt(uuid, attempt)
         checked = messages.usage(usage)
         if (guard := self._guards.get((uuid, attempt))) is not None:
-            guard.heard, guard.usage = time.monotonic(), checked
+            guard.heard, guard.usage = self._now(), checked
 
     def take_alive(self, uuid: str, attempt: int) -> None:
         """Take a sign of life."""
         messages.check_attempt(uuid, attempt)
         if (guard := self._guards.get((uuid, attempt))) is not None:
-            guard.heard = time.monotonic()
+            guard.heard = self._now()
 
     def take_died(self, uuid: str, attempt: int, died: Mapping[str, Any]) -> None:
         """Take how an attempt's process came to its end: nothing of it is left then."""
@@ -126,12 +167,36 @@ class Guards:
             guard.peer.on_close.pop(guard.number, None)
         self._wanted.pop(key, None)
         self._dead.pop(key, None)
+        self._places.pop(key, None)
         self._settle(key)
 
     def look(self) -> None:
-        """Tell of those that have not been heard for long."""
-        now = time.monotonic()
-        for (uuid, attempt), guard in list(self._guards.items()):
-            if now - guard.heard > _SILENCE_S:
-                self._hung_up((uuid, attempt))
-                self._fell_silent(uuid, attempt)
+        """Tell of machines, and of single watchdogs, that have not been heard for long."""
+        now = self._counted = self._now()
+        self._looked = self._clock()
+        silent = [key for key, guard in self._guards.items() if now - guard.heard > SILENCE_S]
+        if not silent:
+            return
+        heard: dict[str, float] = {}
+        for key, guard in self._guards.items():
+            place = self._place(key)
+            heard[place] = max(heard.get(place, 0.0), guard.heard)
+        for key in silent:
+            if key not in self._guards:
+                # Given up with its machine.
+                continue
+            place = self._place(key)
+            is_silent = now - heard[place] > SILENCE_S and place != self.own_node
+            if is_silent and key in self._places:
+                self._machine_lost(place)
+            elif is_silent or now - self._guards[key].heard > _ONE_SILENT_S:
+                self._fell_silent(*key)
+
+    def _place(self, key: Key) -> str:
+        # One whose machine is not known stands for a machine of its own.
+        return self._places.get(key) or f"{key}"
+
+    def give_up(self, uuid: str, attempt: int) -> None:
+        """Have an attempt ended that counts for nothing any more, as soon as its watchdog is reached again."""
+        if (uuid, attempt) in self._guards:
+            self._push((uuid, attempt), "lost", 0.0)

@@ -115,6 +115,8 @@ class Journal:
         Raises:
             StoreUnusable: the sync failed or timed out.
         """
+        if not self._store.needs_sync:
+            return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unsynced.append(future)
         if len(self._unsynced) == 1:

@@ -17,7 +17,7 @@ from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.wear import NEVER
 from pixyz_ray.jobs import Job
-from pixyz_ray.queues import Queue, ray_options
+from pixyz_ray.queues import ray_options
 from pixyz_ray.retention import Removal, remove_jobs
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import FULL, JobFolder
@@ -25,8 +25,9 @@ from pixyz_ray.version import VERSION
 from pixyz_worker.exception import PixyzException
 
 _KILL_PATIENCE_S = 10.0
-_NODE_ID = "ray.io/node-id"
-"""Label that Ray gives to each machine."""
+_PROBE_PATIENCE_S = 10.0
+_MAX_KEPT = 256
+"""Kinds of tasks that are kept ready to be submitted; a kind is a queue with what its jobs ask for."""
 _FRESH = {"env_vars": {"PIXYZ_ISOLATION": "fresh"}}
 
 
@@ -41,7 +42,6 @@ class Launcher:
     def __init__(self, settings: Settings, endpoint: Endpoint) -> None:
         self._settings = settings
         self._endpoint = (endpoint.host, endpoint.port, endpoint.secret)
-        self._has_gpus = cluster_resources().get("GPU", 0.0) > 0
         calls = settings.max_tasks_before_shutdown or NEVER
         self._run = ray.remote(max_retries=0, max_calls=calls)(tasks.run_script)
         # Workers of another environment are others: none of them has run a job before, nor runs one afterwards.
@@ -49,9 +49,9 @@ class Launcher:
         self._pack = ray.remote(max_retries=2)(tasks.pack_outputs)
         self._remove = ray.remote(max_retries=2)(remove_jobs)
         self._keep = ray.remote(max_retries=2)(tasks.keep_value)
-        self._by_queue: dict[tuple[str, int, bool], Any] = {}
-        self.excluded: frozenset[str] = frozenset()
-        """Ray's ids of machines that get no tasks; see `exclude`."""
+        self._probe = ray.remote(max_retries=0, num_cpus=0)(tasks.gpu_memories)
+        self._by_queue: dict[tuple[str, int, bool, float, frozenset[str]], Any] = {}
+        self._avoided: frozenset[str] = frozenset()
         self.share_id = ""
         """Id of the share's marker, by which a worker knows whether it sees the share; empty for no check."""
         self._warming: set[asyncio.Future[None]] = set()
@@ -63,13 +63,21 @@ class Launcher:
         # One text: Ray takes longer for each argument, and for each object in it.
         shape = feed.shape if feed else None
         spec = json.dumps([self._spec(live), self._endpoint, shape])
-        run = self._on_queue(job.queue, 2 if wants_value else 1, job.policy.isolation == "fresh")
+        grant = live.grant
+        excluded = grant.excluded | self._avoided if self._avoided else grant.excluded
+        key = (job.queue, 2 if wants_value else 1, job.policy.isolation == "fresh", grant.num_gpus, excluded)
+        run = self._by_queue.get(key) or self._on_queue(*key)
         answer = run.remote(spec, *feed.references) if feed else run.remote(spec)
         return answer if wants_value else (answer, None)
 
-    def exclude(self, node_ids: frozenset[str]) -> None:
-        """Give no tasks to these machines from now on; those that Ray has been given already are not changed."""
-        self.excluded = node_ids
+    @property
+    def is_selective(self) -> bool:
+        """Whether tasks are given to some machines only."""
+        return bool(self._avoided)
+
+    def avoid(self, node_ids: frozenset[str]) -> None:
+        """Give no tasks to these machines from now on, which are lost, unfit or being drained."""
+        self._avoided = node_ids
         self._by_queue.clear()
 
     def memory_limit(self, job: Job) -> int | None:
@@ -82,12 +90,6 @@ class Launcher:
         if asked is None or queue is None:
             return asked or queue
         return max(asked, queue) if job.retry else min(asked, queue)
-
-    def note_for(self, queue: Queue) -> str | None:
-        """Return what to tell the job's owner about where it runs, or None."""
-        if queue.num_gpus and not self._has_gpus:
-            return f"The cluster has no GPU: queue {queue.name} runs on CPU."
-        return None
 
     def kill(self, reference: Any, job: Job) -> None:
         """Stop a job's task at once, where its watchdog did not; one that has ended is left alone.
@@ -113,14 +115,14 @@ class Launcher:
         attempt = job.attempts[-1]
         return (attempt.node, attempt.pid) in self._killed
 
-    async def keep(self, value: Any, folder: JobFolder) -> None:
+    async def keep(self, value: Any, folder: JobFolder, attempt: int) -> None:
         """Return when a value is on the share, where a restart does not lose it; a failure leaves it as it is."""
         with contextlib.suppress(Exception):
-            await self._keep.options(num_cpus=0).remote(value, str(self._settings.share_path), folder.uuid)
+            await self._keep.options(num_cpus=0).remote(value, str(self._settings.share_path), folder.uuid, attempt)
 
     async def pack(self, uuid: str) -> None:
         """Return when a job's outputs are packed."""
-        options = self._options(self._settings.queue_table["zip"])
+        options = ray_options(self._settings.queue_table["zip"])
         try:
             await self._pack.options(**options).remote(str(self._settings.share_path), uuid)
         except ray.exceptions.RayTaskError as error:
@@ -132,7 +134,7 @@ class Launcher:
 
     async def remove(self, removals: Sequence[Removal]) -> Mapping[str, str | None]:
         """Remove the files of jobs, on the clean queue; return for each None, or why something is still there."""
-        options = self._options(self._settings.queue_table["clean"])
+        options = ray_options(self._settings.queue_table["clean"])
         answer = await self._remove.options(**options).remote(str(self._settings.share_path), list(removals))
         troubles: Mapping[str, str | None] = answer
         return troubles
@@ -159,16 +161,25 @@ class Launcher:
         self._warming.add(task)
         task.add_done_callback(self._warming.discard)
 
-    def _on_queue(self, name: str, returns: int, fresh: bool) -> Any:
-        key = name, returns, fresh
-        if key not in self._by_queue:
-            self._by_queue[key] = (self._run_fresh if fresh else self._run).options(
-                # Ray's own record of a task would cost each job a tenth of its time; the job's record is ours.
-                enable_task_events=False,
-                num_returns=returns,
-                **self._options(self._settings.queue_table[name]),
-            )
-        return self._by_queue[key]
+    def _on_queue(self, name: str, returns: int, fresh: bool, num_gpus: float, excluded: frozenset[str]) -> Any:
+        if len(self._by_queue) >= _MAX_KEPT:
+            self._by_queue.clear()
+        run = (self._run_fresh if fresh else self._run).options(
+            # Ray's own record of a task would cost each job a tenth of its time; the job's record is ours.
+            enable_task_events=False,
+            num_returns=returns,
+            **ray_options(self._settings.queue_table[name], num_gpus, excluded),
+        )
+        self._by_queue[name, returns, fresh, num_gpus, excluded] = run
+        return run
+
+    async def gpu_memories(self, node: str) -> list[int]:
+        """Return the bytes of memory of each GPU of a node; none where NVML, or the node, does not say."""
+        options = {"label_selector": {"ray.io/node-id": node}, "enable_task_events": False}
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_PROBE_PATIENCE_S):
+                return list(await self._probe.options(**options).remote())
+        return []
 
     def _spec(self, live: LiveJob) -> Mapping[str, Any]:
         job, settings = live.record, self._settings
@@ -195,6 +206,8 @@ class Launcher:
             "requested": job.requested,
             "time_limit": job.time_limit,
         }
+        if live.may_overlap:
+            spec["may_overlap"] = True
         if job.graph is not None:
             spec |= {"home": job.home, "parent_id": job.parent_id, "hands_on": live.wants_value}
         if job.packed:
@@ -203,21 +216,21 @@ class Launcher:
             spec["params_packed"] = True
         if job.calls:
             spec["calls"] = job.calls
+        if live.grant.num_gpus:
+            spec |= {"gpus": live.grant.num_gpus, "gpu_memory": live.grant.limit or 0}
         return spec
-
-    def _options(self, queue: Queue) -> dict[str, Any]:
-        options = ray_options(queue, cluster_has_gpus=self._has_gpus)
-        if self.excluded:
-            # Only then: each selector makes Ray look for workers of its own, and takes time to compare.
-            excluded = {_NODE_ID: f"!in({','.join(sorted(self.excluded))})"}
-            options["label_selector"] = {**options.get("label_selector", {}), **excluded}
-        return options
 
 
 def _is_over(reference: Any) -> bool:
     """Return whether a task has ended by itself: its worker may be at another one already."""
     over, _ = ray.wait([reference], timeout=0, fetch_local=False)
     return bool(over)
+
+
+def cluster_nodes() -> list[dict[str, Any]]:
+    """Return what Ray knows of each machine that is or was in the cluster."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return nodes
 
 
 def cluster_resources() -> Mapping[str, float]:

@@ -17,6 +17,7 @@ from typing import Any
 from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_ray.cluster.finder import JobFinder
+from pixyz_ray.cluster.gpus import Grant
 from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.live import Feed, LiveJob
 from pixyz_ray.cluster.threads import share_threads
@@ -30,6 +31,7 @@ from pixyz_ray.meters import SUCCESS, Meters
 from pixyz_ray.retries import next_attempt, times_failed
 from pixyz_ray.settings import Settings
 from pixyz_ray.store import JobStore, StoreUnusable
+from pixyz_worker.exception import InvalidBackendParameter
 
 _log = logging.getLogger(__name__)
 _RECENT = 2000
@@ -98,7 +100,7 @@ class Lifecycle(JobFinder):
         answer = job.as_state()
         if job.state is JobState.SENT:
             self._check_room(job)
-            job = job.become(JobState.PENDING)
+            job = self._with_gpu_note(job).become(JobState.PENDING)
         live = self.live[job.uuid] = LiveJob(job)
         try:
             await self.journal.add(job, graph)
@@ -117,6 +119,20 @@ class Lifecycle(JobFinder):
                 "send it again."
             ) from error
         return answer
+
+    def _with_gpu_note(self, job: Job) -> Job:
+        """Return a job with a note if it requires a GPU that no machine has now.
+
+        Raises:
+            InvalidBackendParameter: none will ever have it.
+        """
+        if (why := self.turns.never_fits(job)) is not None:
+            raise InvalidBackendParameter(
+                f"{why[0].upper()}{why[1:]}. Ask for less 'gpu_memory', or for 'gpu': 'prefer'."
+            )
+        grant = self.turns.gpu_grant(job)
+        # One that runs on CPU is told so when it begins.
+        return replace(job, notes=(*job.notes, grant.note)) if grant.waits and grant.note else job
 
     def _check_room(self, job: Job) -> None:
         try:
@@ -191,9 +207,18 @@ class Lifecycle(JobFinder):
         live.feed, live.wants_value = feed, wants_value
         self.attempts.launch(live)
 
+    def gpu_grant(self, job: Job) -> Grant:
+        """Return what a job gets of the cluster's GPUs now."""
+        return self.turns.gpu_grant(job)
+
+    def has_no_machine(self, uuid: str) -> None:
+        """Record that Ray has a job that no machine can run now: those behind it may begin meanwhile."""
+        self.turns.park(uuid)
+
     def has_started(self, live: LiveJob) -> None:
         """Record that an attempt has begun."""
         job = live.record
+        self.turns.unpark(job.uuid)
         if job.retry == 0 and job.started is not None:
             self.meters.started(job.queue, max(0.0, job.started - job.requested))
         self.journal.change_soon(job)
@@ -218,10 +243,11 @@ class Lifecycle(JobFinder):
             outcome = {**outcome, **ours, "signal": None, "exit_code": None}
         elif live.stopped_for is FailureClass.NODE_LOST:
             outcome = {**outcome, **self._ended_by_us(live)}
-        elif outcome.get("refused_by") is not None:
-            outcome = self._refused_by_machine(live, outcome)
         self.attempts.close(live, attempt)
         self.turns.release(live.record.uuid)
+        if outcome.get("refused_by") is not None:
+            # Only now that the attempt is closed: others may be taken back, so that they run on other machines.
+            outcome = self._refused_by_machine(live, outcome)
         if outcome["ok"] and not outcome.get("awaits"):
             job = live.with_outcome(outcome, JobState.SUCCESS)
             self._measure(job)
@@ -273,16 +299,46 @@ class Lifecycle(JobFinder):
             return
         self.meters.retried(job.attempts[-1].queue, str(failure))
         log.warning("%s: tried again on %s", failure, again.queue, extra={"queue": job.queue})
-        live.settling = True
         live.start_over()
         if failure is FailureClass.NODE_LOST and live.feed is not None:
-            self.followers.feed_again(live)
+            self.followers.feed_again(live, is_lost=False)
         not_before = time.time() + again.delay_s if again.delay_s else None
         # The next queue has its own time limit; on the same queue the job keeps the one that it has.
         same = again.queue == job.queue
         limit = job.time_limit if same else self.settings.time_limit_of(self.settings.queue_table[again.queue])
         job = job.become(JobState.RETRY, queue=again.queue, time_limit=limit, started=None)
-        job = replace(job, total=None, steps=(), not_before=not_before)
+        self._change_and_wait(live, replace(job, total=None, steps=(), not_before=not_before))
+
+    def not_begun(self, live: LiveJob, attempt: int, *, input_lost: bool) -> None:
+        """Take back an attempt that could not begin, and let the job wait for its turn again: this is not a retry.
+
+        Args:
+            live: the job.
+            attempt: number of the attempt.
+            input_lost: whether its input was lost with a machine.
+        """
+        if not live.is_running(attempt):
+            return
+        self.attempts.close(live, attempt)
+        self.turns.release(live.record.uuid)
+        self.followers.failed(live.record.uuid)
+        live.start_over()
+        if live.feed is not None:
+            self.followers.feed_again(live, is_lost=input_lost)
+        job = replace(live.record, attempts=live.record.attempts[:-1])
+        if job.attempts:
+            job = job.become(JobState.RETRY)
+        self._change_and_wait(live, job)
+
+    def run_again(self, job: Job, reason: str) -> None:
+        """Run a node again that has succeeded, since its value is lost."""
+        self._recent.pop(job.uuid, None)
+        live = self.live[job.uuid] = LiveJob(job)
+        self._change_and_wait(live, job.run_again(reason))
+
+    def _change_and_wait(self, live: LiveJob, job: Job) -> None:
+        """Write a changed job down, then let it wait for its turn."""
+        live.settling = True
         self.change(live, job)
         self.journal.change(job, lambda written: self._wait_again(live, written))
 

@@ -10,12 +10,13 @@ from functools import partial
 from typing import Any
 
 from pixyz_ray.cluster.channel import Peer
+from pixyz_ray.cluster.gpus import NO_GPU, Grant
 from pixyz_ray.failure import FailureClass
 from pixyz_ray.jobs import Job, JobState
 from pixyz_worker.steps import Step, StepLog
 
 _PUBLISH_EVERY_S = 0.01
-_TOLD = ("node", "uncounted", "log", "signal", "exit_code", "peak_rss", "peak_uss", "cpu_time")
+_TOLD = ("node", "uncounted", "log", "signal", "exit_code", "peak_rss", "peak_uss", "peak_gpu_memory", "cpu_time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class LiveJob:
         "_steps",
         "_watchers",
         "feed",
+        "grant",
+        "may_overlap",
         "overdue",
         "record",
         "reference",
@@ -79,6 +82,10 @@ class LiveJob:
         """Whether somebody will."""
         self.feed: Feed | None = None
         """What its params are made of, for a node that gets the result of others."""
+        self.may_overlap = False
+        """Whether an earlier attempt may still run, on a machine that is lost; it stays so for all later attempts."""
+        self.grant: Grant = NO_GPU
+        """What the running attempt was given of the cluster's GPUs."""
         self.settling = False
         """Whether the end of the job, or of its attempt, is being written: nothing else may end it meanwhile."""
         self.shown: tuple[str | None, Any] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import ray
 from pixyz_ray.cluster.channel import Peer
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.lifecycle import Lifecycle
+from pixyz_ray.cluster.names import SHARE_ID, WARNING
 from pixyz_ray.cluster.node import Node
 from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.ray_nodes import RayNodes, used_resources
@@ -32,9 +34,17 @@ class Machines:
         settings: the platform's settings.
         jobs: all that live.
         launcher: gives tasks to Ray.
+        take_nodes: takes Ray's records of the machines that may run jobs when they are others than before.
     """
 
-    def __init__(self, settings: Settings, jobs: Lifecycle, launcher: Launcher) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        jobs: Lifecycle,
+        launcher: Launcher,
+        take_nodes: Callable[[list[dict[str, Any]]], None],
+    ) -> None:
+        self._take_nodes = take_nodes
         self._share = settings.share_path
         self._jobs = jobs
         self._launcher = launcher
@@ -49,19 +59,22 @@ class Machines:
         )
         jobs.attempts.nodes = self.registry
 
-    async def capacity(self) -> dict[str, float]:
-        """Look at the cluster, and return what the machines that may run jobs have together."""
+    async def usable(self) -> list[dict[str, Any]]:
+        """Look at the cluster, and return Ray's records of the machines that may run jobs."""
         await self._mark_share()
         await self.registry.refresh()
-        return self.registry.capacity()
+        return self.registry.usable()
 
     def _on_change(self) -> None:
-        before, now = self._launcher.excluded, self.registry.excluded()
-        self._launcher.exclude(now)
-        self._jobs.turns.take_capacity(self.registry.capacity())
+        self._take_nodes(self.registry.usable())
+        self._jobs.attempts.avoid_machines()
         self._jobs.dispatch_unless_in_trouble()
-        if before - now:
-            self._jobs.attempts.place_again()
+
+    def health(self) -> dict[str, str]:
+        """Return the id of the share's marker, and a warning about machines that are unfit."""
+        found = {SHARE_ID: self.registry.share_id}
+        warnings = self.registry.warnings()
+        return {**found, f"{WARNING}machines": " ".join(warnings)} if warnings else found
 
     # --- The share's marker ------------------------------------------------------------------------------------------
 
@@ -85,11 +98,6 @@ class Machines:
         self._folder = folder
         found = write_marker(self._share, marker)
         return marker or found
-
-    @property
-    def share_id(self) -> str:
-        """Id of the share's marker; empty while the head cannot see the share."""
-        return self.registry.share_id
 
     # --- The channel's face ------------------------------------------------------------------------------------------
 

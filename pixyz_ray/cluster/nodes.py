@@ -77,6 +77,7 @@ class NodeRegistry:
         self._on_change = on_change
         self._end_attempt = end_attempt
         self._nodes: dict[str, Node] = {}
+        self._records: Sequence[Mapping[str, Any]] = ()
         self._node_of: dict[str, Node] = {}
         self._excluded: frozenset[str] = frozenset()
         self._working: set[asyncio.Task[None]] = set()
@@ -99,14 +100,9 @@ class NodeRegistry:
         """Return a message about each machine that is unfit."""
         return [node.problem for node in self._nodes.values() if node.left is None and node.problem is not None]
 
-    def capacity(self) -> dict[str, float]:
-        """Return what the machines that may run jobs have together."""
-        total: dict[str, float] = {}
-        for node in self._nodes.values():
-            if node.left is None and not node.is_excluded:
-                for name, amount in node.resources.items():
-                    total[name] = total.get(name, 0.0) + amount
-        return total
+    def usable(self) -> list[dict[str, Any]]:
+        """Return Ray's records of the machines that may run jobs."""
+        return [dict(record) for record in self._records if record["NodeID"] not in self._excluded]
 
     # --- Attempts ----------------------------------------------------------------------------------------------------
 
@@ -146,7 +142,7 @@ class NodeRegistry:
             TimeoutError: Ray does not answer.
         """
         async with asyncio.timeout(_ORDER_PATIENCE_S):
-            records = await self._source.nodes()
+            records = self._records = await self._source.nodes()
         seen = {str(record["NodeID"]): record for record in records if record["Alive"]}
         for node_id, record in seen.items():
             if node_id not in self._nodes:

@@ -59,21 +59,24 @@ class Overview:
         if (standing := self._jobs.turns.waiting(job.uuid)) is not None:
             return standing
         if job.attempts and job.state is JobState.PENDING and not self._jobs.is_ahead(job.uuid):
-            reason = f"given to Ray: waits for a machine with {self._needs(job.queue)} free"
+            reason = f"given to Ray: {self._needs(job)}"
         elif job.kind == "group":
             reason = "its members"
         else:
             reason = _IN_LINE
         return {"position": None, "reason": reason, "expected_start": None}
 
-    def _needs(self, name: str) -> str:
-        """Return the resources that a job of a queue needs, in words."""
-        queue = self._jobs.settings.queue_table.get(name)
+    def _needs(self, job: Job) -> str:
+        """Return what a job that Ray has waits for, in words."""
+        queue = self._jobs.settings.queue_table.get(job.queue)
         if queue is None:
-            return f"room for queue {name}"
-        gpus = queue.num_gpus if self._jobs.turns.capacity.get("GPU") else 0
-        needs = [("CPU", queue.num_cpus), ("GPU", gpus), *queue.resources.items()]
-        return " and ".join(f"{amount:g} {what}" for what, amount in needs if amount) or "a worker"
+            return f"waits for a machine with room for queue {job.queue} free"
+        grant = self._jobs.turns.gpu_grant(job)
+        if grant.waits:
+            return f"{grant.missing}, waits for one to join"
+        needs = [("CPU", queue.num_cpus), ("GPU", grant.num_gpus), *queue.resources.items()]
+        free = " and ".join(f"{amount:g} {what}" for what, amount in needs if amount) or "a worker"
+        return f"waits for a machine with {free} free"
 
     # --- The platform ------------------------------------------------------------------------------------------------
 
@@ -107,8 +110,13 @@ class Overview:
         }
 
     async def health(self) -> dict[str, str]:
-        """Return how the store and the share are: `ok`, or what is wrong in a sentence."""
-        return {"store": await self._store(), "share": await self._share_in_time()}
+        """Return how the store and the share are: `ok`, or what is wrong in a sentence; and what is to be known."""
+        return {"store": await self._store(), "share": await self._share_in_time(), **self._warnings()}
+
+    def _warnings(self) -> dict[str, str]:
+        waiting = self._jobs.turns.without_machine()
+        told = "; ".join(f"{'1 job' if count == 1 else f'{count} jobs'}: {why}" for why, count in waiting.items())
+        return {"warning:gpu": f"Jobs wait for a GPU that no machine has. {told}."} if told else {}
 
     async def _store(self) -> str:
         access = self._jobs.access

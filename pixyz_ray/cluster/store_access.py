@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import ParamSpec, TypeVar
 
-from pixyz_ray.store import JobStore, StoreUnusable
+from pixyz_ray.store import JobStore, StoreFenced, StoreUnusable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,6 +46,8 @@ class StoreAccess:
         self.patience_s = patience_s
         self.on_change: Callable[[], None] = lambda: None
         """Called when the store becomes unavailable or available."""
+        self.on_fenced: Callable[[], None] = lambda: None
+        """Called when another tracker has taken over the store: nothing can be written any more."""
         self._troubles: dict[Side, str] = {}
         self._threads = {side: ThreadPoolExecutor(1, f"store-{side}") for side in Side}
         self._back: asyncio.Future[None] | None = None
@@ -70,6 +72,9 @@ class StoreAccess:
 
     def failed(self, side: Side, error: StoreUnusable) -> None:
         """Record that a call has failed. Reads are retried here, writes by the journal."""
+        if isinstance(error, StoreFenced):
+            _log.critical("%s", error)
+            self.on_fenced()
         if self._gone is not None:
             self._gone.set_result(None)
             self._gone = None

@@ -14,7 +14,8 @@ from typing import Any
 from pixyz_ray.cluster.backend import RayBackend
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.event_line import EventLine
-from pixyz_ray.cluster.fitness import node_id, refusal
+from pixyz_ray.cluster.fitness import refusal
+from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.cluster.wear import Wear, retire
 from pixyz_ray.failure import FailureClass
 from pixyz_ray.node_outcomes import leave_outcome
@@ -24,6 +25,7 @@ from pixyz_ray.run_spec import RunSpec
 from pixyz_ray.runner import run, share_of
 from pixyz_ray.storage import JobFolder
 from pixyz_ray.watchdog.guard import guard
+from pixyz_ray.watchdog.nvml import Nvml, holds_gpu
 from pixyz_worker.exception import PixyzFileNotFound
 
 _BUSY_S = 0.1
@@ -70,7 +72,8 @@ def run_script(order: str, *values: Any) -> Any:
     backend = RayBackend(run_spec.uuid, run_spec.attempt, run_spec.home or run_spec.uuid, attempt.share)
     outcome, value = run(run_spec, attempt.report, backend, attempt.tell)
     unwritten = attempt.write_down()
-    if wear.is_too_much():
+    # CUDA keeps the card that it first saw, and memory on it, for as long as the process lives.
+    if wear.is_too_much() or (run_spec.gpus and holds_gpu()):
         retire()
     return _answer(run_spec, value if outcome.ok and not outcome.awaits else NotMade(), unwritten)
 
@@ -124,7 +127,7 @@ class _Attempt:
         # The outputs of steps are the script's own: nobody is shown them.
         told = {name: value for name, value in event.items() if name != "output"}
         if kind == "started":
-            told["node_id"] = node_id()
+            told["node_id"] = own_node_id()
         _line(self._endpoint).send("event", self._uuid, self._number, {"time": time.time(), **told}, replaces=replaces)
 
     def tell(self, outcome: Outcome) -> Outcome:
@@ -177,16 +180,22 @@ def _without_params(error: Exception) -> Outcome:
     return Outcome(ok=False, started=now, stopped=now, error=str(error), sentence=str(error), failure=internal)
 
 
-def keep_value(value: Any, share: str, uuid: str) -> None:
+def keep_value(value: Any, share: str, uuid: str, attempt: int) -> None:
     """Write a node's value to the share, where a restart does not lose it."""
     use_share_mask()
-    JobFolder(Path(share), uuid).keep_value(value)
+    JobFolder(Path(share), uuid).keep_value(value, attempt)
 
 
 def pack_outputs(share: str, uuid: str) -> None:
     """Write the zip of a job's outputs."""
     use_share_mask()
     JobFolder(Path(share), uuid).pack()
+
+
+def gpu_memories() -> list[int]:
+    """Return the bytes of memory of each of this machine's GPUs; none where NVML does not say."""
+    with Nvml.opened() as nvml:
+        return nvml.memories() if nvml is not None else []
 
 
 def warm_up() -> None:

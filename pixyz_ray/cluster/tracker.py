@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.cleaner import Cleaner
 from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob, UnreadableRecord
+from pixyz_ray.cluster.gpu_expectation import gpus_are_expected
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.recovery import Recovery
 from pixyz_ray.cluster.job_list import JobList
@@ -26,6 +27,7 @@ from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.machines import ABOUT_MACHINES, Machines
 from pixyz_ray.cluster.messages import MAX_EVENT_BYTES, MAX_OUTCOME_BYTES
+from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.cluster.overview import Overview
 from pixyz_ray.cluster.turns import REFRESH_EVERY_S
 from pixyz_ray.jobs import Job, JobState
@@ -41,14 +43,19 @@ class Tracker:
 
     Args:
         settings: the platform's settings.
+        holder: name of the platform, for which the job store is claimed.
+        on_fenced: called when another tracker has taken over the job store; it has to end this process.
     """
 
     _cleaner: Cleaner
     _machines: Machines | None = None
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, holder: str | None = None, on_fenced: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
-        self._jobs = Lifecycle(settings, JobStore(settings.job_store_url))
+        self._jobs = Lifecycle(settings, JobStore(settings.job_store_url, holder=holder))
+        self._jobs.access.on_fenced = on_fenced
         self._graphs = Graphs(self._jobs)
         self._jobs.followers = self._graphs
         self._attempts = self._jobs.attempts
@@ -56,6 +63,7 @@ class Tracker:
         self._list = JobList(self._jobs, self._graphs, self._overview)
         self._packing: dict[str, asyncio.Future[None]] = {}
         self._begun: set[asyncio.Future[Any]] = set()
+        self._probing = False
 
     # --- Scripts' face -----------------------------------------------------------------------------------------------
 
@@ -126,6 +134,11 @@ class Tracker:
             "error": job.error,
         }
 
+    async def value_lost(self, uuid: str) -> bool:
+        """Have the value of a task made again, since Ray has lost it; return whether there will be one."""
+        messages.check_ids([uuid])
+        return await self._graphs.value_lost(uuid)
+
     async def children(self, uuid: str) -> list[Any]:
         """Return the ids of the tasks after a job in its graph, and of the graphs that its script has started."""
         messages.check_ids([uuid])
@@ -191,10 +204,14 @@ class Tracker:
         )
         endpoint = await server.listen(host)
         jobs, launcher = self._jobs, Launcher(self._settings, endpoint)
+        self._attempts.guards.own_node = own_node_id()
         self._attempts.launcher = launcher
-        self._machines = machines = Machines(self._settings, jobs, launcher)
+        self._machines = machines = Machines(self._settings, jobs, launcher, self._take_nodes)
         self._cleaner = Cleaner(self._settings, jobs.journal, launcher, jobs.is_needed, jobs.forget)
-        jobs.turns.take_capacity(await machines.capacity())
+        if self._settings.gpu_expected is None:
+            jobs.turns.gpus.expected = await asyncio.to_thread(gpus_are_expected)
+        jobs.turns.take_nodes(await machines.usable())
+        await self._probe_gpus()
         await self._recover()
         launcher.warm_up()
         for work in (self._attempts.look(), self._watch_capacity(machines), self._cleaner.run()):
@@ -206,7 +223,30 @@ class Tracker:
         while True:
             await asyncio.sleep(REFRESH_EVERY_S)
             with suppress(Exception):
-                self._jobs.turns.take_capacity(await machines.capacity())
+                self._take_nodes(await machines.usable())
+
+    def _take_nodes(self, nodes: list[dict[str, Any]]) -> None:
+        """Record the machines of the cluster; what Ray has not started gets what they have now."""
+        if self._jobs.turns.take_nodes(nodes):
+            self._attempts.follow_gpus()
+        if self._jobs.turns.gpus.to_probe() and not self._probing:
+            self._probing = True
+            self._jobs.begin(self._probe_gpus())
+
+    async def _probe_gpus(self) -> None:
+        """Read the memory of the GPUs of machines that are new."""
+        gpus = self._jobs.turns.gpus
+        try:
+            new = gpus.to_probe()
+            for node, cards in zip(
+                new, await asyncio.gather(*map(self._attempts.launcher.gpu_memories, new)), strict=True
+            ):
+                gpus.learn(node, cards)
+        finally:
+            self._probing = False
+        if new:
+            self._jobs.turns.pump()
+            self._attempts.follow_gpus()
 
     async def _ask_machines(self, method: str, peer: Peer, number: int, *arguments: Any) -> Any:
         if self._machines is None:
@@ -265,11 +305,9 @@ class Tracker:
     async def _meters(self, _peer: Peer, _number: int) -> dict[str, Any]:
         return self._overview.meters()
 
-    async def _health(self, _peer: Peer, _number: int) -> dict[str, Any]:
-        health: dict[str, Any] = await self._overview.health()
-        if self._machines is None:
-            return health
-        return {**health, "share_id": self._machines.share_id, "warnings": self._machines.registry.warnings()}
+    async def _health(self, _peer: Peer, _number: int) -> dict[str, str]:
+        machines = {} if self._machines is None else self._machines.health()
+        return {**await self._overview.health(), **machines}
 
     async def _remove(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
         await self._jobs.journal.settled(uuid)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
 from pixyz_ray.admission import Admission, Limits, Needs, SubmitterLimit, Waiting
 from pixyz_ray.clock import SteadyClock
+from pixyz_ray.cluster.gpus import NO_GPU, Gpus, Grant
+from pixyz_ray.gpu_need import REQUIRE, GpuNeed
 from pixyz_ray.jobs import Job, iso_time
 from pixyz_ray.logs import job_logger
+from pixyz_ray.queues import gpu_need
 from pixyz_ray.settings import Settings
 
 _log = logging.getLogger(__name__)
 REFRESH_EVERY_S = 2.0
 _MIN_WINDOW = 16
 _WINDOW_PER_PLACE = 4
+_MAX_PARKED = 16
+"""Jobs that Ray has while no machine can run them: its autoscaler starts machines for what it has."""
 
 
 class Turns:
@@ -38,6 +43,9 @@ class Turns:
         self._begin = begin
         self._capacity: Mapping[str, float] = {}
         self._windows: dict[str, int] = {}
+        self.gpus = Gpus(bool(settings.gpu_expected))
+        self._fractions: dict[str, float] = {}
+        self._parked: set[str] = set()
         self._pumping = False
         self._alarm: asyncio.TimerHandle | None = None
         self._admission = Admission(
@@ -50,16 +58,29 @@ class Turns:
                     for name, t in settings.tokens.items()
                 },
                 max_queued=settings.max_queued_jobs,
+                obstacles=self._obstacle,
             ),
             ageing_s=settings.priority_ageing,
             clock=self._clock.now,
         )
         self.check_room = self._admission.check_room
         self.withdraw = self._admission.withdraw
-        self.release = self._admission.release
         self.resume = self._admission.resume
 
     # --- What there is room for --------------------------------------------------------------------------------------
+
+    def take_nodes(self, nodes: Sequence[Mapping[str, Any]]) -> bool:
+        """Record the machines of the cluster, as `ray.nodes()` describes them; return whether their GPUs changed."""
+        changed = self.gpus.take_nodes(nodes)
+        total: dict[str, float] = {}
+        for node in nodes:
+            for name, amount in node["Resources"].items() if node["Alive"] else ():
+                total[name] = total.get(name, 0.0) + amount
+        if changed:
+            self._fractions.clear()
+            self._capacity = {}
+        self.take_capacity(total)
+        return changed
 
     def take_capacity(self, resources: Mapping[str, float]) -> None:
         """Record what the cluster has, which grows and shrinks."""
@@ -85,10 +106,73 @@ class Turns:
     def _places(self, name: str) -> float:
         queue = self._settings.queue_table.get(name)
         wanted = {"CPU": queue.num_cpus, "GPU": queue.num_gpus, **queue.resources} if queue is not None else {}
+        if queue is not None and (fraction := self._fractions.get(name)):
+            wanted["GPU"] = fraction
         # A cluster without any GPU runs them on its CPUs.
         have = {key: self._capacity.get(key, 0.0) for key in wanted if key != "GPU" or self._capacity.get("GPU")}
         limits = [have[key] / wanted[key] for key in have if wanted[key]]
         return min(limits, default=self._capacity.get("CPU", 0.0))
+
+    # --- GPUs --------------------------------------------------------------------------------------------------------
+
+    def gpu_need_of(self, job: Job) -> GpuNeed | None:
+        """Return what a job needs of GPUs on its queue; None for nothing."""
+        return self._gpu_need(job.queue, *_gpu_of(job))
+
+    def _gpu_need(self, name: str, mode: str | None, memory: int | None, moved: bool) -> GpuNeed | None:
+        queue = self._settings.queue_table.get(name)
+        return None if queue is None else gpu_need(queue, mode, memory, expected=self.gpus.expected, moved=moved)
+
+    def gpu_grant(self, job: Job) -> Grant:
+        """Return what a job gets of the cluster's GPUs now."""
+        need = self.gpu_need_of(job)
+        if need is None:
+            return NO_GPU
+        grant = self.gpus.grant(self._settings.queue_table[job.queue], need)
+        if need.memory is not None and 0 < grant.num_gpus < self._fractions.get(job.queue, 1.0):
+            # Ray is given as many as fit on the cards.
+            self._fractions[job.queue] = grant.num_gpus
+            self._windows.pop(job.queue, None)
+        return grant
+
+    def never_fits(self, job: Job) -> str | None:
+        """Return why no machine will ever have the GPU memory that a job requires; None where one may."""
+        queue = self._settings.queue_table.get(job.queue)
+        return None if queue is None else self.gpus.too_small_for(queue, self.gpu_need_of(job))
+
+    def _obstacle(self, needs: Needs) -> Callable[[], str | None] | None:
+        """Return what says why no job with these needs can start: it requires a GPU that no machine has."""
+        need, queue = self._gpu_need(needs.queue, *needs.gpu), self._settings.queue_table.get(needs.queue)
+        if need is None or queue is None:
+            return None
+
+        def missing() -> str | None:
+            # Whether machines are expected may be known later, and decides about the usual mode.
+            need = self._gpu_need(needs.queue, *needs.gpu)
+            why = None if need is None or need.mode != REQUIRE else self.gpus.grant(queue, need).missing
+            if why is None or (self.gpus.expected and len(self._parked) < _MAX_PARKED):
+                return None
+            return f"{why}: waits for a machine with one to join"
+
+        return missing
+
+    def park(self, uuid: str) -> None:
+        """Let a job that Ray has give its place back: no machine can run it now."""
+        self._parked.add(uuid)
+        self._admission.rest(uuid)
+
+    def unpark(self, uuid: str) -> None:
+        """Let a parked job that has begun take its place again."""
+        if uuid in self._parked:
+            self._parked.discard(uuid)
+            self._admission.resume(uuid)
+
+    def without_machine(self) -> dict[str, int]:
+        """Return what no machine of the cluster has, and how many jobs wait for that."""
+        found = self._admission.obstructed()
+        if self._parked:
+            found["no machine with such a GPU: Ray has been asked for one"] = len(self._parked)
+        return found
 
     # --- Waiting -----------------------------------------------------------------------------------------------------
 
@@ -104,10 +188,12 @@ class Turns:
 
     def recover(self, rows: Iterable[tuple[str, float, list[Any]]]) -> None:
         """Let jobs wait that waited before a restart: id, when accepted, and what `Job.waits` says."""
-        for uuid, requested, (queue, submitter, priority, pools, not_before, *pause) in rows:
-            needs = _needs(queue, submitter, priority, tuple((name, seats) for name, seats in pools))
-            # What an older version has written does not say how long the pause was.
-            self._wait(uuid, needs, requested, not_before, pause[0] if pause else None)
+        for uuid, requested, (queue, submitter, priority, pools, not_before, *more) in rows:
+            # What an older version has written says neither how long the pause was, nor what the job asks for of GPUs.
+            pause, gpu = (*more, None, None)[:2]
+            seats = tuple((name, seats) for name, seats in pools)
+            needs = _needs(queue, submitter, priority, seats, tuple(gpu or (None, None, False)))
+            self._wait(uuid, needs, requested, not_before, pause)
 
     def _wait(self, uuid: str, needs: Needs, since: float, not_before: float | None, pause_s: float | None) -> None:
         # Times of records are of the wall clock, which may be set; waiting uses the steady clock.
@@ -120,8 +206,14 @@ class Turns:
         else:
             self._admission.add(uuid, needs, since)
 
+    def release(self, uuid: str) -> None:
+        """Take back all that a job holds; one that holds nothing is left alone."""
+        self._parked.discard(uuid)
+        self._admission.release(uuid)
+
     def put_back(self, uuid: str) -> None:
         """Put a dispatched job that could not begin back into its old place in line."""
+        self._parked.discard(uuid)
         self._admission.put_back(uuid)
 
     def pause(self, reason: str) -> None:
@@ -237,9 +329,20 @@ class Turns:
 
 def needs_of(job: Job) -> Needs:
     """Return what a job asks for; jobs that ask for the same share the value."""
-    return _needs(job.queue, job.submitter, job.policy.priority, job.policy.pools)
+    return _needs(job.queue, job.submitter, job.policy.priority, job.policy.pools, _gpu_of(job))
+
+
+def _gpu_of(job: Job) -> tuple[str | None, int | None, bool]:
+    policy = job.policy
+    return policy.gpu, policy.gpu_memory, job.has_moved
 
 
 @lru_cache(maxsize=4096)
-def _needs(queue: str, submitter: str, priority: int, pools: tuple[tuple[str, int], ...]) -> Needs:
-    return Needs(queue, submitter, priority, pools)
+def _needs(
+    queue: str,
+    submitter: str,
+    priority: int,
+    pools: tuple[tuple[str, int], ...],
+    gpu: tuple[str | None, int | None, bool],
+) -> Needs:
+    return Needs(queue, submitter, priority, pools, gpu)

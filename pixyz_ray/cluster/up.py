@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from pixyz_ray.cluster.driver import Options
+from pixyz_ray.cluster.environment import joining_notes
 from pixyz_ray.cluster.supervisor import supervise
 from pixyz_ray.home import forget_platform, home, read_platform
 from pixyz_ray.port import port_problem
@@ -66,6 +67,8 @@ def up(
         raise AlreadyRunning(f"The platform is up already at {running.url}. Stop it with  pixyz down")
     _check_port(settings)
     notes = [*reading.sources.notes, *store_notes(settings)]
+    if address is not None:
+        notes += joining_notes(settings, num_cpus)
     for note in (*secure_home(home()), *notes):
         print(note, file=sys.stderr, flush=True)
     if detach:

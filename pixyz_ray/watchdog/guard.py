@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from pixyz_ray.watchdog.leftovers import Leftovers
 from pixyz_ray.watchdog.log_file import trim
-from pixyz_ray.watchdog.page import Endpoint, Page
+from pixyz_ray.watchdog.page import UNWATCHED, Endpoint, Page
 from pixyz_ray.watchdog.start import own_group, start_watchdog
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -35,6 +35,10 @@ class Usage:
     """Seconds of all its processes together."""
     left_running: int
     """Processes that the script had started, and that had to be ended after it."""
+    peak_gpu_memory: int | None = None
+    """Bytes on one GPU at the most, of all its processes together; None where it is not known."""
+    gpu_unwatched: bool = False
+    """Whether it had a GPU, and nothing on this machine tells how much memory it takes there."""
 
 
 class Guard:
@@ -78,6 +82,7 @@ class Guard:
         attempt: int,
         *,
         memory_limit: int | None = None,
+        gpu_limit: int | None = None,
         log: str = "",
         max_log_bytes: int = 0,
         endpoint: Endpoint | None = None,
@@ -88,6 +93,7 @@ class Guard:
             uuid: the job.
             attempt: number of the run.
             memory_limit: bytes that all its processes together may have; None for no limit.
+            gpu_limit: bytes that all its processes together may have on one GPU, or UNBOUNDED; None without a GPU.
             log: path of its log, which is opened for appending; empty for none.
             max_log_bytes: length from which on the log is cut; 0 for any length.
             endpoint: host, port and secret of the tracker's channel; None for nobody to tell.
@@ -101,6 +107,7 @@ class Guard:
         page.write_order(
             attempt,
             memory_limit or 0,
+            gpu_limit or 0,
             max_log_bytes,
             time.monotonic_ns(),
             int(cpu_time * 1e6),
@@ -153,7 +160,7 @@ class Guard:
         self, own: resource.struct_rusage, children: resource.struct_rusage, resident: int, shared: int, left: int
     ) -> Usage:
         cpu_before, child_before = self._before
-        tree_rss, tree_uss, tree_cpu = self._page.usage(self._page.serial)
+        tree_rss, tree_uss, tree_cpu, tree_gpu = self._page.usage(self._page.serial)
         peak = resident
         if self._clear_refs >= 0:
             peak = max(peak, own[2] * 1024 if self._quick_peak else self._peak())
@@ -163,6 +170,8 @@ class Guard:
         return Usage(
             peak_rss=max(peak, tree_rss, child),
             peak_uss=max(peak - shared, tree_uss),
+            peak_gpu_memory=tree_gpu if 0 < tree_gpu != UNWATCHED else None,
+            gpu_unwatched=tree_gpu == UNWATCHED,
             cpu_time=max(cpu_time, tree_cpu / 1e6),
             left_running=left,
         )

@@ -8,10 +8,15 @@ from struct import Struct
 
 _SIZE = 4096
 # Eight-byte numbers: those that the watchdog writes, and those that the worker writes one at a time.
-_SERIAL, _STOPPED, _USAGE_OF, _PEAK_RSS, _PEAK_USS, _CPU_US, _EXIT_CODE, _GROUP = range(8)
-# The order, written whole: attempt, memory limit, bytes of log, began, CPU time before, uuid, path of the log.
-_ORDER = Struct("@5Q64s1024s")
-_ORDER_AT = 64
+_SERIAL, _STOPPED, _USAGE_OF, _PEAK_RSS, _PEAK_USS, _CPU_US, _EXIT_CODE, _GROUP, _PEAK_GPU = range(9)
+# The order, written whole: attempt, memory limit, limit on a GPU, bytes of log, began, CPU time before, uuid, path of
+# the log.
+_ORDER = Struct("@6Q64s1024s")
+_ORDER_AT = 128
+UNBOUNDED = 2**64 - 1
+"""Limit of an attempt that may take all memory of its GPUs; one that has no GPU has the limit 0."""
+UNWATCHED = 2**64 - 1
+"""Peak of an attempt whose GPU memory nothing on this machine can tell."""
 # Where the tracker listens, written when it changes: port, host, secret.
 _ENDPOINT = Struct("@Q256s256s")
 _ENDPOINT_AT = 2048
@@ -23,15 +28,28 @@ Endpoint = tuple[str, int, str]
 class Order:
     """What the watchdog has to know of the attempt that runs."""
 
-    __slots__ = ("attempt", "began_ns", "cpu_us", "endpoint", "log", "max_log_bytes", "memory_limit", "serial", "uuid")
+    __slots__ = (
+        "attempt",
+        "began_ns",
+        "cpu_us",
+        "endpoint",
+        "gpu_limit",
+        "log",
+        "max_log_bytes",
+        "memory_limit",
+        "serial",
+        "uuid",
+    )
 
-    def __init__(self, serial: int, order: tuple[int, int, int, int, int, bytes, bytes], endpoint: Endpoint) -> None:
+    def __init__(
+        self, serial: int, order: tuple[int, int, int, int, int, int, bytes, bytes], endpoint: Endpoint
+    ) -> None:
         self.serial = serial
         """Odd number that this attempt alone has in this worker."""
-        self.attempt, self.memory_limit, self.max_log_bytes, self.began_ns, self.cpu_us = order[:5]
-        self.uuid = _text(order[5])
+        self.attempt, self.memory_limit, self.gpu_limit, self.max_log_bytes, self.began_ns, self.cpu_us = order[:6]
+        self.uuid = _text(order[6])
         """The job."""
-        self.log = os.fsdecode(order[6].rstrip(b"\0"))
+        self.log = os.fsdecode(order[7].rstrip(b"\0"))
         """Path of the job's log; empty for none."""
         self.endpoint = endpoint if endpoint[1] else None
         """The tracker's channel, if there is one."""
@@ -86,12 +104,21 @@ class Page:
         self._numbers[_GROUP] = value
 
     def write_order(
-        self, attempt: int, limit: int, log_bytes: int, began: int, cpu: int, uuid: bytes, log: bytes
+        self, attempt: int, limit: int, gpu_limit: int, log_bytes: int, began: int, cpu: int, uuid: bytes, log: bytes
     ) -> None:
         """Write what the next attempt is; its serial number comes after."""
         # A path that does not fit is none: half a path would be that of another file.
         _ORDER.pack_into(
-            self._memory, _ORDER_AT, attempt, limit, log_bytes, began, cpu, uuid, log if len(log) < 1024 else b""
+            self._memory,
+            _ORDER_AT,
+            attempt,
+            limit,
+            gpu_limit,
+            log_bytes,
+            began,
+            cpu,
+            uuid,
+            log if len(log) < 1024 else b"",
         )
         self._numbers[_EXIT_CODE] = 0
 
@@ -113,16 +140,19 @@ class Page:
     def stopped(self, value: int) -> None:
         self._numbers[_STOPPED] = value
 
-    def write_usage(self, serial: int, peak_rss: int, peak_uss: int, cpu_us: int) -> None:
-        """Write what was seen of an attempt's processes: bytes, bytes, microseconds."""
+    def write_usage(self, serial: int, peak_rss: int, peak_uss: int, cpu_us: int, peak_gpu: int) -> None:
+        """Write what was seen of an attempt's processes: bytes, bytes, microseconds, bytes on a GPU or UNWATCHED."""
         numbers = self._numbers
+        numbers[_PEAK_GPU] = peak_gpu
         numbers[_PEAK_RSS], numbers[_PEAK_USS], numbers[_CPU_US] = peak_rss, peak_uss, cpu_us
         numbers[_USAGE_OF] = serial
 
-    def usage(self, serial: int) -> tuple[int, int, int]:
+    def usage(self, serial: int) -> tuple[int, int, int, int]:
         """Return what the watchdog has seen of an attempt's processes, or zeros if it lasted too short for that."""
         numbers = self._numbers
-        return (numbers[_PEAK_RSS], numbers[_PEAK_USS], numbers[_CPU_US]) if numbers[_USAGE_OF] == serial else (0, 0, 0)
+        if numbers[_USAGE_OF] != serial:
+            return 0, 0, 0, 0
+        return numbers[_PEAK_RSS], numbers[_PEAK_USS], numbers[_CPU_US], numbers[_PEAK_GPU]
 
     def order(self) -> Order | None:
         """Return the attempt that runs, None when none does."""

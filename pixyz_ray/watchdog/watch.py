@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from pixyz_ray.watchdog.gpu_usage import GpuUsage
 from pixyz_ray.watchdog.line import Line, Value
 from pixyz_ray.watchdog.log_file import trim
 from pixyz_ray.watchdog.page import Order, Page
@@ -17,7 +18,7 @@ _YOUNG_S = 0.1
 _LOOK_S = 0.1
 _CLOSE_LOOK_S = 0.05
 _USAGE_EVERY_S = 1.0
-_ALIVE_EVERY_S = 5.0
+_ALIVE_EVERY_S = 1.0
 _CONNECT_PATIENCE_S = 5.0
 _MEASURING_SHARE = 0.1
 _SHORTAGE_S = 3.0
@@ -40,7 +41,7 @@ class Watch:
         self.number = order.serial
         """Number of the call to the tracker; new for each attempt."""
         self.reason = ""
-        """Why it was told to stop: "memory", "machine" or "stopped"; empty while it was not."""
+        """Why it was told to stop: "memory", "gpu_memory", "machine" or "stopped"; empty while it was not."""
         self.wanted = ""
         """The same, also when it had ended already: its worker may have seen it nevertheless, and leave."""
         self.told = False
@@ -59,6 +60,7 @@ class Watch:
         self._chance = _CHANCE_S * os.urandom(1)[0] / 255
         self._said: dict[str, Value] = {}
         self._said_at = 0.0
+        self._gpu = GpuUsage() if order.gpu_limit else None
 
     def is_young_for(self) -> float:
         """Return the seconds for which it is too young to be worth a look."""
@@ -79,7 +81,10 @@ class Watch:
         self._cpu_us = max(self._cpu_us, cpu_us)
         self._peak_rss = max(self._peak_rss, self._rss)
         self._peak_uss = max(self._peak_uss, self._uss)
-        self._page.write_usage(self.order.serial, self._peak_rss, self._peak_uss, self._cpu_us)
+        if self._gpu is not None:
+            self._gpu.look(processes)
+        peak_gpu = self._gpu.peak if self._gpu is not None else 0
+        self._page.write_usage(self.order.serial, self._peak_rss, self._peak_uss, self._cpu_us, peak_gpu)
         self.trim_log()
         return not self.reason and self._is_too_large(processes)
 
@@ -96,6 +101,10 @@ class Watch:
         end = time.monotonic()
         self._measure_again = end + (end - begin) / _MEASURING_SHARE
         return memory > self.order.memory_limit
+
+    def has_too_much_of_a_gpu(self) -> bool:
+        """Return whether it has more memory on a GPU than it declared."""
+        return not self.reason and self._gpu is not None and self._gpu.now > self.order.gpu_limit
 
     def is_in_the_way(self, machine_is_full: bool, taken: int) -> bool:
         """Return whether it has to go, for the machine's memory is used up: the larger an attempt is, the sooner.
@@ -137,6 +146,8 @@ class Watch:
             "peak_rss": self._peak_rss,
             "peak_uss": self._peak_uss,
         }
+        if self._gpu is not None and self._gpu.known:
+            about["peak_gpu_memory"] = self._gpu.peak
         if about != self._said and now >= self._said_at + _USAGE_EVERY_S:
             line.say(0, "usage", self.order.uuid, self.order.attempt, about)
             self._said, self._said_at = about, now
@@ -149,5 +160,6 @@ class Watch:
         return {
             "peak_rss": self._peak_rss or None,
             "peak_uss": self._peak_uss or None,
+            "peak_gpu_memory": self._gpu.peak if self._gpu is not None and self._gpu.known else None,
             "cpu_time": round(self._cpu_us / 1e6, 3) if self.looked else None,
         }

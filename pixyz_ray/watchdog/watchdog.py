@@ -84,6 +84,8 @@ class Watchdog:
         self._keep_line(watch)
         if watch.look():
             self._stop(watch, "memory", 0.0)
+        elif watch.has_too_much_of_a_gpu():
+            self._stop(watch, "gpu_memory", 0.0)
         elif watch.is_in_the_way(self._machine.is_full(), self._machine.taken):
             self._stop(watch, "machine", 0.0)
         watch.report(self._line)

@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse, Response
 
 from pixyz_ray.cluster.engine import Engine
 from pixyz_ray.cluster.liveness import Liveness
+from pixyz_ray.cluster.names import WARNING
 from pixyz_ray.version import VERSION
 from serve_app import schemas
 from serve_app.answers import JsonAnswer
@@ -43,12 +44,14 @@ def service_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
     @router.get("/health/ready", response_model=schemas.Health, responses={503: {"model": schemas.Health}})
     async def health(request: Request) -> Response:
         """Return whether jobs can be taken: 200 when they can, else 503; a caller with a token is told why."""
-        checks, warnings = await engine.health()
+        checks = dict(await engine.health())
+        warnings = {name.removeprefix(WARNING): checks.pop(name) for name in [*checks] if name.startswith(WARNING)}
         ready = all(found == _GOOD for found in checks.values())
         status = "ok" if ready else "degraded" if checks["tracker"] == _GOOD else "starting"
-        if (not ready or warnings) and not await has_token(request):
+        if not ready and not await has_token(request):
             checks = {name: found if found == _GOOD else _HIDDEN for name, found in checks.items()}
-            warnings = []
+        if warnings and not await has_token(request):
+            warnings = dict.fromkeys(warnings, _HIDDEN)
         answer = {"status": status, "version": VERSION, "live": True, "ready": ready, "checks": checks}
         answer["warnings"] = warnings
         return JsonAnswer(answer, status_code=200 if ready else 503)

@@ -34,7 +34,7 @@ CHECKS = [
 ]
 EXAMPLES = 12
 """Requests for each operation and kind of data; half of them with a token."""
-OPERATIONS = 30
+OPERATIONS = 31
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from pathlib import Path
 from pixyz_ray.cluster.ray_folder import ray_folder
 from tests.listening import is_loopback, listening_sockets
 from tests.platforms import ROOT, TestPlatform
+from tests.postgres import store_of_tests
 from tests.waiting import wait_until
 
 
@@ -66,7 +67,8 @@ def test_given_a_running_platform_when_its_home_is_walked_then_its_owner_alone_c
 ) -> None:
     """The folder itself, tokens, logs, and the job store with SQLite's own files; the share has rights of its own."""
     files = [path for path in platform.home.iterdir() if path.is_file()]
-    expected = {"token", "ray-token", "platform.json", "supervisor.log", "supervisor.lock", "jobs.db", "jobs.db-wal"}
+    expected = {"token", "ray-token", "platform.json", "supervisor.log", "supervisor.lock"}
+    expected |= {"jobs.db", "jobs.db-wal"} if store_of_tests() == "sqlite" else set()
     assert expected <= {path.name for path in files}
     assert {path.name: oct(_rights(path)) for path in (platform.home, *files) if _rights(path) & 0o077} == {}
 

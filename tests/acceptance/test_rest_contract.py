@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import datetime
 from pathlib import Path
@@ -123,6 +124,20 @@ def test_given_no_right_token_when_a_protected_path_is_asked_then_401(
     assert answer.status_code == 401
     assert answer.json()["detail"].keys() == {"code", "message", "details"}
     assert "x-api-key" in answer.json()["detail"]["details"]
+
+
+def test_settings_in_force_are_shown_without_secrets(platform: TestPlatform, rest: RestClient) -> None:
+    """Given a platform, when its settings are asked, then they have their sources, and no digest of a token."""
+    assert httpx.get(f"{platform.url}/config").status_code == 401
+    answer = rest.http.get("/config")
+    rows = {row["name"]: row for row in answer.json()["settings"]}
+    assert answer.status_code == 200
+    assert rows["API_PORT"]["value"] == platform.url.rpartition(":")[2]
+    assert rows["API_PORT"]["source"] == "on the command line"
+    token = rows["GOD_PASSWORD_SHA256"]
+    assert token["value"] is None
+    assert len(token["fingerprint"]) == 32
+    assert hashlib.sha256(OPERATOR_TOKEN.encode()).hexdigest() not in answer.text
 
 
 def test_given_the_operators_token_when_it_is_used_then_it_opens_too(platform: TestPlatform) -> None:

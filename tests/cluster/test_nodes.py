@@ -156,7 +156,7 @@ def test_given_a_machine_without_the_share_when_jobs_run_then_elsewhere_and_it_i
         assert node(rest, "b")["state"] == "unfit"
         health = rest.get("/health")
         assert health["ready"]
-        assert "Machine b cannot see the share" in health["warnings"][0]
+        assert "Machine b cannot see the share" in health["warnings"]["machines"]
         doctor = cluster.pixyz("doctor", check=False)
         assert doctor.returncode == 1
         assert "Machine b cannot see the share" in doctor.stdout

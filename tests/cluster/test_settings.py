@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.cluster.clusters import RAY_PORT, Cluster
+from tests.cluster.clusters import API_PORT, RAY_PORT, Cluster
 from tests.cluster.machines import Machine, Network
+from tests.waiting import wait_until
 
 MACHINES = ("a", "b", "c")
 
@@ -49,7 +52,7 @@ from pathlib import Path
 from pixyz_worker import config
 from pixyz_worker.kernel.limits import Limits
 from pixyz_worker.license import LicenseSettings
-from pixyz_worker.logger import getLogger
+from pixyz_worker.logger import get_logger
 
 NAMES = ("LICENSE_HOST", "LOGLEVEL", "PIXYZ_MEMORY_THRESHOLD", "PYTHONPATH_OF_MACHINE", "JOB_STORE_URL")
 
@@ -70,7 +73,7 @@ def main(pc, params):
         "api_port": config.api_port,
         "limits": asdict(Limits.from_environment()),
         "licence": asdict(LicenseSettings.from_environment()),
-        "level": getLogger("probe").level,
+        "level": get_logger("probe").level,
         "sdk": sdk_of_operator.__file__,
         "path": os.environ["PYTHONPATH"],
         **{name: os.environ.get(name) for name in NAMES},
@@ -84,10 +87,9 @@ ray.init(address="auto", log_to_driver=False)
 problems = {}
 @ray.remote(num_cpus=0)
 def look():
-    from pixyz_ray.cluster.environment import environment_problems
+    from pixyz_ray.cluster.environment import cluster_config, environment_problems
     from pixyz_ray.settings import Settings
-    from ray._private.state import state
-    sources = (None, state.get_system_config())
+    sources = (None, cluster_config())
     return [[one.variable for one in environment_problems(Settings(), os.environ, some)] for some in sources]
 for node in ray.nodes():
     options = {"scheduling_strategy": On(node["NodeID"], soft=False)}
@@ -106,20 +108,32 @@ def start_ray(cluster: Cluster, machine: Machine, options: str) -> None:
 def cluster(network: Network) -> Iterator[Cluster]:
     """A plain Ray on three machines with wrong settings of their own, and the platform on it."""
     cluster = Cluster(network)
-    sdk = network.share.parent / "share" / "sdk"
+    sdk = network.share / "sdk"
     sdk.mkdir()
     (sdk / "sdk_of_operator.py").touch()
     home = network["a"].home / ".pixyz"
     home.mkdir(mode=0o700)
     (home / "pixyz-scheduler.conf").write_text(f"{SETTINGS}PIXYZ_PYTHON_PATH = {sdk}\n")
     config = '--system-config="$(python -m pixyz_ray.cluster.environment --system-config)"'
-    network["a"].environment["RAY_worker_niceness"] = "15"
     start_ray(cluster, network["a"], f"--head --port={RAY_PORT} --include-dashboard=false {config}")
     for name in ("b", "c"):
         start_ray(cluster, network[name], f"--address={network['a'].ip}:{RAY_PORT}")
     cluster.up()
-    cluster.wait_until_ready()
+    # Serve may put the HTTP service on any of the machines.
+    urls = [f"http://{machine.ip}:{API_PORT}" for machine in network.machines.values()]
+
+    def ready() -> str | None:
+        return next((url for url in urls if is_ready(url)), None)
+
+    cluster.url = wait_until(ready, f"one of {urls} is ready", deadline_s=60, every_s=0.2)
     yield cluster
+
+
+def is_ready(url: str) -> bool:
+    """Return whether a service answers there that takes jobs."""
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"{url}/health", timeout=2.0).status_code == 200
+    return False
 
 
 def test_settings_of_the_head_hold_on_every_machine(cluster: Cluster) -> None:
@@ -130,7 +144,7 @@ def test_settings_of_the_head_hold_on_every_machine(cluster: Cluster) -> None:
     with cluster.client() as rest:
         jobs = [rest.submit(SCRIPT, params={"meeting": str(meeting), "all": 3, "n": n}) for n in range(3)]
         ended = [rest.end(uuid, deadline_s=90) for uuid in jobs]
-    assert [job["status"] for job in ended] == ["SUCCESS"] * 3, ended
+    assert [job["status"] for job in ended] == ["SUCCESS"] * 3, [job["error"] for job in ended]
     found: dict[str, dict[str, Any]] = {job["result"].pop("host"): job["result"] for job in ended}
     assert sorted(found) == ["a", "b", "c"]
     assert found["a"] == found["b"] == found["c"]

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.faults.chaos import chaos
 from benchmarks.faults.page import SMALL_PLAN
+from tests.postgres import shared_server, store_of_tests
 
 MOST_SECONDS_AWAY = 60.0
 """Twice what docs/reliability.md promises, for a machine that does other things too."""
@@ -15,7 +16,8 @@ MOST_SECONDS_AWAY = 60.0
 def test_given_a_stream_of_jobs_when_parts_are_killed_at_random_then_nothing_is_lost_or_left() -> None:
     """Every accepted job is known and has ended, published by one attempt; no process, seat or folder is left."""
     lines: list[str] = []
-    report = chaos(SMALL_PLAN, lines.append)
+    settings = {} if store_of_tests() == "sqlite" else {"JOB_STORE_URL": shared_server().database("chaos")}
+    report = chaos(SMALL_PLAN, lines.append, **settings)
     told = "\n".join([*lines, *report.verdict.troubles])
     assert report.blows.total() - report.blows["cancel"] >= SMALL_PLAN.kills, told
     assert {"worker", "watchdog", "tracker", "replica"} <= report.blows.keys(), told

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests.platforms import TestPlatform
+from tests.postgres import need_sqlite
 from tests.rest_client import TERMINAL, RestClient
 from tests.waiting import wait_until
 
@@ -207,6 +208,7 @@ def test_given_jobs_when_the_database_is_locked_for_a_while_then_none_is_lost_an
     platform: TestPlatform, rest: RestClient, form: Callable[..., dict[str, Any]], submit: Submit, gate: Path
 ) -> None:
     """Given running and waiting jobs, when nothing can be written for 3 s, then callers are answered, jobs go on."""
+    need_sqlite()
     running = [submit("gated", f"running {n}") for n in range(2)]
     for uuid in running:
         rest.wait_for(uuid, "RUNNING")

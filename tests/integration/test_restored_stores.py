@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.platforms import TestPlatform
+from tests.postgres import need_sqlite, shared_server
 from tests.rest_client import RestClient
 from tests.waiting import wait_until
 
@@ -40,6 +41,7 @@ def test_given_broken_records_when_it_starts_then_all_others_go_on(
     platform: TestPlatform, rest: RestClient, tmp_path: Path
 ) -> None:
     """Given a spoilt job, graph and state, when it is started again, then each is named and all others end well."""
+    need_sqlite()
     gate = tmp_path / "gate"
     good, bad, later, parent, whole = (
         submit(rest, entrypoint, gate) for entrypoint in ("gated", "gated", "gated", "graph", "graph")
@@ -79,6 +81,7 @@ def test_given_a_backup_under_load_when_it_is_restored_then_all_that_was_accepte
     platform: TestPlatform, rest: RestClient, tmp_path: Path
 ) -> None:
     """Given jobs that keep coming, when a backup is taken, the store lost and restored, then it goes on from there."""
+    need_sqlite()
     accepted: list[str] = []
     stop = threading.Event()
 
@@ -123,3 +126,34 @@ def test_given_a_backup_under_load_when_it_is_restored_then_all_that_was_accepte
     assert rest.http.get(f"/jobs/{newer}").status_code == 404
     assert {path.name for path in (platform.home / "share").iterdir()} >= shares - {before[0]}
     assert rest.run(SCRIPT)["status"] == "SUCCESS"
+
+
+def test_moved_to_postgres(platform: TestPlatform, rest: RestClient, tmp_path: Path) -> None:
+    """Given ended, running and waiting jobs on SQLite, when its backup is restored into PostgreSQL, then all go on."""
+    need_sqlite()
+    gate = tmp_path / "gate"
+    ended = submit(rest, "main", gate)
+    running = submit(rest, "gated", gate)
+    rest.wait_for(ended, "SUCCESS")
+    rest.wait_for(running, "RUNNING")
+    graph = submit(rest, "graph", gate)
+    wait_until(lambda: rest.get(f"/jobs/{graph}/graph")["nodes"][1:], "its graph is there")
+    listed = [job["uuid"] for job in rest.get("/jobs", params={"limit": 1000})["jobs"]]
+    platform.down()
+    done = platform.cli("backup", str(tmp_path / "jobs.gz"))
+    assert done.returncode == 0, done.stderr
+    platform.env["JOB_STORE_URL"] = shared_server().database("moved")
+    try:
+        done = platform.cli("restore", str(tmp_path / "jobs.gz"))
+        assert done.returncode == 0, done.stderr
+        platform.up()
+        gate.touch()
+        for uuid in (running, graph):
+            assert rest.end(uuid, 60)["status"] == "SUCCESS"
+        assert rest.state(ended)["status"] == "SUCCESS"
+        assert rest.run(SCRIPT)["status"] == "SUCCESS"
+        assert [job["uuid"] for job in rest.get("/jobs", params={"limit": 1000})["jobs"]][1:] == listed
+    finally:
+        platform.down()
+        del platform.env["JOB_STORE_URL"]
+        platform.up()

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import random
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests.platforms import TestPlatform, free_port
+from pixyz_ray.jobs import Job, JobState
+from pixyz_ray.store import JobStore, StoreFull
+from tests.free_ports import free_port
+from tests.platforms import TestPlatform
 from tests.postgres import Postgres, need_postgres
 from tests.rest_client import RestClient
+from tests.small_disk import small_disk
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -24,9 +32,10 @@ SCRIPT = Path(__file__).with_name("store_script.py").read_text(encoding="utf-8")
 QUEUES = {"free": {"num_cpus": 0}}
 CROWD = 100
 KILLED_S = 4.0
-FROZEN_S = 12.0
+FROZEN_S = 60.0
 LOCKED_S = 3.0
 SOON_S = 5.0
+DISK_BYTES = 160 << 20
 BACK_WITHIN_S = 60.0
 NASTY = "a NUL \0 and half a character \ud800 in it"
 
@@ -145,6 +154,34 @@ def test_frozen(server: Postgres, rest: RestClient, tmp_path: Path) -> None:
     all_well(rest, [running, *waiting])
     jobs = rest.get("/jobs", params={"limit": 1000})["jobs"]
     assert {job["status"] for job in jobs} == {"SUCCESS"}, "a refused job is there"
+
+
+def test_full_disk_of_the_server() -> None:
+    """Given a server whose disk is full, then a write says so, nothing is lost, and it goes on when there is room."""
+    need_postgres()
+    with small_disk(DISK_BYTES) as disk:
+        (disk / "data").mkdir()
+        server = Postgres(data=disk / "data")
+        try:
+            server.start(free_port())
+            with closing(JobStore(server.url, holder="test")) as store:
+                kept = [make_job() for _ in range(10)]
+                store.write(kept)
+                (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free))
+                with pytest.raises(StoreFull, match="disk of the database server is full"):
+                    for _ in range(100):
+                        store.write([make_job(params={"x": random.randbytes(500_000).hex()})])
+                assert list(store.get_many([job.uuid for job in kept]).values()) == kept
+                (disk / "ballast").unlink()
+                store.write([replace(job, state=JobState.SUCCESS) for job in kept])
+                assert store.counts()["SUCCESS"] == 10
+        finally:
+            server.close()
+
+
+def make_job(**changes: Any) -> Job:
+    """Return a new job."""
+    return replace(Job(uuid=str(uuid4()), name="job", process="custom", script="job.py"), **changes)
 
 
 def test_nasty_text(server: Postgres, rest: RestClient) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pixyz_ray.cluster.graph.run import GraphRun, Value
+from pixyz_ray.cluster.graph.run import GraphRun
 from pixyz_ray.cluster.live import Feed
-from pixyz_ray.cluster.store_access import StoreAccess
 from pixyz_ray.jobs import Job
 
 
@@ -17,22 +16,6 @@ def feed_of(run: GraphRun, id: str) -> Feed | None:
         return None
     references: list[Any] = []
     return Feed(run.shape(node.after, references), references)
-
-
-async def fetch_values(run: GraphRun, id: str, access: StoreAccess) -> list[str]:
-    """Fetch a node's missing inputs from the store, however long it is away; return the ids that it does not have."""
-    found = await access.insist(access.store.get_many, run.missing(id))
-    run.values.update((source, Value(shape=shape_of(job))) for source, job in found.items())
-    return run.missing(id)
-
-
-def forget_values(run: GraphRun, id: str) -> None:
-    """Discard the inputs of a node that is run again: Ray's references may point to lost objects."""
-    after = run.nodes[id].after
-    assert after is not None
-    for source in run.sources(after):
-        run.values.pop(source, None)
-    run.starved.add(id)
 
 
 def shape_of(job: Job) -> list[Any]:

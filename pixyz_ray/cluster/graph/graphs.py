@@ -17,9 +17,10 @@ from functools import partial
 from typing import Any
 
 from pixyz_ray.cluster.graph.awaiting import Awaiting
-from pixyz_ray.cluster.graph.feeds import feed_of, fetch_values, forget_values, shape_of
+from pixyz_ray.cluster.graph.feeds import feed_of, shape_of
 from pixyz_ray.cluster.graph.intake import Intake
 from pixyz_ray.cluster.graph.lookup import GraphLookup
+from pixyz_ray.cluster.graph.lost_values import LostValues
 from pixyz_ray.cluster.graph.run import GraphRun, Value
 from pixyz_ray.cluster.graph.runs import GraphRuns
 from pixyz_ray.cluster.graph.start_times import StartTimes
@@ -53,6 +54,7 @@ class Graphs:
         self.lookup = GraphLookup(jobs, self.runs)
         self.awaiting = Awaiting(jobs, self.runs)
         self.intake = Intake(jobs.access, self.runs, jobs.settings)
+        self.lost = LostValues(jobs, self._line_up, self.not_run)
         self._start_times = StartTimes(jobs, self.cancel)
         self._endings: deque[tuple[LiveJob, Job]] = deque()
         self._draining = False
@@ -127,9 +129,7 @@ class Graphs:
             if run.start_options(id):
                 self._start_times.wait(run, id)
                 return
-            queue = run.asks_for(id).queue
-            run.ready.setdefault(queue, deque()).append(id)
-            self._feed_turns(run, queue)
+            self._line_up(run, id)
             return
         live = self._jobs.live_node(id)
         run.begun.add(id)
@@ -138,6 +138,11 @@ class Graphs:
         self._jobs.journal.change_soon(live.record)
         if not run.left[id]:
             self._jobs.settle(live, live.job.become(JobState.SUCCESS, result=None))
+
+    def _line_up(self, run: GraphRun, id: str) -> None:
+        queue = run.asks_for(id).queue
+        run.ready.setdefault(queue, deque()).append(id)
+        self._feed_turns(run, queue)
 
     def _feed_turns(self, run: GraphRun, queue: str) -> None:
         """Let a few nodes of a graph wait for their turn; with all of them in line, other graphs would come after."""
@@ -163,17 +168,8 @@ class Graphs:
 
     async def _start_from_store(self, run: GraphRun, id: str) -> None:
         """Start a node that gets results which only the store, or the share, still has."""
-        lost = await fetch_values(run, id, self._jobs.access)
-        live = self._jobs.live_node(id)
-        if id in run.states or live.settling or live.record.state.terminal:
-            # Cancelled meanwhile.
-            return
-        if lost:
-            error = f"The result of task {lost[0]} is not in the job store any more."
-            self._jobs.turns.release(id)
-            self._jobs.settle(live, live.job.become(JobState.FAILURE, error=error))
-            return
-        self._start(run, id, feed_of(run, id))
+        if await self.lost.prepare(run, id):
+            self._start(run, id, feed_of(run, id))
 
     def _leave_line(self, run: GraphRun, id: str) -> None:
         for queue, in_line in run.in_line.items():
@@ -237,12 +233,17 @@ class Graphs:
         if live.record.awaits is None:
             self._jobs.begin(self._jobs.take_up(live))
 
-    def feed_again(self, live: LiveJob) -> None:
-        """Have a node's params worked out again when it begins, without Ray's references, which may be lost."""
+    def feed_again(self, live: LiveJob, *, is_lost: bool) -> None:
+        """Have a node's params worked out again when it begins, without inputs that are lost."""
         run = self.runs.of(live.record.uuid)
         assert run is not None
         live.feed = None
-        forget_values(run, live.record.uuid)
+        self.lost.forget(run, live.record.uuid, is_certain=is_lost)
+
+    async def value_lost(self, uuid: str) -> bool:
+        """Have the value of a node made again, since Ray has lost it; return whether there will be one."""
+        run = self.runs.of(uuid)
+        return run is not None and await self.lost.make_again(run, uuid)
 
     # --- A node has ended --------------------------------------------------------------------------------------------
 
@@ -281,6 +282,26 @@ class Graphs:
             self._take_back_next(run, job.uuid)
         run.end(job.uuid, job.state, value)
         self._leave_line(run, job.uuid)
+        if run.reruns[job.uuid]:
+            self._take_end_again(run, job)
+        else:
+            self._let_follow(run, job)
+        if well and job.opaque and live.value is not None:
+            asyncio.get_running_loop().call_later(_KEEP_AFTER_S, self._keep, run, job)
+        if run.over:
+            self.end(run)
+
+    def _take_end_again(self, run: GraphRun, job: Job) -> None:
+        """Record the end of a job whose first end has let others begin already."""
+        self.lost.ended(run, job)
+        if job.state is JobState.FAILURE:
+            self.end_scope(run, job)
+        if job.state is not JobState.SUCCESS and (group := run.group_of.get(job.uuid)):
+            self._member_ended(run, group, job)
+
+    def _let_follow(self, run: GraphRun, job: Job) -> None:
+        """Begin or end what depends on a job that has ended for the first time."""
+        well = job.state is JobState.SUCCESS
         for id in run.dependents(job.uuid):
             if run.nodes[id].on_failure:
                 self.turn_on_failure(run, id, job)
@@ -292,11 +313,7 @@ class Graphs:
             self.end_scope(run, job)
         if group := run.group_of.get(job.uuid):
             self._member_ended(run, group, job)
-        if well and job.opaque and live.value is not None:
-            asyncio.get_running_loop().call_later(_KEEP_AFTER_S, self._keep, run, job.uuid)
         self.awaiting.tell(run, job)
-        if run.over:
-            self.end(run)
 
     def turn_on_failure(self, run: GraphRun, id: str, cause: Job) -> None:
         """Start an error callback whose task has failed; revoke it when the task ended otherwise, or was not run.
@@ -354,11 +371,12 @@ class Graphs:
         self._jobs.journal.end_graph(run.graph.uuid)
         self.runs.remove(run)
 
-    def _keep(self, run: GraphRun, id: str) -> None:
+    def _keep(self, run: GraphRun, job: Job) -> None:
         """Let a value that no record holds be written to the share, if it is still wanted after all this time."""
-        if id in run.values:
-            folder = JobFolder(self._jobs.settings.share_path, id)
-            self._jobs.begin(self._jobs.attempts.launcher.keep(run.values[id].reference, folder))
+        value = run.values.get(job.uuid)
+        if value is not None and value.reference is not None:
+            folder = JobFolder(self._jobs.settings.share_path, job.uuid)
+            self._jobs.begin(self._jobs.attempts.launcher.keep(value.reference, folder, len(job.attempts)))
 
     # --- Cancelling --------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +48,10 @@ class GraphRun:
         """Results that somebody will still want."""
         self.starved: set[str] = set()
         """Nodes that are run again, whose params are worked out again without Ray's references."""
+        self.reruns: Counter[str] = Counter()
+        """How often a task was run again since its value was lost."""
+        self.held: dict[str, set[str]] = {}
+        """Tasks that wait until others have run again, and those others."""
         self.stopped: dict[str, float] = {}
         """When the nodes ended, in seconds since the epoch, that had before a restart."""
         self.group_of = graph.group_of()
@@ -162,6 +166,17 @@ class GraphRun:
             if not self._consumers[node.after]:
                 for source in self.sources(node.after):
                     self.values.pop(source, None)
+
+    def reopen(self, id: str) -> None:
+        """Take back the end of a task that runs again since its value was lost."""
+        node = self.nodes[id]
+        del self.states[id]
+        self.values.pop(id, None)
+        self.stopped.pop(id, None)
+        self.reruns[id] += 1
+        if node.fed and node.after is not None and not node.on_failure:
+            # It takes its own inputs again.
+            self._consumers[node.after] += 1
 
     def missing(self, id: str) -> list[str]:
         """Return the tasks whose results a node gets and which are not at hand: only the store has them."""

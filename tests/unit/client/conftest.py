@@ -70,6 +70,8 @@ class Peer:
     """What a job of a list says when it is asked why it waits."""
     standing: dict[str, Any] = field(default_factory=dict)
     """How the queues stand."""
+    settings: list[dict[str, Any]] = field(default_factory=list)
+    """The settings in force."""
     graphs: list[dict[str, Any]] = field(default_factory=list)
     """Graphs to answer with, one after another; the last one from then on."""
     answers: dict[str, list[Response]] = field(default_factory=dict)
@@ -153,6 +155,9 @@ class Peer:
 
     async def _queues(self, _: Request) -> Response:
         return JSONResponse(self.standing)
+
+    async def _config(self, _: Request) -> Response:
+        return JSONResponse({"version": "9.8.7", "settings": self.settings})
 
     async def _pin(self, _: Request) -> Response:
         return JSONResponse(self.state())
@@ -238,6 +243,7 @@ ROUTES = {
     "/processes": "processes",
     "/processes/{name}": "doc",
     "/queues": "queues",
+    "/config": "config",
     "/jobs": "jobs",
     "/jobs/{uuid}": "job",
     "/jobs/{uuid}/details": "details",

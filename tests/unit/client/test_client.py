@@ -21,6 +21,7 @@ def test_the_public_names_are_pinned() -> None:
     assert pixyz_ray.client.__all__ == [
         "Address",
         "Client",
+        "ConfigInfo",
         "Event",
         "FileNotWritten",
         "GraphView",
@@ -36,6 +37,7 @@ def test_the_public_names_are_pinned() -> None:
         "ProcessInfo",
         "QueuesInfo",
         "ServerBusy",
+        "SettingInfo",
         "StatusEvent",
         "StepEvent",
         "WaitingInfo",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from tests.free_ports import free_port
+from tests.postgres import Postgres, need_postgres
 from tests.waiting_room import Clock
 from tests.watched_workers import Start, Tracker, Worker
 
@@ -16,6 +19,24 @@ from tests.watched_workers import Start, Tracker, Worker
 def clock() -> Clock:
     """Time stands still."""
     return Clock()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server; skipped where there is no server or driver."""
+    need_postgres()
+    server = Postgres()
+    try:
+        server.start(free_port())
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> str:
+    """The URL of an empty PostgreSQL database."""
+    return postgres.database(f"jobs_{uuid4().hex}")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +28,6 @@ from pixyz_ray.store import JobStore, StoreUnusable
 from pixyz_ray.store_schema import SCHEMA_VERSION
 from pixyz_ray.supervisor_lock import only_one
 from pixyz_worker.wire import VERSION
-from tests.platforms import free_port
-from tests.postgres import Postgres, need_postgres
 from tests.waiting import wait_until
 
 
@@ -74,18 +72,6 @@ def taken(url: str, tmp_path: Path) -> Path:
     """A backup of it."""
     take_backup(url, tmp_path / "backup.gz")
     return tmp_path / "backup.gz"
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """The URL of an empty PostgreSQL database; skipped where there is no server or driver."""
-    need_postgres()
-    server = Postgres()
-    try:
-        server.start(free_port())
-        yield server.url
-    finally:
-        server.close()
 
 
 def test_given_a_backup_when_it_is_restored_then_the_store_is_what_it_was(
@@ -314,17 +300,17 @@ def test_given_more_rows_than_a_portion_when_backed_up_and_restored_then_the_pro
 
 
 def test_given_sqlite_and_postgresql_when_a_backup_goes_to_and_fro_then_it_stays_the_same(
-    postgres: str, url: str, taken: Path, tmp_path: Path
+    database: str, url: str, taken: Path, tmp_path: Path
 ) -> None:
     """Given a backup of SQLite, when it is restored into PostgreSQL and that backed up, then SQLite has it again."""
-    restore_backup(postgres, taken)
-    with closing(JobStore(postgres)) as store:
+    restore_backup(database, taken)
+    with closing(JobStore(database)) as store:
         with pytest.raises(BackupUnusable, match="connections use the database"):
-            restore_backup(postgres, taken, force=True)
+            restore_backup(database, taken, force=True)
         late = make_job()
         store.write([late])
         assert store.page(state=None, limit=1, after=None)[0]["uuid"] == late.uuid
-        take_backup(postgres, tmp_path / "second.gz")
+        take_backup(database, tmp_path / "second.gz")
     other = url_of(tmp_path / "other.db")
     restore_backup(other, tmp_path / "second.gz")
     assert jobs_in(other) == [late, *jobs_in(url)]

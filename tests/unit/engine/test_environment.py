@@ -14,11 +14,12 @@ from pixyz_ray.cluster.environment import (
     before_ray,
     driver_environment,
     environment_problems,
+    joining_notes,
     ray_environment,
     system_config,
     worker_environment,
 )
-from pixyz_ray.settings import Settings
+from pixyz_ray.settings import Settings, load_settings
 from pixyz_worker.exception import InvalidBackendParameter
 
 SECRETS = {
@@ -71,7 +72,8 @@ def test_core_variables_of_ray_stay_out_of_runtime_environments(settings: Settin
     """Given a Ray of our own and one that is joined, when compared, then only the first sets Ray's own variables."""
     own = ray_environment(settings, "mark", tmp_path, 2)
     core = {one.name for one in before_ray(settings)}
-    assert core <= own.keys()
+    # One machine has nobody to declare it dead but the supervisor.
+    assert {name for name in core if "health_check" not in name} <= own.keys()
     assert not core & worker_environment(settings).keys()
     assert not [name for name in worker_environment(settings) if name.startswith("RAY_AUTH")]
 
@@ -113,3 +115,13 @@ def test_the_program_prints_what_must_precede_ray(settings: Settings) -> None:
     assert names == {one.name for one in before_ray(settings)} | {"RAY_TMPDIR", "PIXYZ_MASK_OF_SHARE"}
     assert json.loads(run_module("--system-config").stdout) == system_config(settings)
     assert run_module("--system").stderr.startswith("usage:")
+
+
+def test_options_without_effect_on_a_cluster_are_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a number of CPUs for a Ray that is joined, when the platform starts, then a note names option and place."""
+    assert joining_notes(settings, None) == []
+    monkeypatch.setenv("CONCURRENT_TASKS", "4")
+    notes = [str(note) for note in joining_notes(load_settings(), 2)]
+    assert notes[0].startswith("--num-cpus has no effect on a Ray cluster that is joined.")
+    assert notes[1].startswith("CONCURRENT_TASKS (in the environment) has no effect")
+    assert "ray start --num-cpus" in notes[1]

@@ -108,6 +108,19 @@ def test_given_what_an_attempt_had_taken_when_it_died_then_the_outcome_has_it() 
     took = {"peak_rss": 3 * MIB, "peak_uss": 2 * MIB, "cpu_time": 1.5}
     outcome = autopsy(CRASH, "", {**took, "signal": 9}, None)
     assert {name: outcome[name] for name in took} == took
+
+
+def test_gpu_memory_in_autopsy() -> None:
+    """Given a watchdog that ended an attempt for its GPU memory, when told, then the message has both amounts."""
+    died = {"signal": 9, "reason": "gpu_memory", "peak_gpu_memory": 9_771_050_598}
+    outcome = autopsy(CRASH, "AS RAY SAYS", died, None, 8 * 2**30)
+    assert (outcome["failure"], outcome["peak_gpu_memory"]) == ("out_of_memory", 9_771_050_598)
+    assert "used 9.1 GB of GPU memory, declared 8 GB" in outcome["error"]
+
+
+def test_given_no_watchdog_when_told_then_what_an_attempt_took_is_not_known() -> None:
+    """Rather than 0."""
+    took = ("peak_rss", "peak_uss", "peak_gpu_memory", "cpu_time")
     assert {autopsy(CRASH, "", None, None)[name] for name in took} == {None}
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from pixyz_ray.cluster import fitness, messages
-from pixyz_ray.cluster.attempts import PLACED_AGAIN, Attempts
+from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.lifecycle import Lifecycle
@@ -37,7 +37,7 @@ UUID = "7f3c2a9e-0000-4000-8000-000000000001"
 def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MachineGate]:
     """The gate of this machine, which is Ray's node NODE."""
     gate = MachineGate(NODE, tmp_path)
-    monkeypatch.setattr(fitness, "node_id", lambda: NODE)
+    monkeypatch.setattr(fitness, "own_node_id", lambda: NODE)
     monkeypatch.setattr(fitness, "_gate", lambda: gate)
     fitness._share_check.cache_clear()
     yield gate
@@ -131,28 +131,22 @@ class Course:
         work.close()
 
 
-def _attempts(course: Course) -> tuple[Attempts, list[str]]:
-    attempts, done = Attempts(cast(Any, course), Settings()), list[str]()
-    attempts.launcher = cast(
-        Launcher,
-        SimpleNamespace(withdraw=lambda _: done.append("withdrawn"), kill=lambda *_: done.append("killed")),
-    )
-    return attempts, done
+def _attempts(course: Course) -> tuple[Attempts, list[frozenset[str]]]:
+    """Return attempts, and the machines that its launcher is told to avoid, each time."""
+    attempts, avoided = Attempts(cast(Any, course), Settings()), list[frozenset[str]]()
+    launcher = SimpleNamespace(withdraw=lambda _: None, kill=lambda *_: None, avoid=avoided.append)
+    attempts.launcher = cast(Launcher, launcher)
+    return attempts, avoided
 
 
-def test_placed_again() -> None:
-    """Given tasks for some machines only, when another is back, then those that have not begun are taken back."""
+def test_avoided() -> None:
+    """Given a machine that is lost and one that is unfit, when tasks are launched, then neither gets one."""
 
     async def given() -> None:
-        waiting = Course(_job(Attempt(number=1, queue="cpu"), state=JobState.PENDING))
-        running = Course(_job(Attempt(number=1, queue="cpu", started=1.0)))
-        for course in (waiting, running):
-            attempts, done = _attempts(course)
-            attempts._selective.add(UUID)
-            attempts.place_again()
-            assert done == (["withdrawn"] if course is waiting else [])
-        assert [one["error"] for one in waiting.outcomes] == [PLACED_AGAIN]
-        assert running.outcomes == []
+        attempts, avoided = _attempts(Course(_job(Attempt(number=1, queue="cpu", started=1.0))))
+        attempts.nodes = cast(NodeRegistry, SimpleNamespace(excluded=lambda: frozenset({NODE})))
+        attempts.machines.add("c" * 56)
+        assert avoided == [{NODE, "c" * 56}]
 
     asyncio.run(given())
 

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from pixyz_ray.cluster import guards as module
 from pixyz_ray.cluster.channel import Peer
 from pixyz_ray.cluster.guards import Guards
 
@@ -39,7 +38,28 @@ class Tracker:
 
     def __init__(self) -> None:
         self.silent: list[tuple[str, int]] = []
-        self.guards = Guards(lambda uuid, attempt: self.silent.append((uuid, attempt)))
+        self.lost: list[str] = []
+        self.time = time.monotonic()
+        self.guards = Guards(self.fell_silent, self.machine_lost, lambda: self.time)
+
+    def fell_silent(self, uuid: str, attempt: int) -> None:
+        """Give up an attempt."""
+        self.silent.append((uuid, attempt))
+        self.guards.forget(uuid, attempt)
+
+    def machine_lost(self, node_id: str) -> None:
+        """Give up the attempts on a machine."""
+        self.lost.append(node_id)
+        for key in self.guards.placed_on(node_id):
+            self.fell_silent(*key)
+
+    def pass_time(self, seconds: float, *alive: str) -> None:
+        """Let time pass, while some attempts are heard and the guards are looked at twice a second."""
+        for _ in range(int(seconds * 2)):
+            self.time += 0.5
+            for uuid in alive:
+                self.guards.take_alive(uuid, 1)
+            self.guards.look()
 
     async def call(self, number: int = 1, uuid: str = "a", attempt: int = 1) -> Caller:
         """Let a watchdog call."""
@@ -215,24 +235,66 @@ def test_given_an_attempt_that_is_over_when_forgotten_then_nothing_of_it_is_left
 
 
 @pytest.mark.parametrize("sign", ["alive", "usage", None], ids=str)
-def test_given_watchdogs_when_one_says_nothing_for_long_then_its_attempt_is_given_up_once(
-    tracker: Tracker, monkeypatch: pytest.MonkeyPatch, sign: str | None
+def test_given_a_watchdog_when_it_says_nothing_for_ten_seconds_then_its_attempt_is_given_up_once(
+    tracker: Tracker, sign: str | None
 ) -> None:
-    """Any word counts as a sign of life."""
-
+    """Any message counts as a sign of life."""
     asyncio.run(tracker.call())
-    now = time.monotonic()
-    monkeypatch.setattr(module.time, "monotonic", lambda: now + 29)
+    tracker.pass_time(9.5)
     if sign == "alive":
         tracker.guards.take_alive("a", 1)
     elif sign == "usage":
         tracker.guards.take_usage("a", 1, {})
-    tracker.guards.look()
-    assert tracker.silent == []
-    monkeypatch.setattr(module.time, "monotonic", lambda: now + 31)
-    tracker.guards.look()
-    tracker.guards.look()
+    tracker.pass_time(9.5)
     assert tracker.silent == ([] if sign else [("a", 1)])
+
+
+def test_given_a_machine_when_none_of_its_watchdogs_is_heard_then_all_its_attempts_are_given_up(
+    tracker: Tracker,
+) -> None:
+    """Given attempts on two machines, one too young for a watchdog, when one machine falls silent, then it is lost."""
+    for uuid, node in {"a": "one", "b": "one", "c": "two"}.items():
+        tracker.guards.on_start(uuid, 1, node)
+        asyncio.run(tracker.call(uuid=uuid))
+    tracker.guards.on_start("young", 1, "one")
+    tracker.pass_time(9.5, "c")
+    assert tracker.lost == []
+    tracker.pass_time(1, "c")
+    assert (tracker.lost, sorted(tracker.silent)) == (["one"], [("a", 1), ("b", 1), ("young", 1)])
+
+
+def test_given_one_silent_watchdog_when_others_on_its_machine_are_heard_then_it_has_longer(tracker: Tracker) -> None:
+    """Given two attempts on a machine, when one is not heard, then only that one is given up, after thirty seconds."""
+    for uuid in ("a", "b"):
+        tracker.guards.on_start(uuid, 1, "one")
+        asyncio.run(tracker.call(uuid=uuid))
+    tracker.pass_time(29, "b")
+    assert tracker.silent == []
+    tracker.pass_time(2, "b")
+    assert (tracker.silent, tracker.lost) == ([("a", 1)], [])
+
+
+def test_given_the_own_machine_when_its_watchdogs_are_starved_then_it_is_not_lost(tracker: Tracker) -> None:
+    """Given an attempt on the tracker's own machine, when it is not heard, then it has thirty seconds."""
+    tracker.guards.own_node = "one"
+    tracker.guards.on_start("a", 1, "one")
+    asyncio.run(tracker.call())
+    tracker.pass_time(29)
+    assert tracker.silent == []
+    tracker.pass_time(2)
+    assert (tracker.silent, tracker.lost) == ([("a", 1)], [])
+
+
+def test_given_a_tracker_that_was_paused_when_it_goes_on_then_nobody_is_given_up(tracker: Tracker) -> None:
+    """Given a watchdog, when the tracker itself stalls for a minute, then that is not held against the watchdog."""
+    asyncio.run(tracker.call())
+    tracker.pass_time(5)
+    tracker.time += 60
+    tracker.guards.look()
+    tracker.pass_time(3)
+    assert tracker.silent == []
+    tracker.pass_time(2)
+    assert tracker.silent == [("a", 1)]
 
 
 def test_given_words_of_unknown_attempts_when_taken_then_nothing_happens(tracker: Tracker) -> None:

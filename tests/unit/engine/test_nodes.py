@@ -119,11 +119,11 @@ def test_joins() -> None:
         assert stage.state("b") is NodeState.JOINING
         await stage.settled()
         assert stage.state("b") is NodeState.READY
-        assert stage.registry.capacity()["CPU"] == 4.0
+        assert [one["NodeManagerHostname"] for one in stage.registry.usable()] == ["a", "b"]
         del stage.machines.names["b" * 56]
         await stage.settled()
         assert stage.state("b") is NodeState.DEAD
-        assert stage.registry.capacity()["CPU"] == 2.0
+        assert [one["NodeManagerHostname"] for one in stage.registry.usable()] == ["a"]
         assert (stage.registry.excluded(), stage.changes) == (frozenset(), 0)
 
     run(given)
@@ -150,7 +150,7 @@ def test_unfit(report: dict[str, Any], words: str) -> None:
         assert stage.registry.excluded() == {"b" * 56}
         assert words in stage.registry.warnings()[0]
         assert "Machine b " in stage.registry.warnings()[0]
-        assert stage.registry.capacity()["CPU"] == 2.0
+        assert [one["NodeManagerHostname"] for one in stage.registry.usable()] == ["a"]
         assert stage.registry.trouble() is None
         stage.machines.reports.clear()
         assert (await stage.registry.check("b")).state is NodeState.READY

@@ -30,6 +30,7 @@ CRASHED = Attempt(
     exit_code=0,
     peak_rss=3,
     peak_uss=2,
+    peak_gpu_memory=4,
     cpu_time=0.0,
     uncounted=True,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -15,10 +16,12 @@ from uuid import uuid4
 
 import pytest
 
+from pixyz_ray import runner
 from pixyz_ray.outcome import Outcome
 from pixyz_ray.runner import RunSpec, run
 from pixyz_ray.storage import JobFolder
 from pixyz_worker.kernel import session
+from tests.waiting import wait_until
 
 
 class Job:
@@ -221,6 +224,71 @@ def test_given_an_attempt_that_still_runs_when_the_next_begins_then_it_waits_for
         began = time.monotonic()
         assert job.run(2).result == "second"
         assert time.monotonic() - began > 0.2
+
+
+_STUBBORN = """
+import sys, time
+from pathlib import Path
+
+def main(pc, params):
+    own = Path(pc.get_output_dir("part.txt"))
+    end = time.monotonic() + (3 if pc["retry"] == 0 else 0.1)
+    print("begun", pc["retry"])
+    while True:
+        own.write_text(f"attempt {pc['retry'] + 1}")
+        Path("scratch.txt").write_text(f"attempt {pc['retry'] + 1}")
+        print("at work", pc["retry"])
+        if time.monotonic() > end:
+            return own.read_text(), Path("scratch.txt").read_text()
+        time.sleep(0.02)
+"""
+
+
+def test_given_a_frozen_attempt_when_the_next_runs_and_the_first_thaws_then_it_has_changed_nothing(
+    tmp_path: Path,
+) -> None:
+    """Given an attempt that is stopped in its middle, when the next one may overlap, then it does not wait.
+
+    What the first writes when it is let go on is in nothing that counts.
+    """
+    job = Job(tmp_path, _STUBBORN)
+    code = (
+        "import json, sys\nfrom pixyz_ray.runner import RunSpec, run\n"
+        "outcome, _ = run(RunSpec(**json.loads(sys.argv[1])), lambda event: None)\nsys.exit(not outcome.ok)\n"
+    )
+    spec = {name: getattr(job.spec, name) for name in ("uuid", "attempt", "share", "script", "digest", "entrypoint")}
+    with subprocess.Popen([sys.executable, "-c", code, json.dumps({**spec, "params": {}})]) as first:
+        wait_until(lambda: "at work" in job.log, "the first attempt is at work")
+        first.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        second = run(replace(job.spec, attempt=2, may_overlap=True), job.events.append)[0]
+        assert time.monotonic() - began < 2
+        assert (second.ok, second.result) == (True, ["attempt 2", "attempt 2"])
+        log = job.log
+        assert log.partition("--- attempt 2 ---")[0].startswith("begun 0\nat work 0\n")
+        first.send_signal(signal.SIGCONT)
+        assert first.wait(20) == 0
+    assert job.log == log
+    assert (job.folder.outputs / "part.txt").read_text() == "attempt 2"
+    assert job.folder.list_outputs() == ["part.txt"]
+
+
+def test_given_an_attempt_that_holds_its_lock_when_the_next_has_waited_then_it_is_fenced_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given an attempt that never ends, when the next one has waited, then it runs in another folder."""
+    monkeypatch.setattr(runner, "_LOCK_PATIENCE_S", 0.1)
+    job = Job(tmp_path, "import os\ndef main(pc, params):\n    return os.getcwd(), os.path.realpath('inputs')\n")
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom pixyz_ray.sandbox import only_one\n"
+        "with only_one(Path(sys.argv[1]), sys.argv[2]):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code, str(job.folder.lock), job.folder.uuid]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert job.run(2).result == [f"{job.folder.name}/.attempt-2", str(job.folder.inputs)]
+        holder.kill()
 
 
 def test_given_a_process_that_is_told_to_end_when_a_script_runs_then_there_is_no_outcome(tmp_path: Path) -> None:

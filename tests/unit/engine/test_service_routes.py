@@ -56,17 +56,16 @@ class Standing:
     def __init__(self) -> None:
         self.settings = Settings()
         self.checks: Mapping[str, str] = WELL
-        self.warnings: list[str] = []
         self.job = Job(uuid=UUID, name="bolt", process="custom", script="s.py", state=JobState.PENDING)
         self.asked: list[Any] = []
         self.retry_after_s = 5.0
         self.failure: Exception | None = None
         self.portions: list[list[str] | None] = [[UUID]]
 
-    async def health(self) -> tuple[Mapping[str, str], list[str]]:
+    async def health(self) -> Mapping[str, str]:
         """Return what the checks found."""
         self.asked.append("health")
-        return self.checks, self.warnings
+        return self.checks
 
     async def meters(self) -> dict[str, Any]:
         """Return the figures."""
@@ -165,7 +164,7 @@ def test_given_checks_when_health_is_asked_then_it_says_what_is_wrong(
         answer = ask(path, token=token)
         assert answer.status_code == code
         expected = {"status": status, "version": VERSION, "live": True, "ready": code == 200, "checks": checks}
-        expected["warnings"] = []
+        expected["warnings"] = {}
         found = answer.json()
         if token != TOKEN:
             assert found["checks"].keys() == checks.keys()
@@ -173,6 +172,18 @@ def test_given_checks_when_health_is_asked_then_it_says_what_is_wrong(
             assert not set(found["checks"].values()) & (set(checks.values()) - {"ok"})
             expected["checks"] = found["checks"]
         assert found == expected == schemas.Health(**found).model_dump()
+
+
+def test_health_warnings(ask: Ask, standing: Standing) -> None:
+    """Given something to be known, when health is asked, then jobs can be taken; a token is needed to read it."""
+    standing.checks = {**WELL, "warning:gpu": "Jobs wait for a GPU that no machine has. 2 jobs: ..."}
+    for token, text in (
+        (TOKEN, standing.checks["warning:gpu"]),
+        (None, "Not working. Ask with a token for the details."),
+    ):
+        answer = ask("/health", token=token)
+        assert (answer.status_code, answer.json()["checks"]) == (200, WELL)
+        assert answer.json()["warnings"] == {"gpu": text}
 
 
 @pytest.mark.parametrize("token", [TOKEN, None])

@@ -142,6 +142,14 @@ def test_the_sentence_says_what_to_write(monkeypatch: pytest.MonkeyPatch, tmp_pa
         ),
         ("PIXYZ_QUEUES", '{"gpu": {"num_gpu": 1}}', "queue 'gpu' has no setting num_gpu; did you mean num_gpus?"),
         ("PIXYZ_QUEUES", '{"gpu": 3}', "gpu must be a JSON object"),
+        (
+            "PIXYZ_QUEUES",
+            '{"gpu": {"gpu": 1}}',
+            "must be 'require' or 'prefer', not 1. The number of cards is num_gpus.",
+        ),
+        ("PIXYZ_QUEUES", '{"gpu": {"gpu": "requires"}}', "not 'requires'. Did you mean 'require'?"),
+        ("PIXYZ_QUEUES", '{"gpu": {"gpu_memory": "8 cards"}}', "queue 'gpu': gpu_memory '8 cards' is not a size"),
+        ("PIXYZ_QUEUES", '{"gpu": {"num_gpus": 1.5}}', "num_gpus must be a fraction of one card, or a whole number"),
     ],
 )
 def test_what_is_wrong_is_said(name: str, text: str, complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,7 @@ def test_given_queues_when_changed_then_the_table_has_the_change(monkeypatch: py
     assert (table["gpu"].num_gpus, table["gpu"].retry_queue) == (0.5, "gpuhigh")
     assert (table["render"].name, table["render"].num_cpus) == ("render", 4)
     monkeypatch.setenv("PIXYZ_QUEUES", '{"gpu": {"gpus": 1}}')
-    with pytest.raises(InvalidBackendParameter, match=r"'gpu'.*gpus.*num_gpus"):
+    with pytest.raises(InvalidBackendParameter, match=r"'gpu'.*gpus.*did you mean gpu"):
         _ = load_settings().queue_table
 
 
@@ -323,3 +323,17 @@ def test_absolute_and_home_folders_in_a_file_stay(monkeypatch: pytest.MonkeyPatc
     (tmp_path / "home" / "pixyz-scheduler.conf").write_text(lines)
     settings = load_settings()
     assert (settings.share_path, settings.process_path) == (tmp_path / "share", tmp_path / "user" / "processes")
+
+
+@pytest.mark.parametrize("section", ["[nodes.worker-3]", " [node worker-3] # x", "[NODES:b]"])
+def test_a_section_for_one_machine_is_refused(section: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Given a section for one machine, when loaded, then the message names its line; other sections mean nothing."""
+    file = tmp_path / "own.conf"
+    monkeypatch.setenv("PIXYZ_CONFIG", str(file))
+    file.write_text(f"[api]\n[nodes]\nAPI_PORT=9000\n{section}\nSHARE_PATH=/mnt/other\n")
+    with pytest.raises(
+        InvalidBackendParameter, match=r"own.conf, line 4\) cannot be used: settings hold on all machines"
+    ):
+        load_settings()
+    file.write_text("[api]\n[nodes]\nAPI_PORT=9000\n")
+    assert load_settings().api_port == 9000

@@ -125,10 +125,27 @@ def test_given_any_config_when_submitted_then_the_platforms_own_keys_are_never_t
     except PixyzException:
         return
     assert not job.config.keys() & {"script", "data", "shadow", "uuid", "params", "output_dir", "input_file", "task"}
-    assert not job.config.keys() & POLICY_KEYS
+    # A `gpu` that is no text is the script's own.
+    assert not job.config.keys() & POLICY_KEYS or not isinstance(job.config["gpu"], str)
+    assert not job.config.keys() & (POLICY_KEYS - {"gpu"})
     assert None not in job.config.values()
     assert job.queue in QUEUES
     assert job.time_limit > 0
+
+
+def test_gpu_without_queue() -> None:
+    """Given a job that asks for a GPU and names no queue, when submitted, then it runs on queue gpu."""
+    assert _job({"gpu": "require"}).queue == "gpu"
+    assert _job({"gpu_memory": "8GB"}).queue == "gpu"
+    assert _job({"gpu_memory": "8GB", "queue": "cpu"}).queue == "cpu"
+    with pytest.raises(InvalidBackendParameter, match=r"queue cpu gives its jobs no GPU\. Use queue gpu"):
+        _job({"gpu": "require", "queue": "cpu"})
+
+
+def test_own_gpu() -> None:
+    """Given a script with a `gpu` of its own, such as the number of a device, when submitted, then it gets that."""
+    job = _job({"gpu": 1})
+    assert (job.queue, job.policy, job.config) == ("cpu", DEFAULT, {"gpu": 1})
 
 
 # --- How a job is treated among others -------------------------------------------------------------------------------
@@ -140,6 +157,8 @@ WISHES: dict[str, Any] = {
     "retry_on": ["user_error", "crash"],
     "isolation": "fresh",
     "memory_limit": 2**30,
+    "gpu": "prefer",
+    "gpu_memory": 2**33,
     "keep": True,
 }
 GRANTED = Policy(
@@ -149,6 +168,8 @@ GRANTED = Policy(
     retry_on=("crash", "user_error"),
     isolation="fresh",
     memory_limit=2**30,
+    gpu="prefer",
+    gpu_memory=2**33,
     keep=True,
 )
 SCHEDULED = "@pixyz_schedule({})\ndef main(pc, params):\n    pass\n".format(

@@ -28,7 +28,7 @@ def settings(**values: Any) -> Settings:
 
 def job(uuid: str, **changes: Any) -> Job:
     """A job that waits."""
-    policy = Policy(**{key: changes.pop(key) for key in ("priority", "pools") if key in changes})
+    policy = Policy(**{key: changes.pop(key) for key in ("priority", "pools", "gpu", "gpu_memory") if key in changes})
     asked = {"requested": 100.0, "state": JobState.PENDING, "policy": policy, **changes}
     return Job(uuid=uuid, name="n", process="custom", script="s.py", **asked)
 
@@ -111,6 +111,96 @@ def test_given_jobs_that_wait_when_the_cluster_grows_then_more_begin_at_once() -
     assert ray.turns.capacity == {"CPU": 10.0}
     ray.turns.take_capacity({"CPU": 1.0})
     assert (len(ray.begun), ray.row("cpu")["running"]) == (40, 40)
+
+
+# --- GPUs ------------------------------------------------------------------------------------------------------------
+
+
+def nodes(*gpus: float, memory: str | None = None) -> list[dict[str, Any]]:
+    """Machines with 4 CPUs each, and so many GPUs."""
+    labels = {"pixyz.io/gpu-memory": memory} if memory else {}
+    return [
+        {
+            "NodeID": f"n{number}",
+            "Alive": True,
+            "Labels": labels,
+            "Resources": {"CPU": 4.0, **({"GPU": count} if count else {})},
+        }
+        for number, count in enumerate(gpus)
+    ]
+
+
+def test_gpu_required() -> None:
+    """Given jobs that require a GPU, when there is none, then they wait with the reason, and begin when one joins.
+
+    Those that can do without, on the same queue, are not held up.
+    """
+    ray = Ray()
+    ray.turns.take_nodes(nodes(0))
+    ray.wait(*(job(f"r{number}", queue="gpu", gpu="require") for number in range(30)))
+    ray.wait(job("p", queue="gpu"), job("c"))
+    assert ray.begun == ["p", "c"]
+    assert ray.reason("r0") == "no machine of the cluster has a GPU: waits for a machine with one to join"
+    waiting = ray.turns.waiting("r0")
+    assert waiting is not None
+    assert waiting["expected_start"] is None
+    assert ray.turns.without_machine() == {ray.reason("r0"): 30}
+    ray.turns.take_nodes(nodes(0, 2))
+    assert len(ray.begun) == 2 + 15
+    assert ray.turns.without_machine() == {}
+
+
+def test_gpu_expected() -> None:
+    """Given machines that join when needed, when there is none, then Ray has a few jobs, which hold no place."""
+
+    def begin(uuid: str) -> None:
+        if grants[uuid].waits:
+            ray.turns.park(uuid)
+
+    ray = Ray(begin, gpu_expected=True, queues={"gpu": {"concurrency": 2}})
+    ray.turns.take_nodes(nodes(0))
+    waiting = [job(f"r{number}", queue="gpu") for number in range(30)] + [job("p", queue="gpu", gpu="prefer")]
+    grants = {one.uuid: ray.turns.gpu_grant(one) for one in waiting}
+    ray.wait(*waiting)
+    assert len(ray.begun) == 16 + 1
+    assert ray.begun[-1] == "p"
+    assert sum(ray.turns.without_machine().values()) == 30
+    assert ray.row("gpu")["running"] == 1
+    ray.turns.unpark("r0")
+    assert ray.row("gpu")["running"] == 2
+    ray.turns.release("r0")
+    ray.turns.pump()
+    assert len(ray.begun) == 16 + 1 + 1
+
+
+def test_gpu_window() -> None:
+    """Given jobs that share cards by memory, when they wait, then Ray is given as many as fit, and more."""
+    ray = Ray(lambda uuid: None, queues={"gpu": {"gpu_memory": "1GB", "num_cpus": 0.1}})
+    ray.turns.take_nodes(nodes(2, memory="32GB"))
+    small = [job(str(number), queue="gpu", gpu="require") for number in range(400)]
+    assert ray.turns.gpu_grant(small[0]).num_gpus == 0.0313
+    ray.wait(*small)
+    assert len(ray.begun) == 160
+
+
+def test_gpu_needs_survive() -> None:
+    """Given a waiting job that asks for GPUs, when the tracker starts again, then its needs are the same."""
+    asks = [
+        job("a", queue="gpu", gpu="require", gpu_memory=2**30),
+        job("b", queue="gpu", gpu="prefer", not_before=time.time() + 60),
+        job("c"),
+    ]
+
+    async def recover() -> Ray:
+        ray = Ray()
+        ray.turns.recover([(one.uuid, 1.0, json.loads(str(one.waits))) for one in asks])
+        ray.turns.pump()
+        return ray
+
+    ray = asyncio.run(recover())
+    assert ray.begun == ["c"]
+    assert ray.reason("a").startswith("no machine of the cluster has a GPU")
+    assert needs_of(asks[0]).gpu == ("require", 2**30, False)
 
 
 # --- Pumping ---------------------------------------------------------------------------------------------------------

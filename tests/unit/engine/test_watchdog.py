@@ -10,7 +10,7 @@ import pytest
 
 from pixyz_ray.watchdog.death import exit_of
 from pixyz_ray.watchdog.log_file import trim
-from pixyz_ray.watchdog.page import Page
+from pixyz_ray.watchdog.page import UNBOUNDED, Page
 from pixyz_ray.watchdog.process_tree import descendants, read_process
 from tests.waiting import wait_until
 from tests.watched_workers import Start, Tracker
@@ -203,14 +203,15 @@ def test_given_an_attempt_when_written_to_the_page_then_the_watchdog_reads_the_s
     other = Page(page.descriptor)
     assert other.order() is None
     page.write_endpoint(("10.0.0.1", 4711, "abc"))
-    page.write_order(3, 1 << 40, 5, 6, 7, b"job", "/lög".encode())
+    page.write_order(3, 1 << 40, UNBOUNDED, 5, 6, 7, b"job", "/lög".encode())
     page.serial += 1
     order = other.order()
     assert order is not None
     assert (order.serial, order.uuid, order.attempt, order.memory_limit) == (1, "job", 3, 1 << 40)
+    assert order.gpu_limit == UNBOUNDED
     assert (order.log, order.max_log_bytes, order.endpoint) == ("/lög", 5, ("10.0.0.1", 4711, "abc"))
     page.write_endpoint(None)
-    page.write_order(3, 0, 5, 6, 7, b"job", b"/" * 2000)
+    page.write_order(3, 0, 0, 5, 6, 7, b"job", b"/" * 2000)
     order = other.order()
     assert order is not None
     assert (order.log, order.endpoint) == ("", None)

@@ -1,0 +1,165 @@
+"""Machines that are killed, cut off or frozen under a running job, and that come back while its next attempt runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.clusters import Cluster
+from tests.cluster.machines import Machine
+from tests.rest_client import Json, RestClient
+from tests.waiting import wait_until
+
+SCRIPT = Path(__file__).with_name("lost_script.py").read_text(encoding="utf-8")
+# Twice the goals, since other tests may take the processors meanwhile; benchmarks.cluster measures.
+MOST_SECONDS = {"kill": 6.0, "cut": 25.0, "freeze": 30.0}
+HEAD_PLACES = 2
+FAULTS: dict[str, Callable[[Machine], object]] = {
+    "kill": Machine.kill_all,
+    "cut": Machine.cut,
+    "freeze": Machine.freeze,
+}
+
+
+class Places:
+    """Jobs that hold places, each with a folder in which its attempts leave the names of their machines."""
+
+    def __init__(self, cluster: Cluster, rest: RestClient, folder: Path) -> None:
+        self._cluster = cluster
+        self._rest = rest
+        self._folder = folder
+        self._held: list[Path] = []
+
+    def make(self) -> Path:
+        """Make a folder for a job's notes."""
+        place = self._folder / f"place-{len(list(self._folder.iterdir()))}"
+        place.mkdir()
+        place.chmod(0o777)
+        self._held.append(place)
+        return place
+
+    def _hold(self) -> tuple[str, Path, Machine]:
+        """Start a job that holds its place, and return it with its notes and its machine."""
+        place = self.make()
+        job = self._rest.submit(SCRIPT, config={"entrypoint": "hold"}, params={"place": str(place)})
+        host = wait_until(lambda: notes(place, "attempt-1"), "the job has begun", deadline_s=60)[0]
+        return job, place, self._cluster.network[host]
+
+    def hold_on_worker(self) -> tuple[str, Path, Machine]:
+        """Start a job that holds its place on another machine than the head; places of the head are held too."""
+        while True:
+            held = self._hold()
+            if held[2] is not self._cluster.head:
+                return held
+
+    def fill_head(self) -> None:
+        """Have jobs hold all places of the head, and none of the others."""
+        on_head: list[Path] = []
+        while len(on_head) < HEAD_PLACES:
+            _, place, machine = self._hold()
+            if machine is self._cluster.head:
+                on_head.append(place)
+        for held in self._held:
+            if held not in on_head:
+                (held / "go").touch()
+
+    def let_go(self) -> None:
+        """Let all jobs go on."""
+        for place in self._held:
+            (place / "go").touch()
+
+
+def notes(place: Path, name: str) -> list[str]:
+    """The machines on which something was noted."""
+    path = place / name
+    return path.read_text().split() if path.exists() else []
+
+
+@pytest.fixture
+def places(cluster: Cluster, rest: RestClient, tmp_path: Path) -> Iterator[Places]:
+    """Jobs of one test, which end with it."""
+    folder = cluster.network.share / f"notes-{tmp_path.name}"
+    folder.mkdir()
+    made = Places(cluster, rest, folder)
+    yield made
+    made.let_go()
+
+
+def bring_back(cluster: Cluster, machine: Machine) -> None:
+    """Start Ray again on a machine, as its unit does."""
+    machine.kill_all()
+    machine.heal()
+    cluster.join(machine.name)
+
+
+@pytest.mark.parametrize("fault", ["kill", "cut", "freeze"])
+def test_machine_lost_under_a_job(cluster: Cluster, rest: RestClient, places: Places, fault: str) -> None:
+    """Given a job on a machine, when that is lost, then the next attempt begins elsewhere, and it alone counts.
+
+    A machine that comes back with the old attempt still running changes nothing of what the new one has left.
+    """
+    job, place, machine = places.hold_on_worker()
+    began = time.monotonic()
+    FAULTS[fault](machine)
+    where = wait_until(lambda: notes(place, "attempt-2"), "the next attempt begins", deadline_s=90)
+    seconds = time.monotonic() - began
+    end = rest.end(job, deadline_s=60)
+    if fault == "freeze":
+        # The old attempt goes on for as long as its watchdog lets it, and may come to its end.
+        (place / "go").touch()
+        machine.thaw()
+        wait_until(lambda: not machine.find("ray::run_script"), "the old attempt has ended", deadline_s=60)
+    bring_back(cluster, machine)
+    assert (end["status"], end["result"], where) == ("SUCCESS", 2, where[:1]), end
+    assert where[0] != machine.name
+    first, second = end["attempts"]
+    assert (first["failure"], first["node"], second["failure"]) == ("node_lost", machine.name, None)
+    assert rest.http.get(f"/jobs/{job}/outputs/own.txt").text == "attempt 2"
+    assert rest.details(job) == end
+    log = rest.log(job)
+    assert log == "attempt 1 begins\n--- attempt 2 ---\nattempt 2 begins\nattempt 2 ends\n"
+    print(f"\n{fault}: the next attempt began after {seconds:.1f} s")
+    assert seconds < MOST_SECONDS[fault], end
+
+
+@pytest.mark.parametrize("chained", [False, True], ids=["task", "chain"])
+def test_value_lost_with_its_machine(cluster: Cluster, rest: RestClient, places: Places, chained: bool) -> None:
+    """Given a chord one of whose values only a machine has, when that is killed, then its task runs again.
+
+    The body gets all values, and its first attempt, which had nothing to begin with, is not a retry.
+    """
+    places.fill_head()
+    place = places.make()
+    job = rest.submit(SCRIPT, params={"place": str(place), "chain": chained})
+    maker = "second" if chained else "first"
+    made = wait_until(lambda: _task(rest, job, maker, "SUCCESS"), "the value is there", deadline_s=60)
+    host = made["attempts"][-1]["node"]
+    machine = cluster.network[host]
+    machine.kill_all()
+    (place / "go").touch()
+    end = rest.end(job, deadline_s=90)
+    bring_back(cluster, machine)
+    assert end["status"] == "SUCCESS", end
+    assert end["result"]["trails"] == [["first", "second"] if chained else ["first"], ["slow"]]
+    again = _task(rest, job, maker, "SUCCESS")
+    assert again is not None
+    lost, good = again["attempts"]
+    assert (lost["failure"], good["failure"]) == ("node_lost", None)
+    assert lost["error"].startswith(f"Its value was lost with machine {host}")
+    body = _task(rest, job, "last", "SUCCESS")
+    assert body is not None
+    assert (body["retry"], len(body["attempts"])) == (0, 1), body
+
+
+def _task(rest: RestClient, job: str, entrypoint: str, status: str) -> Json | None:
+    """A task of a job's graph that is in a state, with its details."""
+    view: dict[str, Any] = rest.get(f"/jobs/{job}/graph")
+    for node in view["nodes"]:
+        if node.get("entrypoint") == entrypoint:
+            details = rest.details(node["id"])
+            return details if details["status"] == status else None
+    return None
