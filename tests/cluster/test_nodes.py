@@ -14,7 +14,7 @@ import pytest
 
 from pixyz_ray.version import VERSION
 from tests.cluster.clusters import Cluster
-from tests.cluster.machines import Machine, wait_for_all
+from tests.cluster.machines import Machine, Network, wait_for_all
 from tests.platforms import ROOT
 from tests.rest_client import RestClient
 from tests.waiting import wait_until
@@ -85,10 +85,21 @@ class Holding:
         return [self.rest.end(uuid, deadline_s=40) for uuid in self.jobs]
 
 
-@pytest.fixture(autouse=True)
-def both_ready(cluster: Cluster, rest: RestClient) -> None:
-    """Both machines can run jobs when a test begins."""
+@pytest.fixture(scope="module")
+def cluster(network: Network) -> Cluster:
+    """The platform on two machines; the second one joins later, so that the HTTP service is on the head."""
+    cluster = Cluster(network)
+    cluster.start_head()
+    cluster.up()
     cluster.wait_until_ready()
+    cluster.join("b")
+    return cluster
+
+
+@pytest.fixture(autouse=True)
+def both_ready(rest: RestClient) -> None:
+    """Both machines can run jobs when a test begins."""
+    wait_until(lambda: len(rest.get("/nodes")["nodes"]) >= len(MACHINES), "both machines are known")
     for name in MACHINES:
         wait_for_state(rest, name, "ready")
 
