@@ -100,7 +100,7 @@ def test_description(operations: list[APIOperation]) -> None:
     for operation in operations:
         statuses = operation.definition.raw["responses"].keys()
         wanted = {"400", "421", "500", "503"}
-        if operation.path.startswith(("/jobs", "/backend", "/queues", "/nodes", "/dev")):
+        if operation.path.startswith(("/jobs", "/backend", "/queues", "/nodes", "/config", "/dev")):
             wanted |= {"401"}
         if "{uuid}" in operation.path or "{node}" in operation.path:
             wanted |= {"404"}
