@@ -20,7 +20,7 @@ from ray.exceptions import ObjectLostError
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.answers import Answers
 from pixyz_ray.cluster.dispatched import Dispatched
-from pixyz_ray.cluster.failures import autopsy, classify
+from pixyz_ray.cluster.failures import NOT_INSTALLED, autopsy, classify
 from pixyz_ray.cluster.gpus import Grant
 from pixyz_ray.cluster.guards import LOOK_EVERY_S, SILENCE_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 _HANDOVER_S = 0.0015
 _LATELY_S = 600.0
 _SPARE_AFTER_S = 0.3
+_NOT_INSTALLED_PAUSE_S = 2.0
 _CALL_PATIENCE_S = 0.6
 _KILL_PATIENCE_S = 0.7
 GRACE_S: Mapping[FailureClass, float] = {
@@ -276,6 +277,9 @@ class Attempts:
                 self._course.not_begun(live, attempt, input_lost=True)
                 return
             outcome = await self._outcome_of_death(live, attempt, error)
+            if outcome["error"] == NOT_INSTALLED:
+                # The registry finds out which machine that is; until then the next attempt may get there too.
+                await asyncio.sleep(_NOT_INSTALLED_PAUSE_S)
         self._course.take_outcome(live, attempt, outcome)
 
     async def _outcome_of_death(self, live: LiveJob, attempt: int, error: Exception) -> dict[str, Any]:
