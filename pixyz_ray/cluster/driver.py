@@ -335,8 +335,10 @@ def _join(settings: Settings, address: str, *, insecure: bool) -> str:
     os.environ["RAY_AUTH_MODE"] = access_mode(found, insecure=insecure)
     # What `ray job submit` was given for its job holds too; where both say something, the platform's settings win.
     os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
-    for problem in environment_problems(settings, _raylet_environment(), system_config(found)):
-        _log.warning("%s", problem)
+    # Where both start together, as at boot, the control service answers before there is a raylet.
+    if raylet := _raylet_environment():
+        for problem in environment_problems(settings, raylet, system_config(found)):
+            _log.warning("%s", problem)
     if (note := storage_note(found)) is not None:
         _log.warning("%s", note)
     return found
