@@ -77,9 +77,20 @@ class Bare:
             return mark
         settings = load_settings(api_port=self.port)
         ours = ray_environment(settings, self.session, self._folder, os.cpu_count() or 1)
-        for name in ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "RAY_AUTH_TOKEN_PATH"):
-            ours.pop(name, None)
-        return ours | {"RAY_AUTH_MODE": "disabled"}
+        ours.pop("RAY_AUTH_TOKEN_PATH", None)
+        return ours | {"RAY_AUTH_MODE": "disabled"} | _direct_ingress(self.port)
+
+
+def _direct_ingress(port: int) -> dict[str, str]:
+    """Return the variables with which Serve's own replica listens on a port, without a proxy."""
+    return {
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(port),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(port + 1),
+        "RAY_SERVE_PORT_QUARANTINE_S": "0",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
+    }
 
 
 def short_folder(session: str) -> str:

@@ -101,6 +101,14 @@ def cut_short_sentence(times: int) -> str:
 
 LOST = "The machine or the worker that ran the attempt was lost; the job runs again."
 CANCELLED = "The job was cancelled."
+UPGRADED = (
+    "The platform was upgraded while the attempt ran (pixyz up --replace), and the time that it was given to end was "
+    "over; the job runs again."
+)
+STOPPED = (
+    "The platform was stopped while the attempt ran (pixyz down), and the time that it was given to end was over; the "
+    "job runs again after the next start."
+)
 
 _CRASH = "That is a crash in native code: the end of the job's log shows where. A smaller or repaired input may help."
 _ADVICE: Mapping[int, str] = {

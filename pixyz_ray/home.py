@@ -37,6 +37,10 @@ class Platform:
     """Address of the Ray cluster, `host:port`."""
     session: str
     """Random mark that every process of this run carries in its environment."""
+    cluster: str | None = None
+    """Address of the Ray cluster that was joined; None for a Ray of its own."""
+    owns_serve: bool = False
+    """Whether Serve was started on that cluster by this platform."""
 
 
 def home() -> Path:
@@ -86,7 +90,7 @@ def read_platform(folder: Path | None = None) -> Platform | None:
     path = (folder or home()) / "platform.json"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return Platform(**{field.name: data[field.name] for field in fields(Platform)})
+        return Platform(**{one.name: data[one.name] for one in fields(Platform) if one.name in data})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -101,6 +101,8 @@ class Attempt:
     """Most bytes that they had in use at a time on one GPU."""
     cpu_time: float | None = None
     """Seconds of processor time that they took."""
+    uncounted: bool | None = None
+    """Whether the platform itself ended it, such as for an upgrade: it is not counted as a retry. None for no."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,8 +204,8 @@ class Job:
 
     @property
     def retry(self) -> int:
-        """Number of attempts after the first."""
-        return max(0, len(self.attempts) - 1)
+        """Number of attempts after the first, without those that the platform itself ended."""
+        return max(0, len(self.attempts) - 1 - sum(bool(attempt.uncounted) for attempt in self.attempts))
 
     @property
     def waits(self) -> str | None:
@@ -396,4 +398,5 @@ def _attempt_view(attempt: Attempt) -> dict[str, Any]:
         "peak_uss": attempt.peak_uss,
         "peak_gpu_memory": attempt.peak_gpu_memory,
         "cpu_time": attempt.cpu_time,
+        "uncounted": bool(attempt.uncounted),
     }

@@ -27,6 +27,18 @@ def local_host(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
+def service_url(host: str, port: int, node_address: str) -> str:
+    """Return the URL at which other machines reach an HTTP service that listens on `host`.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on.
+        node_address: this machine's address on its network, for a service that listens on all of them.
+    """
+    reached = (node_address or local_host(host)) if host in ("0.0.0.0", "::") else host
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
 def local_url(host: str, port: int) -> str:
     """Return the URL at which this machine reaches an HTTP service that listens on `host`."""
     reached = local_host(host)

@@ -86,6 +86,11 @@ def kill_marked(session: str, *, patience_s: float = 8.0) -> int:
     return len(seen)
 
 
+def has_ended(process: psutil.Process, *, within_s: float) -> bool:
+    """Return whether a process has ended, or does within some seconds; a zombie has."""
+    return not _still_alive([process], within_s)
+
+
 def _still_alive(processes: Iterable[psutil.Process], patience_s: float) -> list[psutil.Process]:
     """Wait until processes have ended; return those that have not in time.
 

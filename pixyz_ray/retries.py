@@ -99,8 +99,8 @@ def times_failed(job: Job, failure: FailureClass) -> int:
     """Return how many attempts failed like this one: with its class, or all that were the job's own fault."""
     found = [one for one in job.attempts if one.failure is not None]
     if failure is FailureClass.NODE_LOST:
-        # One that was still waiting for its machine has lost nothing.
-        return sum(one.failure is failure and one.started is not None for one in found)
+        # One that was still waiting for its machine has lost nothing; one that the platform ended is not to blame.
+        return sum(one.failure is failure and one.started is not None and not one.uncounted for one in found)
     if _is_own(failure):
         return sum(one.failure is not None and _is_own(one.failure) for one in found)
     return sum(one.failure is failure for one in found)

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pixyz_ray.home import home, read_platform, write_private
 
-Status = Literal["starting", "up", "restarting", "failed"]
+Status = Literal["starting", "up", "restarting", "stopping", "failed"]
 
 _COMES_BACK = {"starting": "it is starting", "up": "its HTTP service is being restarted"}
 """Reasons why a platform does not answer although no restart of everything is recorded, by status."""
@@ -55,6 +55,33 @@ def remove_record(folder: Path | None = None) -> None:
     """Remove the record: the supervisor ends."""
     with contextlib.suppress(FileNotFoundError):
         _path(folder).unlink()
+
+
+class Progress:
+    """Prints the messages of the supervisor while a command waits for it.
+
+    Args:
+        folder: the platform's home.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._began = time.time()
+        self._shown: list[str] = []
+
+    def show(self) -> None:
+        """Print the supervisor's message if it is new and says more than its status."""
+        record = read_record(self._folder)
+        if record is None or record.since < self._began or record.message == record.status:
+            return
+        text = record.message[:1].upper() + record.message[1:]
+        if record.status in ("starting", "stopping") and text not in self._shown:
+            self._shown.append(text)
+            print(text, flush=True)
+
+    def has_shown(self, line: str) -> bool:
+        """Return whether a line of the supervisor's log has been printed."""
+        return line.rstrip("\n") in self._shown
 
 
 def outage(url: str, folder: Path | None = None) -> str | None:

@@ -68,6 +68,13 @@ def notes_on(settings: Settings, given: Mapping[str, Given]) -> list[Note]:
         if name in given and not getattr(settings, name.lower()).is_dir():
             found = f"{described(name, given[name])} does not exist, so {effect}."
             notes.append(Note(found=found, remedy="Make the folder, or correct the setting."))
+    if settings.api_replicas > 1 and not settings.trusted_proxies:
+        found = (
+            f"API_REPLICAS={settings.api_replicas}, but TRUSTED_PROXIES is not set: the proxy in front of the replicas "
+            "counts as one client, with that client's limits."
+        )
+        remedy = "Set TRUSTED_PROXIES to the address of the machine on which nginx runs (see  pixyz nginx)."
+        notes.append(Note(found=found, remedy=remedy))
     for name in ("MAX_MEMORY_USAGE", "MAX_MEMORY_USAGE_GPUHIGH"):
         if (one := given.get(name)) is not None:
             notes += _memory_notes(described(name, one), one, getattr(settings, name.lower()))

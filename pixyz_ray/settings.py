@@ -94,6 +94,12 @@ class Settings(BaseSettings):
 
     api_host: str = Field("127.0.0.1", description="New. Address that the HTTP service listens on.")
     api_port: int = Field(8001, ge=1, le=65535, description="Port of the HTTP service.")
+    tracker_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="New. Port on which the tracker listens for the other machines of a cluster; 0 is any free one.",
+    )
     god_password_sha256: str | None = Field(
         None, validate_default=True, description="SHA-256 (hex) of the token that callers send as x-api-key."
     )
@@ -242,6 +248,12 @@ class Settings(BaseSettings):
         description="New. Addresses or networks of reverse proxies: their connections have no limit per address, and "
         "what they say of the caller's address is believed.",
     )
+    api_replicas: int = Field(
+        1,
+        ge=1,
+        description="New. Machines on which the HTTP service runs, the head among them, each on API_PORT; "
+        "`pixyz nginx` prints the configuration of one address for all of them.",
+    )
     api_header_timeout: Seconds = Field(
         15, gt=0, allow_inf_nan=False, description="New. Seconds that a request's header may take to arrive."
     )
@@ -271,6 +283,15 @@ class Settings(BaseSettings):
         if value and not re.fullmatch(r"[0-9a-fA-F]{64}", value.strip()):
             raise ValueError('must be the SHA-256 of your token, 64 hexadecimal digits: printf %s "TOKEN" | sha256sum')
         return value.strip().lower() if value else None
+
+    @field_validator("api_replicas")
+    @classmethod
+    def _can_be_reached(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and _is_loopback(info.data.get("api_host", "0.0.0.0")):
+            raise Conflict(
+                "is more than 1, but no other machine can reach {other}: set that to 0.0.0.0", other="API_HOST"
+            )
+        return value
 
     @field_validator("queue_name")
     @classmethod

@@ -1,8 +1,9 @@
 """Fencing of the writers of a job store: one tracker writes at a time, and one that was replaced writes no more.
 
 Each tracker claims the store with a new epoch, and each of its transactions checks that this epoch is still current: a
-tracker that was cut off, and replaced meanwhile, cannot overwrite what its successor has written. A lock, held for as
-long as the tracker is connected, keeps a second platform from claiming the store of one that runs.
+tracker that was cut off, and replaced meanwhile, cannot overwrite what its successor has written. On a database server,
+each new connection of a tracker begins a new epoch too: what the network still delivers of a lost one comes too late. A
+lock, held for as long as the tracker is connected, keeps a second platform from claiming the store of one that runs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 from sqlalchemy import Engine, insert, select, update
 
@@ -26,13 +29,15 @@ OLD_EPOCH = "22012"
 _KEY = 1_885_960_314
 LOCK_POSTGRES = f"SELECT pg_try_advisory_lock({_KEY}, hashtext(current_schema()))"
 """Takes the lock of a store for the time of a connection; there is one for each schema of a database."""
+RENEW_POSTGRES = f"UPDATE {WRITER.name} SET epoch = epoch + 1 WHERE token = %(token)s RETURNING epoch"
+"""Begins a new epoch of the current tracker; returns no row if another one has claimed the store."""
 EVICT_POSTGRES = (
     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
     f"AND classid = {_KEY} AND objid::bigint = (hashtext(current_schema())::bigint & 4294967295) "
-    "AND pid <> pg_backend_pid()"
+    f"AND pid <> pg_backend_pid() AND EXISTS (SELECT 1 FROM {WRITER.name} WHERE %(owner)s IN (holder, token))"
 )
-"""Ends the connection that has the lock."""
+"""Ends the connection that has the lock, if the store is that of the owner: a platform or a tracker."""
 WAIT_S = 20.0
 _PAUSE_S = 0.2
 
@@ -53,13 +58,23 @@ class StoreInUse(StoreUnusable):
     """The tracker of another platform is connected to the store."""
 
 
-def claim(engine: Engine, holder: str, lock: Callable[[], bool], *, wait_s: float = WAIT_S) -> int:
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """A tracker that claims a store."""
+
+    holder: str
+    """Name of its platform. A tracker replaces one of its own platform at once, and never one of another platform that
+    is still connected."""
+    token: str = field(default_factory=lambda: uuid4().hex)
+    """Its own, random name."""
+
+
+def claim(engine: Engine, claimant: Claimant, lock: Callable[[], bool], *, wait_s: float = WAIT_S) -> int:
     """Claim a store; return the epoch of the claim.
 
     Args:
         engine: the database.
-        holder: name of the platform. A tracker replaces one of its own platform at once, and never one of another
-            platform that is still connected.
+        claimant: the tracker.
         lock: takes the store's lock and returns whether it got it.
         wait_s: seconds to wait for the tracker of another platform to disconnect; it may be dead, and the server may
             not have noticed.
@@ -72,9 +87,9 @@ def claim(engine: Engine, holder: str, lock: Callable[[], bool], *, wait_s: floa
         is_free = lock()
         with engine.begin() as connection:
             current = connection.execute(select(WRITER.c.holder)).scalar()
-            if is_free or current is None or current == holder:
+            if is_free or current is None or current == claimant.holder:
                 # The database's own increment: two claims at the same time get different epochs.
-                new = {"epoch": WRITER.c.epoch + 1, "holder": holder, "since": time.time()}
+                new = {"epoch": WRITER.c.epoch + 1, **asdict(claimant), "since": time.time()}
                 epoch = connection.execute(update(WRITER).values(new).returning(WRITER.c.epoch)).scalar()
                 if epoch is None:
                     connection.execute(insert(WRITER).values({**new, "number": 1, "epoch": 1}))

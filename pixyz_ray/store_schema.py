@@ -105,6 +105,7 @@ WRITER = Table(
     Column("number", Integer, primary_key=True),
     Column("epoch", BigInteger, nullable=False),
     Column("holder", Text, nullable=False),
+    Column("token", Text, nullable=False),
     Column("since", Float, nullable=False),
 )
 WAITING = JOBS.c.waits.is_not(None)

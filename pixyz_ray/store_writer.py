@@ -31,7 +31,9 @@ from pixyz_ray.store_fence import (
     EVICT_POSTGRES,
     LOCK_POSTGRES,
     OLD_EPOCH,
+    RENEW_POSTGRES,
     WAIT_S,
+    Claimant,
     FileLock,
     claim,
     fenced,
@@ -92,6 +94,7 @@ class Writer:
             RecursionError,
         )
         self._lost = False
+        self._claimant: Claimant | None = None
         self._epoch: int | None = None
         file = engine.url.database if engine.dialect.name == "sqlite" else None
         self._lock = FileLock(Path(file)) if file and file != ":memory:" else None
@@ -106,20 +109,27 @@ class Writer:
         Raises:
             StoreInUse: the tracker of another platform is connected.
         """
-        self._epoch = claim(self._engine, holder, self._take_lock, wait_s=wait_s)
-        if self._lock is None and not self._take_lock():
-            self._evict()
+        self._claimant = Claimant(holder)
+        self._epoch = claim(self._engine, self._claimant, self._take_lock, wait_s=wait_s)
+        if not self._take_lock():
+            # Only now: a tracker whose claim still counts would do the same to this one.
+            self._evict(holder)
 
-    def _evict(self) -> None:
-        """End the connection of a tracker of this platform that was replaced, and take its lock.
+    def _evict(self, owner: str) -> None:
+        """End the connection that has the store's lock, if the store is the owner's, and take the lock.
 
         Its machine may be cut off, so that the server does not know. Without the lock the epoch protects alone.
+
+        Args:
+            owner: name of a platform, or token of a tracker.
         """
+        if self._engine.dialect.name != "postgresql":
+            return
         deadline = time.monotonic() + _EVICTED_WITHIN_S
         with suppress(*self.errors):
-            self._ask(EVICT_POSTGRES)
-            while not self._take_lock() and time.monotonic() < deadline:
-                time.sleep(_PAUSE_S)
+            if self._ask(EVICT_POSTGRES, {"owner": owner}):
+                while not self._take_lock() and time.monotonic() < deadline:
+                    time.sleep(_PAUSE_S)
 
     def _take_lock(self) -> bool:
         """Take the store's lock for the current connection, or process; return whether no other tracker has it."""
@@ -127,11 +137,11 @@ class Writer:
             return self._lock.take()
         return self._engine.dialect.name != "postgresql" or bool(self._ask(LOCK_POSTGRES))
 
-    def _ask(self, sql: str) -> Any:
+    def _ask(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """Return the first value that a statement answers, outside the transactions of changes."""
         cursor = self._connection.cursor()
         try:
-            cursor.execute(sql)
+            cursor.execute(sql, parameters or {})
             row = cursor.fetchone()
             self._connection.commit()
         except BaseException:
@@ -186,8 +196,7 @@ class Writer:
 
     def close(self) -> None:
         """Close the connection."""
-        # Not back to a pool, which would keep the lock.
-        self._connection.invalidate()
+        self._lose()
         if self._lock is not None:
             self._lock.release()
 
@@ -211,9 +220,21 @@ class Writer:
     def _reconnect(self) -> None:
         self._connection = self._engine.raw_connection()
         self._lost = False
-        if self._epoch is not None:
-            # The server may not have noticed yet that the last connection is gone, and keep its lock: the epoch counts.
-            self._take_lock()
+        if self._claimant is None or self._lock is not None:
+            return
+        try:
+            if not self._take_lock():
+                # The server has not noticed that the last connection is gone.
+                self._evict(self._claimant.token)
+            epoch = self._ask(RENEW_POSTGRES, {"token": self._claimant.token})
+        except self.errors:
+            self._lose()
+            raise
+        if epoch is None:
+            # The lock is the successor's.
+            self._lose()
+            raise fenced()
+        self._epoch = int(epoch)
 
     def _carry_out(self, work: Work) -> list[str]:
         answers: list[str] = []
@@ -250,8 +271,10 @@ class Writer:
             self._lose()
 
     def _lose(self) -> None:
-        self._connection.invalidate()
-        self._lost = True
+        """Close the connection, not back to a pool; the next change makes another."""
+        if not self._lost:
+            self._lost = True
+            self._connection.invalidate()
 
 
 def shut_down_socket(connection: Any) -> None:

@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from pixyz_ray.admission import QueueFull
-from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob, UnreadableRecord
+from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob, UnknownNode, UnreadableRecord
 from pixyz_ray.store import StoreFull, StoreUnusable
 from pixyz_worker.exception import (
     InvalidBackendParameter,
@@ -60,6 +60,7 @@ STATUS_OF: Mapping[type[Exception], int] = {
     Unauthorized: 401,
     NotOffered: 404,
     UnknownJob: 404,
+    UnknownNode: 404,
     UnreadableRecord: 500,
     PixyzFileNotFound: 404,
     UploadTooLarge: 413,

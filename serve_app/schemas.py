@@ -70,12 +70,13 @@ class Attempt(BaseModel):
     log: str | None = Field(description="Last lines of the log.")
     peak_rss: int | None = Field(description="Most memory of all its processes together, in bytes.")
     peak_uss: int | None = Field(description="Most of it that was theirs alone, in bytes.")
-    peak_gpu_memory: int | None = Field(
-        description="Most memory of its processes on one GPU, in bytes; null if unknown."
-    )
+    peak_gpu_memory: int | None = Field(description="Most of its processes on one GPU, in bytes; null if unknown.")
     cpu_time: float | None = Field(description="CPU time of all its processes, in seconds.")
     signal: int | None = Field(description="Signal that ended its process.")
     exit_code: int | None = Field(description="Code that its process left with.")
+    uncounted: bool = Field(
+        description="Whether the platform itself ended or refused it: it does not count as a retry."
+    )
 
 
 class JobDetails(JobState):
@@ -83,7 +84,7 @@ class JobDetails(JobState):
 
     time_info: TimeInfo
     steps: list[Step]
-    retry: int = Field(description="Runs after the first.")
+    retry: int = Field(description="Runs after the first, without uncounted ones.")
     result: Any = Field(description="Whatever JSON the script returned.")
     label: str = Field(description="The alias, else the name of the process or script, for people to read.")
     process: str = Field(description="Pre-built process, or `custom`.")
@@ -129,7 +130,7 @@ class GraphNode(BaseModel):
     started: str | None = Field(description="When it began, in ISO 8601.")
     stopped: str | None = Field(description="When it ended, in ISO 8601.")
     duration: float | None = Field(description="Seconds that it ran, so far.")
-    retry: int = Field(description="Runs after the first.")
+    retry: int = Field(description="Runs after the first, without uncounted ones.")
     group: str | None = Field(description="Id of the group that it is a member of.")
     parent_id: str | None = Field(description="Id of the job whose script started it.")
 
@@ -284,6 +285,88 @@ class Config(BaseModel):
     settings: list[Setting]
 
 
+class Amount(BaseModel):
+    """How much a machine has of something, and how much of it is in use."""
+
+    total: float
+    used: float | None = Field(description="null where it is not known.")
+
+
+class Gpu(BaseModel):
+    """A GPU."""
+
+    model: str
+    memory: int = Field(description="Bytes.")
+
+
+class Gpus(Amount):
+    """GPUs of a machine, as Ray counts them."""
+
+    cards: list[Gpu] = Field(description="Those that the driver names.")
+
+
+class Disk(BaseModel):
+    """The disk of a folder, in bytes."""
+
+    path: str
+    total: int
+    free: int
+
+
+class NodeShare(BaseModel):
+    """How a machine sees the share."""
+
+    ok: bool | None = Field(description="null while the machine has not answered.")
+    disk: Disk | None
+
+
+class NodeWorkers(BaseModel):
+    """Worker processes of a machine."""
+
+    idle: int = Field(description="Warm ones that wait for a job.")
+    busy: int = Field(description="Those that run one.")
+
+
+class Drain(BaseModel):
+    """That no attempt may begin on a machine."""
+
+    since: str | None = Field(description="ISO 8601.")
+    deadline: str | None = Field(description="When attempts that still run are ended; null for never.")
+
+
+class Node(BaseModel):
+    """A machine of the cluster."""
+
+    id: str = Field(description="Ray's id of it; another one after each start of Ray.")
+    name: str = Field(description="Host name.")
+    address: str
+    state: Literal["joining", "ready", "draining", "drained", "unfit", "dead"]
+    reason: str | None = Field(description="Why it gets no jobs, and what to do.")
+    head: bool = Field(description="Whether the tracker runs there.")
+    cpus: Amount
+    gpus: Gpus
+    memory: Amount | None = Field(description="Bytes.")
+    share: NodeShare
+    spill_disk: Disk | None = Field(description="Where Ray puts objects that memory has no room for.")
+    pixyz: str | None = Field(description="Version of the platform that is installed there.")
+    python: str | None
+    ray: str | None
+    workers: NodeWorkers | None
+    running: int = Field(description="Jobs whose attempt runs there.")
+    jobs: list[str] = Field(description="Their ids, at most 50.")
+    labels: dict[str, str]
+    joined: str | None = Field(description="When it was first seen, in ISO 8601.")
+    left: str | None = Field(description="When it was found dead, in ISO 8601.")
+    probed: float | None = Field(description="Seconds since it was last looked at.")
+    drain: Drain | None
+
+
+class Nodes(BaseModel):
+    """The machines of the cluster; dead ones are listed for ten minutes."""
+
+    nodes: list[Node]
+
+
 class Life(BaseModel):
     """That the process answers."""
 
@@ -313,9 +396,9 @@ class Health(BaseModel):
     checks: dict[str, str] = Field(
         description="tracker, store, share: `ok`, or what is wrong, for a caller with a token."
     )
-    warnings: dict[str, str] = Field(
-        default_factory=dict,
-        description="What needs attention while jobs can be taken, such as `gpu`; for a caller with a token.",
+    warnings: list[str] = Field(
+        description="What is wrong with parts without which jobs are taken, such as one of several machines; for a "
+        "caller with a token."
     )
 
 

@@ -22,7 +22,6 @@ PARTS: Mapping[str, Callable[[Fragile], list[psutil.Process]]] = {
     "raylet": lambda platform: platform.programs("raylet"),
     "GCS": lambda platform: platform.programs("gcs_server"),
     "Serve controller": lambda platform: platform.titled("ray::ServeController"),
-    "Serve proxy": lambda platform: platform.titled("ray::ProxyActor"),
     "driver": lambda platform: platform.drivers(),
     "supervisor": lambda platform: platform.supervisors(),
     "tracker": lambda platform: platform.titled(TRACKER),
@@ -54,9 +53,7 @@ class Outage:
         return f"{self.part} killed" if self.frozen_s is None else f"{self.part} frozen for {self.frozen_s:g} s"
 
 
-KILLS = tuple(
-    Outage(part=part) for part in ("raylet", "GCS", "Serve controller", "Serve proxy", "driver", "supervisor")
-)
+KILLS = tuple(Outage(part=part) for part in ("raylet", "GCS", "Serve controller", "driver", "supervisor"))
 """Each part killed that chance does not kill anyway."""
 FREEZES = tuple(Outage(part=part, frozen_s=seconds) for part in PARTS for seconds in (SHORT_S, LONG_S))
 """Each part frozen, for a short and for a long time."""

@@ -34,6 +34,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "doc": "ask",
         "jobs": "ask",
         "queue": "queue",
+        "nodes": "nodes",
+        "drain": "nodes",
         "status": "ask",
         "details": "ask",
         "graph": "graph",
@@ -44,6 +46,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "outputs": "fetch",
         "download": "fetch",
         "download_all": "fetch",
+        "nginx": "nginx",
         "completion": "platform",
     }
 )

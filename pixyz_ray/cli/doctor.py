@@ -29,10 +29,12 @@ def doctor_command(access: Access, as_json: bool) -> None:
       pixyz doctor
     """
     from pixyz_ray.cli.checks import Verdict, run_checks
+    from pixyz_ray.cli.machine_checks import check_machines
     from pixyz_ray.cli.setting_checks import check_settings
 
     settings = check_settings(access.url, access.token)
-    checks = [*run_checks(access.url, access.token), *settings.checks]
+    machines = check_machines(access.url, access.token)
+    checks = [*run_checks(access.url, access.token), *machines, *settings.checks]
     healthy = all(check.verdict is not Verdict.PROBLEM for check in checks)
     if as_json:
         print_json({"healthy": healthy, "checks": [asdict(check) for check in checks], "settings": settings.rows})

@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 
-from pixyz_ray.client.connection import Connection
 from pixyz_ray.client.download import fetch
-from pixyz_ray.client.errors import ServerBusy, check_answer, unreachable
+from pixyz_ray.client.errors import PlatformUnreachable, ServerBusy, check_answer, unreachable
 from pixyz_ray.client.events import Event, StatusEvent, follow_events
 from pixyz_ray.client.form import Form, OnProgress
 from pixyz_ray.client.graph_view import GraphFormat, GraphView
 from pixyz_ray.client.graphs import graph_submission
 from pixyz_ray.client.job_handle import JobHandle
 from pixyz_ray.client.local_name import local_name
+from pixyz_ray.client.machines import MachineRequests
 from pixyz_ray.client.patience import Patience, silence_limit
 from pixyz_ray.client.shapes import ConfigInfo, JobDetails, JobInfo, JobPage, ProcessInfo, QueuesInfo
 from pixyz_ray.client.submission import JobOptions, Submission, function_submission, job_submission, merged_config
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pixyz_worker.canvas import Canvas
 
 _ACCEPT_S = 600.0
+_SUBMIT_AGAIN_S = 20.0
+"""Seconds for which a submission is sent again; a platform that refuses it for longer has another problem."""
 """Seconds that the server may take to answer a submission: it makes all bytes safe on disk first."""
 _PAGE = 100
 """Jobs of a page, unless the caller says how many."""
@@ -36,7 +39,7 @@ _LARGEST_PAGE = 1000
 """Jobs that the server puts on one page at most."""
 
 
-class Client(Connection):
+class Client(MachineRequests):
     """Connection to a platform; use it as a context manager, or `close` it.
 
     Args:
@@ -345,10 +348,18 @@ class Client(Connection):
 
     def _send(self, submission: Submission, name: str | None, on_upload: OnProgress | None) -> JobHandle:
         fields = {**submission.fields, **({"name": name} if name else {})}
-        form = Form(fields, submission.files, on_upload)
         timeout = silence_limit(self._http, _ACCEPT_S)
-        response = self._request("POST", "/jobs", content=form, headers=form.headers, timeout=timeout)
-        return JobHandle(self, response.json())
+        # With the same key a job that was accepted is not started a second time.
+        key = {"Idempotency-Key": uuid4().hex}
+        patience = Patience(min(self._patience_s, _SUBMIT_AGAIN_S))
+        while True:
+            form = Form(fields, submission.files, on_upload)
+            try:
+                response = self._request("POST", "/jobs", content=form, headers=form.headers | key, timeout=timeout)
+                return JobHandle(self, response.json())
+            except (PlatformUnreachable, ServerBusy) as error:
+                if not _may_be_sent_again(error) or not patience.pause(getattr(error, "retry_after", None)):
+                    raise
 
     def _log_bytes(self, uuid: str, follow: bool, offset: int) -> Iterator[bytes]:
         params: dict[str, str | int] = {"offset": offset, **({"follow": "true"} if follow else {})}
@@ -358,6 +369,13 @@ class Client(Connection):
         with self._http.stream("GET", _job(uuid, "/logs"), **options) as response:
             check_answer(response)
             yield from response.iter_raw()
+
+
+def _may_be_sent_again(error: PlatformUnreachable | ServerBusy) -> bool:
+    """Return whether a submission that failed may succeed soon: a connection broke, or a replica is being replaced."""
+    if isinstance(error, ServerBusy):
+        return error.status_code in (502, 503, 504)
+    return not isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout)
 
 
 def _job(uuid: str, rest: str = "") -> str:

@@ -9,6 +9,11 @@ import httpx
 
 from pixyz_ray.client.address import find_address
 from pixyz_ray.client.errors import InvalidClientConfig, check_answer, unreachable
+from pixyz_ray.client.patience import Patience
+
+_ASK_AGAIN_S = 20.0
+"""Seconds for which a question is sent again, while a server is replaced."""
+_FROM_A_PROXY = frozenset({502, 504})
 
 
 class Connection:
@@ -62,10 +67,21 @@ class Connection:
     def _request(
         self, method: str, path: str, *, accept: frozenset[int] | set[int] = frozenset(), **options: Any
     ) -> httpx.Response:
-        try:
-            response = self._http.request(method, path, **options)
-        except httpx.TransportError as error:
-            raise unreachable(self.address.url, error) from error
+        response = self._answer(method, path, **options)
         if response.status_code not in accept:
             check_answer(response)
         return response
+
+    def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Return the answer to a request; a GET is sent again when its connection breaks, or a proxy has no server."""
+        patience = Patience(min(self._patience_s, _ASK_AGAIN_S))
+        while True:
+            try:
+                response = self._http.request(method, path, **options)
+            except httpx.TransportError as error:
+                is_lost = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                if method != "GET" or not is_lost or not patience.pause():
+                    raise unreachable(self.address.url, error) from error
+            else:
+                if method != "GET" or response.status_code not in _FROM_A_PROXY or not patience.pause():
+                    return response

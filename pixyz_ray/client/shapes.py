@@ -90,6 +90,33 @@ class ConfigInfo(TypedDict):
     settings: list[SettingInfo]
 
 
+class NodeInfo(TypedDict):
+    """A machine of the cluster; newer servers add more."""
+
+    id: str
+    name: str
+    address: str
+    state: str
+    reason: str | None
+    head: bool
+    cpus: dict[str, float | None]
+    gpus: dict[str, Any]
+    memory: dict[str, float] | None
+    share: dict[str, Any]
+    spill_disk: dict[str, Any] | None
+    pixyz: str | None
+    python: str | None
+    ray: str | None
+    workers: dict[str, int] | None
+    running: int
+    jobs: list[str]
+    labels: dict[str, str]
+    joined: str | None
+    left: str | None
+    probed: float | None
+    drain: dict[str, str | None] | None
+
+
 def job_label(job: JobInfo) -> str:
     """Return what to call a job: its alias, else its label, script, process or id, whichever the server gave."""
     process = job.get("process")

@@ -9,11 +9,11 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
@@ -21,9 +21,14 @@ from pixyz_ray.cluster.tracker import Tracker
 from pixyz_ray.logs import configure_logging
 from pixyz_ray.private_files import make_process_private
 from pixyz_ray.settings import Settings
+from pixyz_ray.settings_digest import settings_digest
+from pixyz_ray.version import VERSION
 
 _COLLECT_AFTER = 20_000
 """Objects made since the last look for garbage."""
+_HEAD = "node:__internal_head__"
+"""Resource that Ray gives to the head alone, one of it."""
+_PLACE_AMOUNT = 0.001
 
 
 class TrackerActor:
@@ -41,6 +46,7 @@ class TrackerActor:
         self._opening = asyncio.Lock()
         self._tracker: Tracker | None = None
         self._endpoint: Endpoint | None = None
+        self._attended: tuple[str, float] | None = None
 
     async def endpoint(self) -> tuple[str, int, str]:
         """Return where the tracker's channel listens; the first call opens it."""
@@ -69,6 +75,48 @@ class TrackerActor:
     async def revoke(self, uuids: Sequence[str]) -> None:
         """Cancel jobs."""
         await (await self._opened()).revoke(uuids)
+
+    async def attend(self, who: str) -> None:
+        """Take the driver's sign of life; the first one after a restart of this actor makes it recover its jobs.
+
+        Args:
+            who: the driver, as messages name it.
+        """
+        self._attended = who, time.monotonic()
+        await self._opened()
+
+    async def about(self) -> dict[str, Any]:
+        """Return what this tracker is, whether or not its store answers.
+
+        Returns:
+            `version` of the platform, digest of its `settings`, `service` (address and port of the HTTP service),
+            `node` and `pid` of this process; `state` (`up`, `draining`, `drained`, or `opening` while it cannot work),
+            number of `running` attempts, whether it is `idle`; `attended_by` a driver, `attended_s` seconds ago.
+        """
+        who, at = self._attended or (None, None)
+        standing = self._tracker.standing() if self._tracker else {"state": "opening", "running": 0, "idle": False}
+        return {
+            "version": VERSION,
+            "settings": settings_digest(self._settings),
+            "service": [self._settings.api_host, self._settings.api_port],
+            "node": socket.gethostname(),
+            "pid": os.getpid(),
+            "attended_by": who,
+            "attended_s": None if at is None else time.monotonic() - at,
+            **standing,
+        }
+
+    async def drain(self, deadline_s: float, sentence: str) -> dict[str, Any]:
+        """Bring running attempts to an end before this tracker is stopped or replaced; jobs are still accepted.
+
+        Args:
+            deadline_s: seconds to wait for them; what still runs then is ended, and runs again.
+            sentence: what an attempt that is ended says about it.
+
+        Returns:
+            How many attempts were `ended`.
+        """
+        return await (await self._opened()).drain(deadline_s, sentence)
 
     async def _opened(self) -> Tracker:
         # After a restart nobody but a caller wakes the tracker up: the constructor of an async actor has no event loop.
@@ -101,8 +149,7 @@ def _end() -> None:
 def make_tracker(settings: Settings) -> Any:
     """Create the named detached actor and return its handle.
 
-    It takes no CPU, so that a busy cluster cannot keep it from starting; it stays on the node of its caller, where the
-    job store is; and Ray starts it again however often it dies.
+    It takes no CPU, so that a busy cluster cannot keep it from starting, and Ray starts it again however often it dies.
     """
     return (
         ray.remote(TrackerActor)
@@ -112,10 +159,32 @@ def make_tracker(settings: Settings) -> Any:
             lifetime="detached",
             get_if_exists=True,
             num_cpus=0,
+            resources={tracker_place(settings, _own_node()): _PLACE_AMOUNT},
             max_restarts=-1,
             max_task_retries=-1,
             max_concurrency=10_000,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
         )
         .remote(settings)
     )
+
+
+def tracker_place(settings: Settings, node: Mapping[str, Any]) -> str:
+    """Return the resource of the machine that the tracker runs on: the head, or the caller's with a SQLite file.
+
+    A machine gets a new node id each time that Ray starts on it, while these resources stay: after the loss of the
+    head, the tracker waits until the head is back. On another machine it would find an empty SQLite file, and with a
+    database it would make the platform depend on two machines instead of one: Ray's control service is on the head.
+
+    Args:
+        settings: the platform's settings.
+        node: the caller's machine, as `ray.nodes()` describes it.
+    """
+    if settings.job_store_url.startswith("sqlite") and _HEAD not in node["Resources"]:
+        return f"node:{node['NodeManagerAddress']}"
+    return _HEAD
+
+
+def _own_node() -> Mapping[str, Any]:
+    own_id = ray.get_runtime_context().get_node_id()
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return next(node for node in nodes if node["NodeID"] == own_id)

@@ -18,12 +18,13 @@ from typing import Any, Protocol
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.answers import Answers
 from pixyz_ray.cluster.dispatched import Dispatched
-from pixyz_ray.cluster.failures import WITHDRAWN, autopsy, classify, dead_node, lost_object
+from pixyz_ray.cluster.failures import NOT_INSTALLED, WITHDRAWN, autopsy, classify, dead_node, lost_object
 from pixyz_ray.cluster.gpus import Grant
 from pixyz_ray.cluster.guards import LOOK_EVERY_S, SILENCE_S, Guards
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.lost_machines import LostMachines
+from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.failure import LOST, FailureClass
 from pixyz_ray.jobs import Attempt, Job, JobState
@@ -38,9 +39,14 @@ _log = logging.getLogger(__name__)
 _HANDOVER_S = 0.0015
 _LATELY_S = 600.0
 _SPARE_AFTER_S = 0.3
+_NOT_INSTALLED_PAUSE_S = 2.0
 _CALL_PATIENCE_S = 0.6
 _KILL_PATIENCE_S = 0.7
-GRACE_S: Mapping[FailureClass, float] = {FailureClass.TIMEOUT: 0.5, FailureClass.CANCELLED: 1.0}
+GRACE_S: Mapping[FailureClass, float] = {
+    FailureClass.TIMEOUT: 0.5,
+    FailureClass.CANCELLED: 1.0,
+    FailureClass.NODE_LOST: 1.0,
+}
 """Seconds between asking an attempt to end and killing it, by why it is to end."""
 
 
@@ -89,6 +95,8 @@ class Attempts:
     """
 
     launcher: Launcher
+    nodes: NodeRegistry | None = None
+    """Told where attempts run."""
 
     def __init__(self, course: Course, settings: Settings) -> None:
         self._course = course
@@ -189,8 +197,10 @@ class Attempts:
         job = live.record.with_attempt({"started": event["time"], "node": event["node"], "pid": event["pid"]})
         self._course.change(live, job.become(JobState.RUNNING, started=event["time"]))
         self._see_worker(event["node"], event["pid"])
-        if event.get("node_id"):
-            self.guards.on_start(job.uuid, len(job.attempts), event["node_id"])
+        if node_id := event.get("node_id"):
+            self.guards.on_start(job.uuid, len(job.attempts), node_id)
+        if self.nodes is not None:
+            self.nodes.on_start(job.uuid, event.get("node_id"))
         self.dispatched.on_start(job)
         loop = asyncio.get_running_loop()
         live.overdue = loop.call_later(job.time_limit, self._overdue, live, len(job.attempts))
@@ -260,6 +270,9 @@ class Attempts:
                 self._course.input_lost(live, attempt, lost)
                 return
             outcome = await self._outcome_of_death(live, attempt, error)
+            if outcome["error"] == NOT_INSTALLED:
+                # The registry finds out which machine that is; until then the next attempt may get there too.
+                await asyncio.sleep(_NOT_INSTALLED_PAUSE_S)
         self._course.take_outcome(live, attempt, outcome)
 
     async def _outcome_of_death(self, live: LiveJob, attempt: int, error: Exception) -> dict[str, Any]:
@@ -308,15 +321,7 @@ class Attempts:
     def _avoid(self, node_ids: frozenset[str]) -> None:
         """Give no tasks to machines that are lost."""
         self.launcher.avoid(node_ids)
-        # Ray keeps what a task was submitted with. One that waits now may be on its way to a machine that is lost, or
-        # wait for others although that machine is back.
-        for uuid in self.dispatched.waiting():
-            live = self._course.live.get(uuid)
-            if live is None or self._course.is_ahead(uuid):
-                continue
-            if live.is_running(len(live.record.attempts)) and live.stopped_for is None:
-                live.stopped_for = FailureClass.NODE_LOST
-                self.launcher.withdraw(live.reference)
+        self.place_again()
 
     def _machine_lost(self, node_id: str) -> None:
         """Give up all attempts on a machine that is not heard any more."""
@@ -349,12 +354,46 @@ class Attempts:
         self.dispatched.forget_waiting(uuid)
 
         def over(_reference: Any) -> None:
+            if self.nodes is not None:
+                self.nodes.on_end(uuid)
             self.guards.forget(uuid, attempt)
             self.dispatched.on_end(uuid)
             self._course.is_over(uuid)
 
         self.answers.expect(live.reference, over)
         self._stop(live, FailureClass.CANCELLED)
+
+    def interrupt(self, live: LiveJob, sentence: str) -> None:
+        """End an attempt for the platform's own reasons; the job runs again, and this is not counted.
+
+        Ray's answer then leads to `take_outcome`.
+
+        Args:
+            live: the job.
+            sentence: what the attempt says about it.
+        """
+        live.stopped_for, live.stop_sentence = FailureClass.NODE_LOST, sentence
+        self._stop(live, FailureClass.NODE_LOST)
+
+    def interrupt_job(self, uuid: str, sentence: str) -> None:
+        """Interrupt the running attempt of a job, if it has one (see `interrupt`)."""
+        live = self._course.live.get(uuid)
+        if live is not None and live.stopped_for is None and live.is_running(len(live.record.attempts)):
+            self.interrupt(live, sentence)
+
+    def place_again(self) -> None:
+        """Take back what Ray was given and has not started, since other machines may run it now.
+
+        Ray keeps what a task was submitted with: it may be on its way to a machine that is lost, or wait for others
+        although that machine is back.
+        """
+        for uuid in self.dispatched.waiting():
+            live = self._course.live.get(uuid)
+            if live is None or self._course.is_ahead(uuid):
+                continue
+            if live.is_running(len(live.record.attempts)) and live.stopped_for is None:
+                live.stopped_for = FailureClass.NODE_LOST
+                self.launcher.withdraw(live.reference)
 
     def _stop(self, live: LiveJob, why: FailureClass) -> None:
         """Stop an attempt with all its processes: asked first, then killed.
@@ -376,6 +415,8 @@ class Attempts:
 
     def close(self, live: LiveJob, attempt: int) -> None:
         """Forget an attempt whose end is known."""
+        if self.nodes is not None:
+            self.nodes.on_end(live.record.uuid)
         live.cancel_timer()
         self.answers.forget(live.reference)
         self.dispatched.on_end(live.record.uuid)

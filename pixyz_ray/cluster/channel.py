@@ -23,6 +23,7 @@ from typing import Any, cast
 
 from pixyz_ray.cluster.errors import ConnectionLost, decode_error, encode_error
 from pixyz_ray.cluster.messages import BadMessage
+from pixyz_worker.exception import InternalError
 
 _log = logging.getLogger(__name__)
 _MAX_ANSWER_BYTES = 1 << 31
@@ -163,10 +164,24 @@ class ChannelServer:
         self._server: asyncio.Server | None = None
         self._running: set[asyncio.Task[None]] = set()
 
-    async def listen(self, host: str) -> Endpoint:
-        """Start on a free port of that address and return where it is."""
+    async def listen(self, host: str, port: int = 0) -> Endpoint:
+        """Start on that address and return where it is.
+
+        Args:
+            host: address of this machine.
+            port: TCP port; 0 is any free one.
+
+        Raises:
+            InternalError: the port cannot be used.
+        """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _ServerProtocol(self), host, 0)
+        try:
+            self._server = await loop.create_server(lambda: _ServerProtocol(self), host, port)
+        except OSError as error:
+            raise InternalError(
+                f"The tracker cannot listen at {host}:{port}: {error.strerror or error}. Stop what uses that port, or "
+                "set TRACKER_PORT to another one."
+            ) from error
         port = self._server.sockets[0].getsockname()[1]
         return Endpoint(host, port, self._secret)
 

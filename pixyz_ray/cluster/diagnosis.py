@@ -20,7 +20,6 @@ class Part(StrEnum):
     TRACKER = "the tracker"
     REPLICA = "the process of the HTTP service"
     CONTROLLER = "the controller of Ray Serve"
-    PROXY = "the proxy of Ray Serve"
 
 
 class Sign(StrEnum):
@@ -62,7 +61,7 @@ class Limits:
         return self.driver_silent_s if part is Part.DRIVER else self.tracker_silent_s
 
 
-REPLACED_BY_RAY = frozenset({Part.TRACKER, Part.REPLICA, Part.CONTROLLER, Part.PROXY})
+REPLACED_BY_RAY = frozenset({Part.TRACKER, Part.REPLICA, Part.CONTROLLER})
 """Processes that Ray starts again when they die: a frozen one is killed, and the rest of the platform goes on."""
 
 

@@ -1,8 +1,8 @@
-"""The driver process: starts Ray, the tracker and Serve on this machine, and stays connected to them.
+"""The driver process: starts or joins Ray, starts the tracker and Serve, and stays connected to them.
 
 It must keep running: tasks of an actor whose driver has exited lose their warm workers, which costs each job a
-second. Ray's processes are its children and end with it, however it ends. The supervisor starts it, watches it, and
-replaces it.
+second. A Ray that it has started is made of its children, which end with it, however it ends. What it has started on
+a cluster that it joined it stops itself. The supervisor starts it, watches it, and replaces it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pixyz_ray.cluster.environment import driver_environment, ray_environment, worker_environment
+import psutil
+
+from pixyz_ray.cluster.environment import (
+    cluster_config,
+    driver_environment,
+    environment_problems,
+    ray_environment,
+    worker_environment,
+)
+from pixyz_ray.cluster.head_storage import storage_note
 from pixyz_ray.cluster.liveness import SUPERVISOR
-from pixyz_ray.cluster.names import APPLICATION, NAMESPACE
+from pixyz_ray.cluster.names import NAMESPACE
+from pixyz_ray.cluster.ray_access import access_mode, cluster_address
 from pixyz_ray.cluster.ray_folder import ray_folder
+from pixyz_ray.cluster.readiness import wait_until_ready
+from pixyz_ray.cluster.teardown import serve_is_running, stop_platform, stop_service
+from pixyz_ray.failure import STOPPED, UPGRADED
 from pixyz_ray.home import local_token
 from pixyz_ray.logs import configure_logging
+from pixyz_ray.port import local_url
 from pixyz_ray.private_files import make_shared_folder
 from pixyz_ray.reaper import SESSION_MARK, end_marked
 from pixyz_ray.settings import Settings
+from pixyz_ray.stop_request import StopRequest
 from pixyz_worker.exception import InternalError, PixyzException
+
+if TYPE_CHECKING:
+    from pixyz_ray.cluster.takeover import Takeover
 
 _log = logging.getLogger("pixyz.driver")
 _BEAT_EVERY_S = 1.0
@@ -41,7 +59,12 @@ _ASK_TRACKER_EVERY_S = 2.0
 _TRACKER_ANSWERS_WITHIN_S = 5.0
 _ORPHAN_PATIENCE_S = 0.5
 _REPLACEMENT_PATIENCE_S = 20.0
+_ORPHAN_STOP_S = 30.0
+_REQUEST_PATIENCE_S = 0.3
+_READY_WITHIN_S = 30.0
 _MAX_ERROR_CHARS = 10_000
+DRAIN_S = 60.0
+"""Seconds that running attempts are given when a tracker is replaced, unless the operator says otherwise."""
 MAX_MESSAGE_BYTES = 1 << 17
 """Largest message to the supervisor, in bytes; the longest contains an error."""
 
@@ -56,6 +79,12 @@ class Options:
     """CPUs offered to tasks."""
     dashboard: bool = False
     """Whether Ray's dashboard runs, which `ray job submit` needs."""
+    insecure: bool = False
+    """Whether a cluster that asks nobody for a token is joined."""
+    replace: bool = False
+    """Whether a tracker that is on the cluster already is replaced, although it is the same."""
+    drain_s: float = DRAIN_S
+    """Seconds that running attempts are given before a tracker is replaced."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +100,8 @@ class DriverOrder:
     replacement: tuple[str, ...]
     """Command that starts another supervisor if this one is killed; empty in the foreground, where a process manager
     restarts the supervisor."""
+    owns_serve_at: str | None = None
+    """Cluster on which this home's platform has started Serve in an earlier run."""
 
 
 class Driver:
@@ -87,11 +118,16 @@ class Driver:
         self._line = line
         self._environment = environment
         self._stop = threading.Event()
+        self._request: StopRequest | None = None
+        self._requested = threading.Event()
+        self._owns_serve = False
+        self._tracker: Any = None
+        self._is_kept = False
         self._tracker_answered = time.monotonic()
         self._tracker_lost: str | None = None
 
     def run(self) -> None:
-        """Start everything, then send a heartbeat every second until SIGTERM.
+        """Start everything, send a heartbeat every second until SIGTERM, and stop what was started on a joined cluster.
 
         Raises:
             InternalError: something did not start, or the tracker has failed and Ray does not restart it.
@@ -99,15 +135,84 @@ class Driver:
         threading.Thread(target=self._watch_supervisor, daemon=True).start()
         order = self._order
         addresses = _start_ray(order.settings, order.options, order.folder, order.session)
-        tracker = _start_platform(order.settings, order.folder)
-        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
-        self._tell("up", addresses)
+        if order.options.address is not None:
+            # Nobody else would stop what is half started.
+            self._stop_when_told()
+        self._start_platform(addresses["ray_address"])
+        self._stop_when_told()
+        self._tell("up", {**addresses, "owns_serve": self._owns_serve})
         self._tracker_answered = time.monotonic()
-        threading.Thread(target=self._ask_tracker, args=(tracker,), daemon=True).start()
+        threading.Thread(target=self._attend_tracker, daemon=True).start()
         while not self._stop.wait(_BEAT_EVERY_S):
             if self._tracker_lost is not None:
                 raise InternalError(f"The tracker is gone for good: {self._tracker_lost}")
             self._tell("beat", {"tracker_silent_s": time.monotonic() - self._tracker_answered})
+        self._requested.wait(_REQUEST_PATIENCE_S)
+        self._end(self._request or StopRequest())
+
+    def _stop_when_told(self) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+
+    def _start_platform(self, ray_address: str) -> None:
+        """Start the platform, and return when its HTTP service answers; of what does not start, nothing is left."""
+        try:
+            self._start_parts(ray_address)
+            settings = self._order.settings
+            url = local_url(settings.api_host, settings.api_port)
+            if (problem := wait_until_ready(url, deadline_s=_READY_WITHIN_S)) is not None:
+                self._note(f"the HTTP service answers, and says that {problem}")
+        except PixyzException:
+            if self._order.options.address is not None and self._tracker is not None:
+                stop_platform(drain_s=0.0, owns_serve=self._owns_serve, note=self._note)
+            raise
+
+    def _start_parts(self, ray_address: str) -> None:
+        """Start tracker and HTTP service side by side; on a cluster that was joined, they may be there already."""
+        import ray
+
+        from pixyz_ray.cluster.actor import make_tracker
+
+        order = self._order
+        with _known_errors():
+            if order.options.address is None:
+                self._tracker, self._owns_serve = make_tracker(order.settings), True
+            else:
+                taken = self._take_over()
+                self._tracker, self._is_kept = taken.tracker, taken.is_kept
+                self._owns_serve = order.owns_serve_at == ray_address or not serve_is_running()
+                self._make_way(taken)
+            opened = self._tracker.attend.remote(self._name())
+            _start_service(order.settings, order.folder)
+            ray.get(opened)
+
+    def _take_over(self) -> Takeover:
+        from pixyz_ray.cluster.takeover import take_over
+
+        options = self._order.options
+        return take_over(
+            self._order.settings, self._name(), replace=options.replace, drain_s=options.drain_s, note=self._note
+        )
+
+    def _make_way(self, taken: Takeover) -> None:
+        """Stop an HTTP service on another port: the controller of Serve cannot change its ports while it runs."""
+        settings = self._order.settings
+        if taken.service is not None and taken.service[1] != settings.api_port:
+            stop_service(owns_serve=self._owns_serve)
+
+    def _end(self, request: StopRequest) -> None:
+        """Stop the platform in order; Ray itself, where it is ours, ends with this process."""
+        from pixyz_ray.cluster.takeover import drain_tracker
+
+        if self._order.options.address is None:
+            if request.drain_s > 0:
+                sentence = UPGRADED if request.upgrade else STOPPED
+                drain_tracker(self._tracker, request.drain_s, sentence, self._note)
+        elif not request.leave:
+            stop_platform(drain_s=request.drain_s, owns_serve=self._owns_serve, note=self._note)
+
+    def _name(self) -> str:
+        """Return how messages on other machines name this driver."""
+        return f"the supervisor of {self._order.folder} on {socket.gethostname()}"
 
     def fail(self, error: BaseException) -> None:
         """Tell the supervisor why this process ends."""
@@ -118,14 +223,19 @@ class Driver:
         with suppress(OSError):
             self._line.send(json.dumps({"kind": kind, **values}).encode(), socket.MSG_DONTWAIT)
 
-    def _ask_tracker(self, tracker: Any) -> None:
+    def _note(self, text: str) -> None:
+        self._tell("note", {"text": text})
+
+    def _attend_tracker(self) -> None:
         """Call the tracker every two seconds; the call also makes a restarted tracker recover its jobs."""
         import ray
 
-        while True:
+        while not self._stop.is_set():
             try:
-                ray.get(tracker.endpoint.remote(), timeout=_TRACKER_ANSWERS_WITHIN_S)
+                ray.get(self._tracker.attend.remote(self._name()), timeout=_TRACKER_ANSWERS_WITHIN_S)
                 self._tracker_answered = time.monotonic()
+                if self._is_kept:
+                    self._renew_when_idle()
             except (ray.exceptions.GetTimeoutError, ray.exceptions.ActorUnavailableError):
                 pass
             except ray.exceptions.RayTaskError as error:
@@ -137,11 +247,32 @@ class Driver:
                 return
             time.sleep(_ASK_TRACKER_EVERY_S)
 
+    def _renew_when_idle(self) -> None:
+        """Replace a tracker of an earlier driver once it has nothing to do.
+
+        It works; but Ray keeps no warm workers for the tasks of a driver that is gone, which costs each job a second.
+        """
+        from pixyz_ray.cluster import takeover
+        from pixyz_ray.cluster.actor import make_tracker
+
+        about = takeover.about_tracker(self._tracker)
+        if about is None or not about["idle"]:
+            return
+        takeover.drain_tracker(self._tracker, 0.0, STOPPED, self._note)
+        takeover.end_tracker(self._tracker, about)
+        self._tracker, self._is_kept = make_tracker(self._order.settings), False
+        _log.info("the tracker of before had nothing to do: another one has taken its place")
+
     def _watch_supervisor(self) -> None:
-        """When the supervisor dies, start its replacement if there is a command for it, and end this run."""
+        """Take the request to stop; when the supervisor dies, start its replacement if there is a command for it."""
         with suppress(OSError):
-            while self._line.recv(1024):
-                pass
+            while message := self._line.recv(MAX_MESSAGE_BYTES):
+                self._request = StopRequest(**json.loads(message))
+                self._requested.set()
+        if self._stop.is_set():
+            # The main thread is stopping everything.
+            time.sleep(_ORPHAN_STOP_S + (self._request.drain_s if self._request else 0.0))
+            os._exit(1)
         # If everything is being killed at once, this process dies here too, and starts no replacement.
         time.sleep(_ORPHAN_PATIENCE_S)
         if self._order.replacement:
@@ -153,27 +284,29 @@ class Driver:
             time.sleep(_REPLACEMENT_PATIENCE_S)
         else:
             _log.error("the supervisor has died: the platform ends")
+            if self._order.options.address is not None:
+                self._stop.set()
+                time.sleep(_ORPHAN_STOP_S)
         end_marked(self._order.session, patience_s=3.0)
         os._exit(1)
 
 
 def _start_ray(settings: Settings, options: Options, folder: Path, session: str) -> dict[str, Any]:
-    """Start or join Ray; return where its control service and this node's raylet answer."""
+    """Start or join Ray; return where its control service and this node's raylet answer, and this node's address."""
     cpus = options.num_cpus or settings.concurrent_tasks or os.cpu_count() or 1
-    # A Ray that is joined has its own token and network; it was started without our variables.
-    joined = {"env_vars": worker_environment(settings)} if options.address else None
-    own = driver_environment(settings) if options.address else ray_environment(settings, session, folder, cpus)
-    os.environ.update(own)
+    address = None if options.address is None else _join(settings, options.address, insecure=options.insecure)
+    if address is None:
+        os.environ.update(ray_environment(settings, session, folder, cpus))
     make_shared_folder(settings.share_path)
     # Only now: Ray and Serve read their environment when they are imported.
     import ray
 
     with _known_errors():
-        if options.address:
+        if address is not None:
             ray.init(
-                address=options.address,
+                address=address,
                 namespace=NAMESPACE,
-                runtime_env=joined,
+                runtime_env={"env_vars": worker_environment(settings)},
                 log_to_driver=False,
                 configure_logging=False,
             )
@@ -187,50 +320,59 @@ def _start_ray(settings: Settings, options: Options, folder: Path, session: str)
                 _node_ip_address="127.0.0.1",
                 _temp_dir=str(ray_folder(folder)),
             )
+    if address is not None:
+        for problem in environment_problems(settings, _raylet_environment(), cluster_config()):
+            _log.warning("%s", problem)
     context = ray.get_runtime_context()
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     node = next(node for node in nodes if node["NodeID"] == context.get_node_id())
     return {
         "ray_address": str(context.gcs_address),
         "raylet_address": f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}",
+        "node_address": node["NodeManagerAddress"],
     }
 
 
-def _start_platform(settings: Settings, folder: Path) -> Any:
-    """Start tracker and HTTP service side by side; return the tracker's handle."""
-    import ray
-    from ray import serve
-
-    from pixyz_ray.cluster.actor import make_tracker
-
-    # Serve announces the proxy's port, which is not where the service is.
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    with _known_errors():
-        tracker = make_tracker(settings)
-        opened = tracker.endpoint.remote()
-        # Serve requires a proxy although the replica serves directly; any port on loopback will do.
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": "127.0.0.1", "port": 0},
-            logging_config={"log_level": settings.log_level, "enable_access_log": False},
-        )
-        token_sha256 = hashlib.sha256(local_token(folder).encode()).hexdigest()
-        serve.run(_deployment(settings, token_sha256), name=APPLICATION, route_prefix="/")
-        ray.get(opened)
-    return tracker
+def _join(settings: Settings, address: str, *, insecure: bool) -> str:
+    """Prepare this process for a cluster that others have started; return the address of its GCS."""
+    found = cluster_address(address)
+    os.environ.update(driver_environment(settings))
+    os.environ["RAY_AUTH_MODE"] = access_mode(found, insecure=insecure)
+    # What `ray job submit` was given for its job holds too; where both say something, the platform's settings win.
+    os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
+    if (note := storage_note(found)) is not None:
+        _log.warning("%s", note)
+    return found
 
 
-def _deployment(settings: Settings, token_sha256: str) -> Any:
+def _raylet_environment() -> dict[str, str]:
+    """Return what this machine's raylet was started with; empty where it cannot be read."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name() == "raylet":
+                return dict(process.environ())
+    return {}
+
+
+def _start_service(settings: Settings, folder: Path) -> None:
+    """Start the HTTP service, or replace the one that is there."""
+    token_sha256 = hashlib.sha256(local_token(folder).encode()).hexdigest()
+    _deploy(settings, token_sha256)
+
+
+def _deploy(settings: Settings, token_sha256: str) -> None:
     # Found by name, as Serve would: the engine's side never imports the HTTP side.
     from importlib import import_module
 
-    return import_module("serve_app.app").deployment(settings, token_sha256)
+    import_module("serve_app.deployment").deploy(settings, token_sha256)
 
 
 @contextmanager
 def _known_errors() -> Iterator[None]:
     try:
         yield
+    except PixyzException:
+        raise
     except Exception as error:
         raise InternalError(f"The platform did not start: {error}") from error
 

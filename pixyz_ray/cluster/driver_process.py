@@ -12,15 +12,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from pixyz_ray.cluster.diagnosis import Sign
 from pixyz_ray.cluster.driver import MAX_MESSAGE_BYTES, DriverOrder
 from pixyz_ray.cluster.liveness import SUPERVISOR
 from pixyz_ray.reaper import SESSION_MARK, end_marked, kill_marked
+from pixyz_ray.stop_request import StopRequest
 
 DRIVER_COMMAND = (sys.executable, "-m", "pixyz_ray.cluster.driver")
 _STOP_PATIENCE_S = 8.0
+_DRAIN_OVERTIME_S = 25.0
+_CLUSTER_PATIENCE_S = 45.0
 _BEAT_OVERDUE_S = 3.0
 _TRACKER_OVERDUE_S = 10.0
 
@@ -32,10 +36,15 @@ class DriverProcess:
         order: what it is to start.
         on_change: called from another thread when everything is up, and when the driver has ended.
         command: its program; the descriptor of the connection is added.
+        on_note: takes, from another thread, messages about what it is doing.
     """
 
     def __init__(
-        self, order: DriverOrder, on_change: Callable[[], None], command: Sequence[str] = DRIVER_COMMAND
+        self,
+        order: DriverOrder,
+        on_change: Callable[[], None],
+        command: Sequence[str] = DRIVER_COMMAND,
+        on_note: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.addresses: dict[str, Any] | None = None
         """Addresses of its parts; None until everything is up."""
@@ -44,6 +53,8 @@ class DriverProcess:
         self.session = order.session
         """Mark in the environment of all its processes."""
         self._on_change = on_change
+        self._on_note = on_note
+        self._joins = order.options.address is not None
         self._beat = time.monotonic()
         self._tracker_silent_s = 0.0
         # Messages arrive whole; they are dropped while this process does not read.
@@ -85,12 +96,17 @@ class DriverProcess:
         """Return whether the tracker answers to the driver."""
         return Sign.SILENT if self._tracker_silent_s > _TRACKER_OVERDUE_S else Sign.GOOD
 
-    def stop(self) -> None:
-        """Shut Ray down in order, then end the remaining processes."""
-        if self.addresses is not None and self._process.poll() is None:
+    def stop(self, request: StopRequest) -> None:
+        """Stop in order what the driver has started, then end the remaining processes."""
+        if (self.addresses is not None or self._joins) and self._process.poll() is None:
+            patience_s = _CLUSTER_PATIENCE_S if self._joins else _STOP_PATIENCE_S
+            if request.drain_s > 0:
+                patience_s += request.drain_s + _DRAIN_OVERTIME_S
+            with suppress(OSError):
+                self._line.send(json.dumps(asdict(request)).encode())
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_STOP_PATIENCE_S)
+                self._process.wait(patience_s)
         end_marked(self.session, patience_s=3.0)
         self._close()
 
@@ -119,5 +135,7 @@ class DriverProcess:
             self._on_change()
         elif message["kind"] == "failed":
             self.error = message["error"]
+        elif message["kind"] == "note":
+            self._on_note(message["text"])
         else:
             self._tracker_silent_s = message["tracker_silent_s"]

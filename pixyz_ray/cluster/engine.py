@@ -23,12 +23,15 @@ from pixyz_ray.cluster.errors import ConnectionLost, EngineNotReady, UnknownJob,
 from pixyz_ray.cluster.inspection import inspector
 from pixyz_ray.cluster.job_feed import JobEvents, JobFeeds
 from pixyz_ray.cluster.names import NAMESPACE, TRACKER
+from pixyz_ray.cluster.node_calls import NodeCalls
+from pixyz_ray.cluster.resubmission import clear_abandoned, folder_for_key
 from pixyz_ray.cluster.threads import inspection_threads, ray_threads, share_threads
 from pixyz_ray.jobs import JobState
 from pixyz_ray.json_fields import json_object
 from pixyz_ray.processes import process_help, process_names
 from pixyz_ray.records import encode_job
 from pixyz_ray.settings import Settings
+from pixyz_ray.share_marker import share_problem
 from pixyz_ray.storage import JobFolder, OpenedFile, is_uuid
 from pixyz_ray.store import EndedJobs, StoreUnusable
 from pixyz_ray.submission import Request, Script, make_graph_job, make_job, read_script, with_input
@@ -44,8 +47,6 @@ _MAX_WAITING = 5000
 _RETRY_DELAY_S = 0.1
 _PACKING_PATIENCE_S = 5.0
 _HEALTH_PATIENCE_S = 2.0
-WARNING = "warning:"
-"""Prefix of the names of those answers about health that are only to be known: jobs can be taken."""
 
 
 class Engine:
@@ -67,12 +68,32 @@ class Engine:
         self._inspector.start()
         self._feeds = JobFeeds(self._subscribe, self._share)
         self._ended = EndedJobs(settings.job_store_url)
+        self.machines = NodeCalls(self._patiently)
 
     # --- Submitting --------------------------------------------------------------------------------------------------
 
     def new_folder(self) -> JobFolder:
         """Return the folder of a job to come; nothing is on disk yet."""
         return JobFolder(self.settings.share_path, str(uuid4()))
+
+    def folder_for_key(self, submitter: str, key: str) -> JobFolder:
+        """Return the folder of the job that a submitter sends with an idempotency key: always the same."""
+        return folder_for_key(self.settings.share_path, submitter, key)
+
+    async def submitted(self, folder: JobFolder) -> dict[str, Any] | None:
+        """Return the JobState of a job that was sent before with the same key; None where it may be sent (again).
+
+        Raises:
+            EngineNotReady: the tracker does not answer, or another request with the key may still be in progress.
+        """
+        # A job has a folder, so that nothing else is asked for a key that is new.
+        if not await self._share.run(folder.path.is_dir):
+            return None
+        with suppress(UnknownJob):
+            return await self.state(folder.uuid)
+        if not await self._share.run(partial(clear_abandoned, folder)):
+            raise EngineNotReady("Another request with this Idempotency-Key is in progress. Try again in a moment.")
+        return None
 
     async def submit(self, folder: JobFolder, request: Request) -> dict[str, Any]:
         """Accept a job whose input is staged in its folder; when its JobState is returned, the job is on disk.
@@ -225,16 +246,30 @@ class Engine:
         answer: dict[str, Any] = await self._ask_of("cancel", uuid)
         return answer
 
-    async def health(self) -> dict[str, str]:
-        """Return how tracker, store and share are: `ok`, or what is wrong in a sentence; and warnings."""
+    async def health(self) -> tuple[dict[str, str], list[str]]:
+        """Return how tracker, store and share are: `ok`, or what is wrong in a sentence; and warnings.
+
+        A warning is about a part without which the platform takes jobs, such as one of its machines.
+        """
         try:
             async with asyncio.timeout(_HEALTH_PATIENCE_S):
-                answer: dict[str, str] = await (await self._connected()).call("health")
+                answer: dict[str, Any] = await (await self._connected()).call("health")
         except (EngineNotReady, TimeoutError):
-            return {"tracker": "The tracker does not answer: it is being started, or started again."}
+            return {"tracker": "The tracker does not answer: it is being started, or started again."}, []
+        warnings, share_id = answer.pop("warnings", []), answer.pop("share_id", "")
+        if share_id and (problem := await self._share_problem(share_id)) is not None:
+            answer["share"] = f"The machine of the HTTP service {problem}. Mount the share there."
         if stuck := self._share.stuck:
             answer["share"] = f"SHARE_PATH does not answer: {stuck} threads of the HTTP service wait for it."
-        return {"tracker": "ok", **answer}
+        return {"tracker": "ok", **answer}, warnings
+
+    async def _share_problem(self, share_id: str) -> str | None:
+        """Return why this process, which may run on another machine than the tracker, cannot use the share."""
+        try:
+            async with asyncio.timeout(_HEALTH_PATIENCE_S):
+                return await self._share.run(partial(share_problem, str(self.settings.share_path), share_id))
+        except (EngineNotReady, TimeoutError):
+            return f"gets no answer from the share {self.settings.share_path}"
 
     async def remove(self, uuid: str) -> dict[str, Any]:
         """Remove a job that has ended, with its files and all that it started; return the JobState that it had.

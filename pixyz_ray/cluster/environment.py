@@ -4,7 +4,7 @@ There are three groups, by the time at which they must be there:
 
 - `before_ray`: read by Ray's own processes (GCS, raylet, agent) when they start. On a cluster they are set before
   `ray start`, on each machine or for all of them in the head's `--system-config`.
-- `worker_environment`: read in the processes of tasks and actors: Serve's controller, proxy and replica, the tracker,
+- `worker_environment`: read in the processes of tasks and actors: Serve's controller and replica, the tracker,
   the workers. On a cluster they travel in the runtime environment of the driver's Ray job, so that the settings of the
   head hold on every machine.
 - `ray_environment`: all of them, and those that keep a Ray of our own to this machine.
@@ -278,14 +278,6 @@ def _variables(settings: Settings, pythonpath: str) -> dict[str, str]:
 
 
 _SERVE = {
-    # The replica itself listens on the service's port. Serve's proxy would put 4-5 ms before each request, and its
-    # HAProxy listens on all interfaces. One replica and no quarantine: whoever replaces it takes the port again.
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    "RAY_SERVE_PORT_QUARANTINE_S": "0",
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
-    # On a machine that is busy the proxy takes longer than the 5 s after which Serve gives it up.
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.ingress:middlewares",
     # Serve's controller looks around ten times a second otherwise, a quarter of what an idle platform costs.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
 }
@@ -299,10 +291,10 @@ _ON_WORKERS = {
 
 def _service_environment(settings: Settings) -> dict[str, str]:
     return {
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(settings.api_port),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(settings.api_port + 1),
         THRESHOLD: str(settings.memory_threshold),
         SHARE_MASK: f"{share_mask(settings.share_umask):03o}",
+        # A job that was given no GPU must not find one: Ray would leave CUDA_VISIBLE_DEVICES alone then.
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     }
 
 

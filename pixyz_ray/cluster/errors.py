@@ -16,6 +16,7 @@ __all__ = [
     "StoreFull",
     "StoreUnusable",
     "UnknownJob",
+    "UnknownNode",
     "UnreadableRecord",
     "decode_error",
     "encode_error",
@@ -30,8 +31,13 @@ class ConnectionLost(EngineNotReady):
     """The other end of a channel went away."""
 
 
+class UnknownNode(PixyzException):
+    """There is no machine with that name in the cluster."""
+
+
 _OURS: dict[str, type[PixyzException]] = {
-    kind.__name__: kind for kind in (EngineNotReady, StoreFull, StoreUnusable, UnknownJob, UnreadableRecord)
+    kind.__name__: kind
+    for kind in (EngineNotReady, StoreFull, StoreUnusable, UnknownJob, UnknownNode, UnreadableRecord)
 }
 
 

@@ -14,6 +14,12 @@ from pixyz_worker.exception import PixyzException
 
 RESULT_LOST = "The result that the job was to get was lost with the machine that held it."
 """What is told of a node that had nothing to begin with."""
+NOT_INSTALLED = (
+    "Ray gave the attempt to a machine that cannot import Pixyz on Ray, see `pixyz nodes`. It runs again elsewhere."
+)
+"""Message about a machine that has just joined and has not been looked at yet."""
+_CANNOT_IMPORT = "The remote function failed to import on the worker"
+"""How Ray's own message begins."""
 
 WITHDRAWN = "A machine was lost, or came back, before the attempt had begun; the job is given to Ray again."
 """What is told of an attempt that was taken back."""
@@ -43,6 +49,8 @@ def classify(error: BaseException) -> tuple[FailureClass, str]:
     cause = getattr(error, "cause", None)
     if isinstance(cause, PixyzException):
         return FailureClass.INTERNAL, f"{type(cause).__name__}: {cause}"
+    if isinstance(cause, RuntimeError) and str(cause).startswith(_CANNOT_IMPORT):
+        return FailureClass.NODE_LOST, NOT_INSTALLED
     return FailureClass.INTERNAL, f"The platform failed to run the job: {type(error).__name__}: {error}"
 
 

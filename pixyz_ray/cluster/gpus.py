@@ -76,6 +76,8 @@ class Gpus:
 
     def __init__(self, expected: bool = False) -> None:
         self.expected = expected
+        self.version = 0
+        """Changes with what `grant` answers."""
         self._nodes: dict[str, GpuNode] = {}
         self._probed: dict[str, int | None] = {}
         self._grants: dict[tuple[str, GpuNeed], Grant] = {}
@@ -87,8 +89,17 @@ class Gpus:
         if found == self._nodes:
             return False
         self._nodes = found
-        self._grants.clear()
+        self._forget_grants()
         return True
+
+    def expect(self, expected: bool) -> None:
+        """Record whether machines with GPUs join when they are needed."""
+        self.expected = expected
+        self._forget_grants()
+
+    def _forget_grants(self) -> None:
+        self._grants.clear()
+        self.version += 1
 
     def _with_gpus(self, nodes: Sequence[Mapping[str, Any]]) -> Iterable[GpuNode]:
         for node in nodes:
@@ -108,7 +119,7 @@ class Gpus:
         memory = self._probed[id] = min(cards, default=None)
         if (node := self._nodes.get(id)) is not None:
             self._nodes[id] = replace(node, memory=node.memory or memory, probed=True)
-            self._grants.clear()
+            self._forget_grants()
 
     def grant(self, queue: Queue, need: GpuNeed | None) -> Grant:
         """Return what a job gets on a queue."""

@@ -21,6 +21,7 @@ from pixyz_ray.queues import ray_options
 from pixyz_ray.retention import Removal, remove_jobs
 from pixyz_ray.settings import Settings
 from pixyz_ray.storage import FULL, JobFolder
+from pixyz_ray.version import VERSION
 from pixyz_worker.exception import PixyzException
 
 _KILL_PATIENCE_S = 10.0
@@ -50,7 +51,11 @@ class Launcher:
         self._keep = ray.remote(max_retries=2)(tasks.keep_value)
         self._probe = ray.remote(max_retries=0, num_cpus=0)(tasks.gpu_memories)
         self._by_queue: dict[tuple[str, int, bool, float, frozenset[str]], Any] = {}
-        self._avoided: frozenset[str] = frozenset()
+        self._lost: frozenset[str] = frozenset()
+        self.excluded: frozenset[str] = frozenset()
+        """Ray's ids of machines that get no tasks; see `exclude`."""
+        self.share_id = ""
+        """Id of the share's marker, by which a worker knows whether it sees the share; empty for no check."""
         self._warming: set[asyncio.Future[None]] = set()
         self._killed: dict[tuple[str | None, int | None], float] = {}
 
@@ -61,7 +66,8 @@ class Launcher:
         shape = feed.shape if feed else None
         spec = json.dumps([self._spec(live), self._endpoint, shape])
         grant = live.grant
-        excluded = grant.excluded | self._avoided if self._avoided else grant.excluded
+        # Nearly always none: each selector makes Ray look for workers of its own, and takes time to compare.
+        excluded = grant.excluded | self._lost | self.excluded
         key = (job.queue, 2 if wants_value else 1, job.policy.isolation == "fresh", grant.num_gpus, excluded)
         run = self._by_queue.get(key) or self._on_queue(*key)
         answer = run.remote(spec, *feed.references) if feed else run.remote(spec)
@@ -69,7 +75,12 @@ class Launcher:
 
     def avoid(self, node_ids: frozenset[str]) -> None:
         """Give no tasks to these machines from now on, which are lost."""
-        self._avoided = node_ids
+        self._lost = node_ids
+        self._by_queue.clear()
+
+    def exclude(self, node_ids: frozenset[str]) -> None:
+        """Give no tasks to these machines from now on; those that Ray has been given already are not changed."""
+        self.excluded = node_ids
         self._by_queue.clear()
 
     def memory_limit(self, job: Job) -> int | None:
@@ -179,6 +190,8 @@ class Launcher:
             "uuid": job.uuid,
             "attempt": len(job.attempts),
             "share": str(settings.share_path),
+            "share_id": self.share_id,
+            "version": VERSION,
             "script": job.script,
             "digest": job.script_digest,
             "entrypoint": job.entrypoint,

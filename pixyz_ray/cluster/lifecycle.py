@@ -23,7 +23,7 @@ from pixyz_ray.cluster.live import Feed, LiveJob
 from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.cluster.turns import Turns
 from pixyz_ray.cluster.weight import is_light
-from pixyz_ray.failure import FailureClass, cut_short_sentence, timeout_sentence
+from pixyz_ray.failure import LOST, FailureClass, cut_short_sentence, timeout_sentence
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Attempt, Job, JobState
 from pixyz_ray.logs import job_logger
@@ -65,7 +65,12 @@ class Lifecycle(JobFinder):
 
     def _store_changed(self) -> None:
         """Pause dispatching while the store is unavailable: records could be neither read nor written."""
-        if (trouble := self.access.trouble) is not None:
+        self.dispatch_unless_in_trouble()
+
+    def dispatch_unless_in_trouble(self) -> None:
+        """Pause dispatching while the store is unavailable or no machine can run jobs, else resume it."""
+        nodes = self.attempts.nodes
+        if (trouble := self.access.trouble or (None if nodes is None else nodes.trouble())) is not None:
             self.turns.pause(trouble)
         else:
             self.turns.go_on()
@@ -236,6 +241,13 @@ class Lifecycle(JobFinder):
             # The signal that ended it was ours, and says nothing.
             ours = {"ok": False, "failure": "timeout", "error": error, "sentence": error, "result": None}
             outcome = {**outcome, **ours, "signal": None, "exit_code": None}
+        elif live.stopped_for is FailureClass.NODE_LOST:
+            if live.record.attempts[-1].started is None and live.record.state is JobState.PENDING:
+                self._take_back(live, attempt)
+                return
+            outcome = {**outcome, **_interrupted(live)}
+        elif outcome.get("refused_by") is not None:
+            outcome = self._refused_by_machine(live, outcome)
         self.attempts.close(live, attempt)
         self.turns.release(live.record.uuid)
         if outcome["ok"] and not outcome.get("awaits"):
@@ -248,6 +260,22 @@ class Lifecycle(JobFinder):
         else:
             self._failed(live, live.with_outcome(outcome), str(outcome["error"]), outcome.get("retry_after"))
         self.turns.pump()
+
+    def _take_back(self, live: LiveJob, attempt: int) -> None:
+        """Put a job back in line whose attempt was taken back before it began: there is nothing to record."""
+        self.attempts.close(live, attempt)
+        live.start_over()
+        self.change(live, replace(live.record, attempts=live.record.attempts[:-1]))
+        self.turns.put_back(live.record.uuid)
+
+    def _refused_by_machine(self, live: LiveJob, outcome: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Record that a machine has refused an attempt, before it is launched again; return the outcome for it."""
+        if live.record.attempts[-1].started is not None or outcome.get("started"):
+            # No worker says that of an attempt that has begun; the script in it may.
+            return outcome
+        if (nodes := self.attempts.nodes) is not None:
+            nodes.on_refusal(outcome["refused_by"], str(outcome["error"]), unfit=bool(outcome.get("unfit")))
+        return {**outcome, "uncounted": True}
 
     def _measure(self, job: Job) -> None:
         last = job.attempts[-1]
@@ -454,3 +482,11 @@ class Lifecycle(JobFinder):
                 outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
             assert outcome is not None
             self.take_outcome(live, attempt, outcome)
+
+
+def _interrupted(live: LiveJob) -> dict[str, Any]:
+    """Return what to put over the outcome of an attempt that the platform ended; the signal was ours."""
+    error = live.stop_sentence or LOST
+    nothing = dict.fromkeys(("result", "awaits", "retry_after", "signal", "exit_code"))
+    failure = str(FailureClass.NODE_LOST)
+    return {"ok": False, "failure": failure, "error": error, "sentence": error, "uncounted": True, **nothing}

@@ -16,7 +16,7 @@ from pixyz_ray.jobs import Job, JobState
 from pixyz_worker.steps import Step, StepLog
 
 _PUBLISH_EVERY_S = 0.01
-_TOLD = ("log", "signal", "exit_code", "peak_rss", "peak_uss", "peak_gpu_memory", "cpu_time")
+_TOLD = ("node", "uncounted", "log", "signal", "exit_code", "peak_rss", "peak_uss", "peak_gpu_memory", "cpu_time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class LiveJob:
         "reference",
         "settling",
         "shown",
+        "stop_sentence",
         "stopped_for",
         "value",
         "wants_value",
@@ -92,6 +93,8 @@ class LiveJob:
         """State and value that the script shows while it runs (update_state)."""
         self.stopped_for: FailureClass | None = None
         """Why the platform itself ended the attempt, whatever Ray says of it then."""
+        self.stop_sentence = ""
+        """What the attempt then says about it, where its class does not say it all."""
         self.overdue: asyncio.TimerHandle | None = None
         """Timer of the attempt's time limit, or of its waiting."""
         self._steps = StepLog(job.steps)

@@ -106,6 +106,8 @@ def outcome(message: Any) -> Mapping[str, Any]:
     if not isinstance(message, dict):
         raise BadMessage(f"an outcome that is {type(message).__name__}")
     _check(message, _OUTCOME, "outcome")
+    # The tracker's to say: a script could have itself run again and again.
+    message.pop("uncounted", None)
     steps = message.get("steps") or []
     if len(steps) > MAX_STEPS or not all(map(_is_step, steps)):
         raise BadMessage("an outcome with malformed steps, or with too many")
@@ -230,6 +232,9 @@ _OUTCOME: Mapping[str, Check] = {
     "total": _or_none(_is_count),
     "steps": _or_none(_is_list),
     "notes": _or_none(_are_notes),
+    "node": _or_none(_is_name),
+    "refused_by": _or_none(_is_name),
+    "unfit": _or_none(_is_bool),
 }
 _USAGE: Mapping[str, Check] = {
     **dict.fromkeys(("rss", "uss", "processes"), _or_none(_is_count)),

@@ -110,13 +110,15 @@ class Overview:
         }
 
     async def health(self) -> dict[str, str]:
-        """Return how the store and the share are: `ok`, or what is wrong in a sentence; and what is to be known."""
-        return {"store": await self._store(), "share": await self._share_in_time(), **self._warnings()}
+        """Return how the store and the share are: `ok`, or what is wrong in a sentence."""
+        return {"store": await self._store(), "share": await self._share_in_time()}
 
-    def _warnings(self) -> dict[str, str]:
+    def warnings(self) -> list[str]:
+        """Return what keeps some jobs waiting while others are taken, as sentences."""
         waiting = self._jobs.turns.without_machine()
-        told = "; ".join(f"{'1 job' if count == 1 else f'{count} jobs'}: {why}" for why, count in waiting.items())
-        return {"warning:gpu": f"Jobs wait for a GPU that no machine has. {told}."} if told else {}
+        return [
+            f"GPU: {'1 job waits' if count == 1 else f'{count} jobs wait'}: {why}." for why, count in waiting.items()
+        ]
 
     async def _store(self) -> str:
         access = self._jobs.access

@@ -28,7 +28,6 @@ _ACTOR_TITLES = {
     "ray::TrackerActor": Part.TRACKER,
     "ray::ServeReplica:": Part.REPLICA,
     "ray::ServeController": Part.CONTROLLER,
-    "ray::ProxyActor": Part.PROXY,
 }
 # Prefixes: a replica's title is `ray::ServeReplica:pixyz:api.handle_request` while it handles a request.
 

@@ -15,10 +15,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pixyz_ray.cluster.diagnosis import Diagnosis, Limits, Part, RestartCount, Sign
 from pixyz_ray.cluster.driver import DriverOrder, Options
@@ -27,11 +28,12 @@ from pixyz_ray.cluster.probes import Addresses, Probes
 from pixyz_ray.cluster.ray_folder import clear_ray_folder, ray_folder
 from pixyz_ray.home import Platform, forget_platform, home, local_token, read_platform, write_platform
 from pixyz_ray.logs import configure_logging
-from pixyz_ray.port import local_url
+from pixyz_ray.port import local_url, service_url
 from pixyz_ray.private_files import make_process_private, secure_home
 from pixyz_ray.reaper import kill_marked
 from pixyz_ray.run_record import RunRecord, Status, read_record, remove_record, write_record
 from pixyz_ray.settings import Settings
+from pixyz_ray.stop_request import take_stop_request
 from pixyz_ray.supervisor_lock import only_one
 from pixyz_ray.version import VERSION
 from pixyz_worker.exception import InternalError, PixyzException
@@ -64,6 +66,8 @@ class Supervisor:
         replacement: command that starts another supervisor if this one is killed; empty in the foreground.
         pace: its times.
         driver_command: the driver's program.
+        earlier: what an earlier run on this home has left in `platform.json`.
+        takes_place: whether clients go on with the address of that run, whose supervisor was killed.
     """
 
     def __init__(
@@ -75,6 +79,8 @@ class Supervisor:
         replacement: Sequence[str] = (),
         pace: Pace | None = None,
         driver_command: Sequence[str] = DRIVER_COMMAND,
+        earlier: Platform | None = None,
+        takes_place: bool = False,
     ) -> None:
         self._settings = settings
         self._options = options
@@ -82,11 +88,14 @@ class Supervisor:
         self._replacement = tuple(replacement)
         self._pace = pace or Pace()
         self._driver_command = tuple(driver_command)
+        self._earlier = earlier
+        self._takes_place = takes_place
         self._count = RestartCount()
         self._wake = threading.Event()
         self._stopping = False
         self._started = time.time()
         self._was_up = False
+        self._status: tuple[str, Status] = ("", "starting")
 
     def stop(self) -> None:
         """Make `run` end; callable from a signal handler."""
@@ -108,24 +117,37 @@ class Supervisor:
                 driver.kill()
                 raise
             if found is None:
-                driver.stop()
+                self._stop(driver)
                 return
-            _log.error("%s: everything is ended", found)
+            if up_for_s or self._count.tried:
+                _log.error("%s: everything is ended", found)
             driver.kill()
             self._check_whether_to_restart(found, up_for_s)
             problem = found
             self._pause()
 
+    def _stop(self, driver: DriverProcess) -> None:
+        request = take_stop_request(os.getpid(), self._folder)
+        self._record(driver.session, "stopping", "leaving the cluster" if request.leave else "stopping")
+        driver.stop(request)
+
+    def _note(self, text: str) -> None:
+        """Say what the driver is doing, and record it for `pixyz up --detach`, `pixyz down` and `pixyz doctor`."""
+        print(text[:1].upper() + text[1:], flush=True)
+        session, status = self._status
+        if status != "up":
+            self._record(session, status, text)
+
     def _start_driver(self, problem: str | None) -> DriverProcess:
         session = secrets.token_hex(8)
-        known = read_platform(self._folder)
+        known = read_platform(self._folder) if problem is not None or self._takes_place else None
         if problem is None:
             self._record(session, "starting", "starting")
         else:
             self._record(session, "restarting", f"restarting: {problem} ({self._count.tried} of {self._count.limit})")
         if known is not None:
             # Clients go on with the same address and token; `pixyz down` finds the processes by the new mark.
-            self._write_platform(session, known.ray_address)
+            self._write_platform(session, known.ray_address, owns_serve=known.owns_serve)
         clear_ray_folder(self._folder, sessions_kept=_SESSIONS_KEPT)
         order = DriverOrder(
             settings=self._settings,
@@ -133,8 +155,9 @@ class Supervisor:
             folder=self._folder,
             session=session,
             replacement=self._replacement,
+            owns_serve_at=self._earlier.cluster if self._earlier is not None and self._earlier.owns_serve else None,
         )
-        return DriverProcess(order, self._wake.set, self._driver_command)
+        return DriverProcess(order, self._wake.set, self._driver_command, on_note=self._note)
 
     def _keep(self, driver: DriverProcess) -> tuple[float, str | None]:
         """Watch one run; return the seconds for which it was up, and why it failed (None when told to stop)."""
@@ -143,24 +166,30 @@ class Supervisor:
             return 0.0, problem
         assert driver.addresses is not None
         began = time.monotonic()
-        self._write_platform(driver.session, driver.addresses["ray_address"])
+        self._write_platform(
+            driver.session, driver.addresses["ray_address"], owns_serve=bool(driver.addresses.get("owns_serve"))
+        )
         self._record(driver.session, "up", "up")
         if self._count.tried == 0:
-            self._announce(driver.addresses["ray_address"])
+            self._announce(driver.addresses)
         else:
             _log.warning("the platform is up again")
         problem = self._watch(driver)
         return time.monotonic() - began, problem
 
     def _wait_until_up(self, driver: DriverProcess) -> str | None:
-        deadline = time.monotonic() + self._pace.start_within_s
+        within_s = self._pace.start_within_s
+        if self._options.address is not None:
+            # A tracker that is there may have to be drained first.
+            within_s += self._options.drain_s
+        deadline = time.monotonic() + within_s
         while not self._stopping and driver.addresses is None:
             self._wake.wait(self._pace.check_every_s)
             self._wake.clear()
             if driver.addresses is None and driver.has_ended():
                 return driver.error or f"{Part.DRIVER} {Sign.GONE} while it was starting"
             if driver.addresses is None and time.monotonic() > deadline:
-                return f"the platform was not up after {self._pace.start_within_s:g} s"
+                return f"the platform was not up after {within_s:g} s"
         return None
 
     def _watch(self, driver: DriverProcess) -> str | None:
@@ -210,15 +239,15 @@ class Supervisor:
             return
         if never_up:
             raise InternalError(problem)
-        if self._options.address is not None:
-            raise InternalError(
-                f"{_sentence(problem)} The Ray cluster at {self._options.address} was started elsewhere, "
-                "so it is not restarted from here. Once it works again, start the platform with  pixyz up"
-            )
         if not may_restart:
+            hint = (
+                f"Logs of Ray: {ray_folder(self._folder)}/session_*/logs."
+                if self._options.address is None
+                else f"The Ray cluster at {self._options.address} is not restarted from here."
+            )
             message = (
                 f"{_sentence(problem)} {self._count.limit} restarts in a row have failed; the supervisor gives up. "
-                f"Logs of Ray: {ray_folder(self._folder)}/session_*/logs. Start again with  pixyz up"
+                f"{hint} Start again with  pixyz up"
             )
             record = read_record(self._folder)
             self._record(record.session if record else "", "failed", message)
@@ -234,11 +263,12 @@ class Supervisor:
     def _record(self, session: str, status: Status, message: str) -> None:
         if status == "restarting":
             _log.warning("%s", message)
+        self._status = session, status
         record = RunRecord(pid=os.getpid(), session=session, status=status, message=message)
         with _noted("supervisor.json"):
             write_record(record, self._folder)
 
-    def _write_platform(self, session: str, ray_address: str) -> None:
+    def _write_platform(self, session: str, ray_address: str, *, owns_serve: bool) -> None:
         platform = Platform(
             url=local_url(self._settings.api_host, self._settings.api_port),
             token=local_token(self._folder),
@@ -247,6 +277,8 @@ class Supervisor:
             version=VERSION,
             ray_address=ray_address,
             session=session,
+            cluster=ray_address if self._options.address is not None else None,
+            owns_serve=owns_serve,
         )
         if not self._was_up:
             write_platform(platform, self._folder)
@@ -255,9 +287,10 @@ class Supervisor:
         with _noted("platform.json"):
             write_platform(platform, self._folder)
 
-    def _announce(self, ray_address: str) -> None:
+    def _announce(self, addresses: Mapping[str, Any]) -> None:
         settings = self._settings
-        print(f"Pixyz on Ray {VERSION} is up at http://{settings.api_host}:{settings.api_port} (Ray at {ray_address}).")
+        url = service_url(settings.api_host, settings.api_port, str(addresses.get("node_address", "")))
+        print(f"Pixyz on Ray {VERSION} is up at {url} (Ray at {addresses['ray_address']}).")
         print("On this machine no token is needed: try  pixyz list")
         if settings.god_password_sha256 is None:
             token = self._folder / "token"
@@ -281,9 +314,14 @@ def supervise(settings: Settings, options: Options, *, replacement: Sequence[str
     configure_logging(settings.log_level, settings.log_format)
     make_process_private(settings.share_umask)
     secure_home(folder := home())
-    supervisor = Supervisor(settings, options, folder, replacement=replacement)
+    if replaces:
+        # The supervisor before has done that.
+        options = replace(options, replace=False)
     with only_one(folder):
         known = read_platform(folder)
+        supervisor = Supervisor(
+            settings, options, folder, replacement=replacement, earlier=known, takes_place=bool(replaces)
+        )
         if replaces and (known is None or known.pid != replaces):
             # `pixyz down` was called meanwhile: do not start the platform again.
             return
@@ -294,8 +332,14 @@ def supervise(settings: Settings, options: Options, *, replacement: Sequence[str
         _end_earlier_run(folder, is_wanted=bool(replaces))
         try:
             supervisor.run()
-        finally:
+        except BaseException:
+            if options.address is None:
+                forget_platform(folder)
+            # Else tracker and service may still be on the cluster: `pixyz down` finds them by the file.
+            raise
+        else:
             forget_platform(folder)
+        finally:
             record = read_record(folder)
             if record is not None and record.status != "failed":
                 remove_record(folder)
@@ -321,10 +365,12 @@ def _end_earlier_run(folder: Path, *, is_wanted: bool) -> None:
         folder: the platform's home.
         is_wanted: whether clients keep using the address of that run.
     """
-    for left in (read_platform(folder), read_record(folder)):
+    platform = read_platform(folder)
+    for left in (platform, read_record(folder)):
         if left is not None:
             kill_marked(left.session)
-    if not is_wanted:
+    # What a run has left on a cluster is found by that file, until this one is up and writes its own.
+    if not is_wanted and (platform is None or platform.cluster is None):
         forget_platform(folder)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from pixyz_ray.cluster.backend import RayBackend
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.event_line import EventLine
+from pixyz_ray.cluster.fitness import refusal
 from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.cluster.wear import Wear, retire
 from pixyz_ray.failure import FailureClass
@@ -53,6 +54,9 @@ def run_script(order: str, *values: Any) -> Any:
     """
     use_share_mask()
     spec, endpoint, shape = json.loads(order)
+    refused = refusal(spec.pop("version", None), spec["share"], spec.pop("share_id", ""))
+    if refused is not None:
+        return _refuse(spec, Endpoint(*endpoint), refused)
     run_spec = RunSpec(**spec, endpoint=tuple(endpoint))
     attempt = _Attempt(run_spec, Endpoint(*endpoint))
     wear = Wear(run_spec.max_growth)
@@ -72,6 +76,15 @@ def run_script(order: str, *values: Any) -> Any:
     if wear.is_too_much() or (run_spec.gpus and holds_gpu()):
         retire()
     return _answer(run_spec, value if outcome.ok and not outcome.awaits else NotMade(), unwritten)
+
+
+def _refuse(spec: Mapping[str, Any], endpoint: Endpoint, outcome: Mapping[str, Any]) -> Any:
+    """Report that an attempt must not begin here. Nothing of it is written: the share may not be there."""
+    text = json.dumps(outcome)
+    line = _line(endpoint)
+    line.send_text("ended", f'["{spec["uuid"]}",{spec["attempt"]},{text}]')
+    line.flush()
+    return (NotMade(text), NotMade()) if spec.get("hands_on") else NotMade(text)
 
 
 def _answer(spec: RunSpec, value: Any, unwritten: str | None = None) -> Any:

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from pixyz_ray.cluster import messages
 from pixyz_ray.cluster.channel import ChannelServer, Endpoint, Peer
 from pixyz_ray.cluster.cleaner import Cleaner
-from pixyz_ray.cluster.errors import UnknownJob, UnreadableRecord
+from pixyz_ray.cluster.drain import Drain
+from pixyz_ray.cluster.errors import EngineNotReady, UnknownJob, UnreadableRecord
 from pixyz_ray.cluster.gpu_expectation import gpus_are_expected
 from pixyz_ray.cluster.graph.graphs import Graphs
 from pixyz_ray.cluster.graph.recovery import Recovery
 from pixyz_ray.cluster.job_list import JobList
-from pixyz_ray.cluster.launcher import Launcher, cluster_nodes
+from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
+from pixyz_ray.cluster.machines import ABOUT_MACHINES, Machines
 from pixyz_ray.cluster.messages import MAX_EVENT_BYTES, MAX_OUTCOME_BYTES
 from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.cluster.overview import Overview
@@ -46,6 +50,7 @@ class Tracker:
     """
 
     _cleaner: Cleaner
+    _machines: Machines | None = None
 
     def __init__(
         self, settings: Settings, holder: str | None = None, on_fenced: Callable[[], None] = lambda: None
@@ -57,6 +62,8 @@ class Tracker:
         self._jobs.followers = self._graphs
         self._attempts = self._jobs.attempts
         self._overview = Overview(self._jobs, self._graphs)
+        self._blocked: Counter[str] = Counter()
+        self._drain = Drain(self._jobs, self._graphs, lambda: self._blocked.keys())
         self._list = JobList(self._jobs, self._graphs, self._overview)
         self._packing: dict[str, asyncio.Future[None]] = {}
         self._begun: set[asyncio.Future[Any]] = set()
@@ -85,10 +92,13 @@ class Tracker:
         if timeout_s != 0:
             # Who waits for others does not stand in their way.
             self._jobs.turns.rest(asker)
+            self._blocked[asker] += 1
             try:
                 await self._all_ended(uuids, timeout_s, until_failure)
             finally:
                 self._jobs.turns.resume(asker)
+                self._blocked[asker] -= 1
+                self._blocked += Counter()
         return [await self._outcome(uuid) for uuid in uuids]
 
     async def _all_ended(self, uuids: Sequence[str], timeout_s: float | None, until_failure: bool) -> None:
@@ -158,6 +168,17 @@ class Tracker:
             return False
         return True
 
+    # --- The driver's face -------------------------------------------------------------------------------------------
+
+    async def drain(self, deadline_s: float, sentence: str) -> dict[str, Any]:
+        """Bring running attempts to an end; no other begins, and jobs are still accepted (see Drain.run)."""
+        return await self._drain.run(deadline_s, sentence)
+
+    def standing(self) -> dict[str, Any]:
+        """Return the `state` (see Drain), how many attempts are `running`, and whether nothing is to do (`idle`)."""
+        running = len(self._drain.running())
+        return {"state": self._drain.state, "running": running, "idle": not running and not self._jobs.live}
+
     # --- The channel's face ------------------------------------------------------------------------------------------
 
     async def open(self, host: str) -> Endpoint:
@@ -183,6 +204,7 @@ class Tracker:
                 "queues": self._queues,
                 "meters": self._meters,
                 "health": self._health,
+                **{name: partial(self._ask_machines, name) for name in ABOUT_MACHINES},
                 "guard": self._attempts.guards.take_guard,
             },
             {
@@ -198,32 +220,32 @@ class Tracker:
                 **dict.fromkeys(("event", "usage", "alive", "died", "guard"), MAX_EVENT_BYTES),
             },
         )
-        endpoint = await server.listen(host)
+        endpoint = await server.listen(host, self._settings.tracker_port)
         jobs, launcher = self._jobs, Launcher(self._settings, endpoint)
         self._attempts.guards.own_node = own_node_id()
         self._attempts.launcher = launcher
+        self._machines = machines = Machines(self._settings, jobs, launcher)
         self._cleaner = Cleaner(self._settings, jobs.journal, launcher, jobs.is_needed, jobs.forget)
         if self._settings.gpu_expected is None:
-            jobs.turns.gpus.expected = await asyncio.to_thread(gpus_are_expected)
-        jobs.turns.take_nodes(await asyncio.to_thread(cluster_nodes))
+            jobs.turns.gpus.expect(await asyncio.to_thread(gpus_are_expected))
+        await machines.look()
         await self._probe_gpus()
         await self._recover()
         launcher.warm_up()
-        for work in (self._attempts.look(), self._watch_capacity(), self._cleaner.run()):
+        for work in (self._attempts.look(), self._watch_capacity(machines), self._cleaner.run()):
             jobs.begin(work)
         return endpoint
 
-    async def _watch_capacity(self) -> None:
+    async def _watch_capacity(self, machines: Machines) -> None:
         """Follow the cluster as it grows and shrinks, for good."""
         while True:
             await asyncio.sleep(REFRESH_EVERY_S)
             with suppress(Exception):
-                self._take_nodes(await asyncio.to_thread(cluster_nodes))
+                await machines.look()
+                self._follow_gpus()
 
-    def _take_nodes(self, nodes: list[dict[str, Any]]) -> None:
-        """Record the machines of the cluster; what Ray has not started gets what they have now."""
-        if self._jobs.turns.take_nodes(nodes):
-            self._attempts.follow_gpus()
+    def _follow_gpus(self) -> None:
+        """Read the memory of the GPUs of machines that are new, in the background."""
         if self._jobs.turns.gpus.to_probe() and not self._probing:
             self._probing = True
             self._jobs.begin(self._probe_gpus())
@@ -242,6 +264,11 @@ class Tracker:
         if new:
             self._jobs.turns.pump()
             self._attempts.follow_gpus()
+
+    async def _ask_machines(self, method: str, peer: Peer, number: int, *arguments: Any) -> Any:
+        if self._machines is None:
+            raise EngineNotReady("The tracker is just starting. Try again in a moment.")
+        return await getattr(self._machines, method)(peer, number, *arguments)
 
     async def _submit(self, _peer: Peer, _number: int, record: dict[str, Any], again: bool) -> dict[str, Any]:
         # Sent again since no answer came: the tracker that had accepted it may be gone.
@@ -295,8 +322,12 @@ class Tracker:
     async def _meters(self, _peer: Peer, _number: int) -> dict[str, Any]:
         return self._overview.meters()
 
-    async def _health(self, _peer: Peer, _number: int) -> dict[str, str]:
-        return await self._overview.health()
+    async def _health(self, _peer: Peer, _number: int) -> dict[str, Any]:
+        health = {**await self._overview.health(), "warnings": [*self._overview.warnings()]}
+        if self._machines is None:
+            return health
+        warnings = [*health["warnings"], *self._machines.registry.warnings()]
+        return {**health, "share_id": self._machines.share_id, "warnings": warnings}
 
     async def _remove(self, _peer: Peer, _number: int, uuid: str) -> dict[str, Any]:
         await self._jobs.journal.settled(uuid)

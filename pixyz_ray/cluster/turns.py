@@ -40,6 +40,7 @@ class Turns:
         self._settings = settings
         self._clock = clock or SteadyClock()
         self._paused: str | None = None
+        self._closed: str | None = None
         self._begin = begin
         self._capacity: Mapping[str, float] = {}
         self._windows: dict[str, int] = {}
@@ -146,10 +147,14 @@ class Turns:
         if need is None or queue is None:
             return None
 
+        version, why = -1, None
+
         def missing() -> str | None:
-            # Whether machines are expected may be known later, and decides about the usual mode.
-            need = self._gpu_need(needs.queue, *needs.gpu)
-            why = None if need is None or need.mode != REQUIRE else self.gpus.grant(queue, need).missing
+            # Asked for each job that is let out.
+            nonlocal version, why
+            if version != self.gpus.version:
+                version, need = self.gpus.version, self._gpu_need(needs.queue, *needs.gpu)
+                why = None if need is None or need.mode != REQUIRE else self.gpus.grant(queue, need).missing
             if why is None or (self.gpus.expected and len(self._parked) < _MAX_PARKED):
                 return None
             return f"{why}: waits for a machine with one to join"
@@ -222,8 +227,17 @@ class Turns:
 
     @property
     def is_paused(self) -> bool:
-        """Whether dispatching is paused."""
-        return self._paused is not None
+        """Whether dispatching is paused, or closed."""
+        return self._paused is not None or self._closed is not None
+
+    def close(self, reason: str) -> None:
+        """Dispatch no jobs any more, whatever else happens; the reason is shown to waiting jobs."""
+        self._closed = reason
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no job is dispatched any more."""
+        return self._closed is not None
 
     def go_on(self) -> None:
         """Resume dispatching."""
@@ -274,7 +288,7 @@ class Turns:
 
     def may_follow(self, before: str, job: Job) -> bool:
         """Return whether what a job asks for may be taken over from the one before it, without standing in line."""
-        return self._admission.may_follow(before, needs_of(job))
+        return not self.is_closed and self._admission.may_follow(before, needs_of(job))
 
     def hold(self, uuid: str, job: Job) -> None:
         """Count a job as running that has not stood in line; what it asks for says another."""
@@ -293,7 +307,8 @@ class Turns:
         if found is None:
             return None
         expected = None if found.expected_wait_s is None else iso_time(time.time() + found.expected_wait_s)
-        reason = found.reason if self._paused is None else f"no job begins now: {self._paused}"
+        pause = self._closed or self._paused
+        reason = found.reason if pause is None else f"no job begins now: {pause}"
         return {"position": found.position, "reason": reason, "expected_start": expected}
 
     def queues(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`pixyz up` and `pixyz down`: start the platform on this machine, in the foreground or detached, and stop it."""
+"""`pixyz up` and `pixyz down`: start the platform from this machine, in the foreground or detached, and stop it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from pixyz_ray.cluster.driver import Options
+from pixyz_ray.cluster.driver import DRAIN_S, Options
 from pixyz_ray.cluster.environment import joining_notes
 from pixyz_ray.cluster.supervisor import supervise
-from pixyz_ray.home import forget_platform, home, read_platform
+from pixyz_ray.cluster.teardown import NOTHING_THERE
+from pixyz_ray.home import Platform, forget_platform, home, read_platform
 from pixyz_ray.port import port_problem
 from pixyz_ray.private_files import open_private, secure_home
-from pixyz_ray.reaper import end_marked, is_supervisor
-from pixyz_ray.run_record import read_record, remove_record
+from pixyz_ray.reaper import end_marked, has_ended, is_supervisor
+from pixyz_ray.run_record import Progress, read_record, remove_record
 from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings, load_settings, read_settings
+from pixyz_ray.stop_request import StopRequest, write_stop_request
 from pixyz_ray.store_check import store_notes
 from pixyz_ray.supervisor_lock import AlreadyRunning, if_free
 from pixyz_worker.exception import InternalError, PixyzTimeout
@@ -42,8 +45,11 @@ def up(
     dashboard: bool = False,
     address: str | None = None,
     num_cpus: int | None = None,
+    insecure: bool = False,
+    replace: bool = False,
+    drain_s: float = DRAIN_S,
 ) -> None:
-    """Start the platform on this machine; without `detach` stay until it is stopped.
+    """Start the platform; without `detach` stay until it is stopped.
 
     Args:
         detach: return when it is up.
@@ -52,20 +58,31 @@ def up(
         dashboard: run Ray's dashboard too, which `ray job submit` needs.
         address: Ray cluster to join instead of starting one.
         num_cpus: CPUs offered to tasks, over CONCURRENT_TASKS.
+        insecure: join a cluster that asks nobody for a token.
+        replace: take the place of a platform that is up.
+        drain_s: seconds that running attempts are given before they are replaced.
 
     Raises:
-        AlreadyRunning: it is up already.
+        AlreadyRunning: it is up already, and is not to be replaced.
         InvalidBackendParameter: a setting cannot be used.
         InternalError: it did not start.
     """
     overrides = {key: value for key, value in (("api_host", host), ("api_port", port)) if value is not None}
     reading = read_settings(**overrides)
     settings = reading.checked()
-    options = Options(address=address, num_cpus=num_cpus, dashboard=dashboard)
+    options = Options(
+        address=address, num_cpus=num_cpus, dashboard=dashboard, insecure=insecure, replace=replace, drain_s=drain_s
+    )
     running = read_platform()
     if running is not None and is_supervisor(running.pid):
-        raise AlreadyRunning(f"The platform is up already at {running.url}. Stop it with  pixyz down")
-    _check_port(settings)
+        if not replace:
+            raise AlreadyRunning(
+                f"The platform is up already at {running.url}. Stop it with  pixyz down  or take its place, with its "
+                "jobs, with  pixyz up --replace"
+            )
+        _make_way(running, options)
+    if address is None:
+        _check_port(settings)
     notes = [*reading.sources.notes, *store_notes(settings)]
     if address is not None:
         notes += joining_notes(settings, num_cpus)
@@ -77,25 +94,26 @@ def up(
         supervise(settings, options)
 
 
-def down() -> None:
-    """Stop the platform of this machine. Jobs that run are run again after the next start.
+def down(*, address: str | None = None, drain_s: float = 0.0) -> None:
+    """Stop the platform of this machine, and what it has started on a cluster. Jobs go on after the next start.
+
+    Args:
+        address: Ray cluster whose platform is stopped, where this machine's home knows of none.
+        drain_s: seconds that running attempts are given to end; what still runs then is run again.
 
     Raises:
         PixyzTimeout: its supervisor could not be ended.
+        InternalError: what it has started on a cluster could not be stopped.
     """
     folder = home()
     platform = read_platform(folder)
-    deadline = time.monotonic() + _DOWN_PATIENCE_S
-    was_up = False
-    while time.monotonic() < deadline:
-        with if_free(folder) as owner:
-            if owner is None:
-                # With the lock held: neither `pixyz up` nor the replacement of a killed supervisor starts meanwhile.
-                left = _clear_up(folder)
-                break
-        was_up = _end_supervisor(owner) or was_up
-    else:
-        raise PixyzTimeout(f"The supervisor (process {owner}) could not be ended within {_DOWN_PATIENCE_S:g} s.")
+    was_up = _end_owner(folder, StopRequest(drain_s=drain_s))
+    with if_free(folder) as owner:
+        # With the lock held: neither `pixyz up` nor the replacement of a killed supervisor starts meanwhile.
+        left = _clear_up(folder) if owner is None else 0
+        # A supervisor that has ended in order has removed its file.
+        was_up = _stop_left_behind(address, drain_s, read_platform(folder)) or was_up
+        forget_platform(folder)
     if was_up:
         print(f"The platform at {platform.url} is stopped." if platform else "The platform is stopped.")
     elif left:
@@ -104,25 +122,92 @@ def down() -> None:
         print(f"The platform of {folder} is not up.")
 
 
+def _stop_left_behind(address: str | None, drain_s: float, left_by: Platform | None) -> bool:
+    """Stop what a platform has left on a cluster; return whether there was something.
+
+    Args:
+        address: cluster that the operator names.
+        drain_s: seconds for running attempts.
+        left_by: what the home says of the platform that has not ended in order.
+    """
+    known = left_by.cluster if left_by is not None else None
+    cluster = known or address
+    if cluster is None:
+        return False
+    return _stop_on_cluster(cluster, owns_serve=left_by is not None and left_by.owns_serve, drain_s=drain_s)
+
+
+def _end_owner(folder: Path, request: StopRequest) -> bool:
+    """End whoever has the lock of a home; return whether it was a supervisor.
+
+    Raises:
+        PixyzTimeout: it could not be ended.
+    """
+    was_up = False
+    deadline = time.monotonic() + _DOWN_PATIENCE_S + request.drain_s
+    while time.monotonic() < deadline:
+        with if_free(folder) as owner:
+            if owner is None:
+                return was_up
+        was_up = _end_supervisor(owner, folder, request) or was_up
+    raise PixyzTimeout(f"The supervisor (process {owner}) could not be ended in time.")
+
+
+def _make_way(running: Platform, options: Options) -> None:
+    """End the supervisor of this home for another one; what it has started on a cluster stays, and is taken over."""
+    leave = running.cluster is not None and options.address is not None
+    print(f"Taking the place of the platform at {running.url}", flush=True)
+    _end_owner(home(), StopRequest(leave=leave, drain_s=0.0 if leave else options.drain_s, upgrade=True))
+
+
+def _stop_on_cluster(cluster: str, *, owns_serve: bool, drain_s: float) -> bool:
+    """Stop what a platform without a driver has left on a cluster; return whether there was something.
+
+    Raises:
+        InternalError: it could not be stopped.
+    """
+    given = json.dumps({"address": cluster, "owns_serve": owns_serve, "drain_s": drain_s})
+    command = [sys.executable, "-m", "pixyz_ray.cluster.teardown", given]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=_DOWN_PATIENCE_S + drain_s
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InternalError(f"The platform on Ray at {cluster} could not be stopped: Ray does not answer.") from error
+    if done.returncode not in (0, NOTHING_THERE):
+        reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise InternalError(f"The platform on Ray at {cluster} could not be stopped: {reason[0]}")
+    return done.returncode == 0
+
+
 def parse_arguments(text: str) -> tuple[Settings, Options]:
     """Return what `_start_detached` passed on the command line of the supervisor."""
     values = json.loads(text)
     return load_settings(**values["overrides"]), Options(**values["options"])
 
 
-def _end_supervisor(pid: int) -> bool:
+def _end_supervisor(pid: int, folder: Path, request: StopRequest) -> bool:
     """Stop the supervisor, by force when it does not stop in time; return whether there was one."""
     if not is_supervisor(pid):
         # It is just starting or just ending.
         time.sleep(_LOOK_EVERY_S)
         return False
-    process = psutil.Process(pid)
+    patience_s = _STOP_PATIENCE_S
+    running = read_platform(folder)
+    if request.drain_s > 0 or (running is not None and running.cluster is not None):
+        patience_s = _DOWN_PATIENCE_S + request.drain_s
+    write_stop_request(replace_fields(request, pid=pid), folder)
+    progress = Progress(folder)
     try:
+        process = psutil.Process(pid)
         process.terminate()
         # A stopped process takes the signal only when it goes on.
         process.resume()
-        process.wait(_STOP_PATIENCE_S)
-    except psutil.TimeoutExpired:
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            if has_ended(process, within_s=_LOOK_EVERY_S):
+                return True
+            progress.show()
         process.kill()
     except psutil.NoSuchProcess:
         return True
@@ -130,9 +215,8 @@ def _end_supervisor(pid: int) -> bool:
 
 
 def _clear_up(folder: Path) -> int:
-    """End what is left of any run, and forget it; return the number of processes."""
+    """End what is left of any run on this machine; return the number of processes."""
     sessions = {record.session for record in (read_platform(folder), read_record(folder)) if record is not None}
-    forget_platform(folder)
     left = sum(end_marked(session, patience_s=3.0) for session in sessions)
     remove_record(folder)
     return left
@@ -142,23 +226,27 @@ def _start_detached(overrides: dict[str, Any], options: Options, notes: Sequence
     log_path = home() / "supervisor.log"
     arguments = json.dumps({"overrides": overrides, "options": asdict(options)})
     command = [sys.executable, "-m", "pixyz_ray.cluster.supervisor", arguments]
+    patience_s = _START_PATIENCE_S + (options.drain_s if options.address is not None else 0.0)
+    progress = Progress(home())
     heading = "".join(f"{note}\n" for note in notes).encode()
     with open_private(log_path) as log:
         log.write(heading)
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=dict(os.environ)
         )
-    deadline = time.monotonic() + _START_PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         platform = read_platform()
         if platform is not None and platform.pid == child.pid:
-            print(log_path.read_bytes()[len(heading) :].decode(errors="replace"), end="")
+            said = log_path.read_bytes()[len(heading) :].decode(errors="replace")
+            print("".join(line for line in said.splitlines(keepends=True) if not progress.has_shown(line)), end="")
             return
         if child.poll() is not None:
             raise InternalError(f"The platform did not start:\n{_tail(log_path)}")
+        progress.show()
         time.sleep(0.02)
     child.terminate()
-    raise PixyzTimeout(f"The platform was not up after {_START_PATIENCE_S:g} s; see {log_path}:\n{_tail(log_path)}")
+    raise PixyzTimeout(f"The platform was not up after {patience_s:g} s; see {log_path}:\n{_tail(log_path)}")
 
 
 def _check_port(settings: Settings) -> None:

@@ -52,6 +52,18 @@ _FORM = {
         },
     }
 }
+_MAX_KEY_CHARS = 200
+_KEYED = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "schema": {"type": "string", "minLength": 1, "maxLength": _MAX_KEY_CHARS, "pattern": "^[ -~]+$"},
+            "description": "Random text of the client. A request that is sent again with the same key returns the job "
+            "that the first one has started.",
+        }
+    ]
+}
 _RESUMABLE = {
     "parameters": [
         {
@@ -97,18 +109,37 @@ def jobs_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
     return router
 
 
+def _idempotency_key(request: Request) -> str | None:
+    """Return the key with which a client may send a request again.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (key.isascii() and key.isprintable() and 1 <= len(key) <= _MAX_KEY_CHARS):
+        raise BadRequest(f"The header Idempotency-Key must have 1 to {_MAX_KEY_CHARS} printable ASCII characters.")
+    return key
+
+
 def _add_submitting(router: APIRouter, engine: Engine) -> None:
-    @router.post("", response_model=schemas.JobState, openapi_extra=_FORM, responses=error_responses(413, 429))
+    @router.post("", response_model=schemas.JobState, openapi_extra=_FORM | _KEYED, responses=error_responses(413, 429))
     async def submit_job(request: Request) -> Response:
         """Run a script or a pre-built process. When this answers, the job is on disk."""
-        folder = engine.new_folder()
+        key = _idempotency_key(request)
+        if key is None:
+            folder = engine.new_folder()
+        else:
+            folder = engine.folder_for_key(request.state.submitter, key)
+            if (known := await engine.submitted(folder)) is not None:
+                return JsonAnswer(known)
         try:
             form = await read_form(request, folder, engine.settings)
         except BaseException:
             await engine.discard(folder)
             raise
         accept = engine.submit_graph if form.graph else engine.submit
-        return JsonAnswer(await accept(folder, replace(form, submitter=request.state.submitter)))
+        form = replace(form, submitter=request.state.submitter)
+        return JsonAnswer(await accept(folder, form))
 
     @router.post("/{uuid}/cancel", response_model=schemas.JobState)
     async def cancel_job(uuid: str) -> Response:

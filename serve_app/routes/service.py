@@ -8,7 +8,7 @@ import logging
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from pixyz_ray.cluster.engine import WARNING, Engine
+from pixyz_ray.cluster.engine import Engine
 from pixyz_ray.cluster.liveness import Liveness
 from pixyz_ray.version import VERSION
 from serve_app import schemas
@@ -17,6 +17,7 @@ from serve_app.auth import TokenCheck, token_seen
 from serve_app.description import error_responses
 from serve_app.errors import NotOffered
 from serve_app.metrics import render_metrics
+from serve_app.replica_warning import replica_warnings
 from serve_app.request_body import json_body
 
 _log = logging.getLogger(__name__)
@@ -43,14 +44,13 @@ def service_router(engine: Engine, check_token: TokenCheck) -> APIRouter:
     @router.get("/health/ready", response_model=schemas.Health, responses={503: {"model": schemas.Health}})
     async def health(request: Request) -> Response:
         """Return whether jobs can be taken: 200 when they can, else 503; a caller with a token is told why."""
-        checks = dict(await engine.health())
-        warnings = {name.removeprefix(WARNING): checks.pop(name) for name in [*checks] if name.startswith(WARNING)}
+        checks, found = await engine.health()
+        warnings = [*found, *await replica_warnings(engine)]
         ready = all(found == _GOOD for found in checks.values())
         status = "ok" if ready else "degraded" if checks["tracker"] == _GOOD else "starting"
-        if not ready and not await has_token(request):
+        if (not ready or warnings) and not await has_token(request):
             checks = {name: found if found == _GOOD else _HIDDEN for name, found in checks.items()}
-        if warnings and not await has_token(request):
-            warnings = dict.fromkeys(warnings, _HIDDEN)
+            warnings = []
         answer = {"status": status, "version": VERSION, "live": True, "ready": ready, "checks": checks}
         answer["warnings"] = warnings
         return JsonAnswer(answer, status_code=200 if ready else 503)

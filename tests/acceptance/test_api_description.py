@@ -34,7 +34,7 @@ CHECKS = [
 ]
 EXAMPLES = 12
 """Requests for each operation and kind of data; half of them with a token."""
-OPERATIONS = 26
+OPERATIONS = 31
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +100,9 @@ def test_description(operations: list[APIOperation]) -> None:
     for operation in operations:
         statuses = operation.definition.raw["responses"].keys()
         wanted = {"400", "421", "500", "503"}
-        if operation.path.startswith(("/jobs", "/backend", "/queues", "/config", "/dev")):
+        if operation.path.startswith(("/jobs", "/backend", "/queues", "/nodes", "/config", "/dev")):
             wanted |= {"401"}
-        if "{uuid}" in operation.path:
+        if "{uuid}" in operation.path or "{node}" in operation.path:
             wanted |= {"404"}
         if operation.label == "POST /jobs":
             wanted |= {"413", "429"}

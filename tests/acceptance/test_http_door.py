@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
 import httpx
 import pytest
 
-from tests.acceptance.scripts import FILES
+from pixyz_ray.cluster.resubmission import folder_for_key
+from tests.acceptance.scripts import FILES, NOTHING
 from tests.platforms import TestPlatform
 from tests.rest_client import RestClient
 
@@ -123,3 +126,42 @@ def test_time_out_of_serve(platform: TestPlatform, rest: RestClient, finished: s
     """Given a header by which a caller would set Serve's time-out, when sent, then it has no effect."""
     answer = rest.http.get(f"/jobs/{finished}/outputs", headers={"x-request-timeout-seconds": "0.000001"})
     assert answer.status_code == 200
+
+
+def _send(rest: RestClient, key: str) -> httpx.Response:
+    files = {"script": ("job.py", NOTHING), "file": ("in.txt", b"input")}
+    return rest.http.post("/jobs", files=files, headers={"Idempotency-Key": key})
+
+
+def test_idempotency_key(rest: RestClient) -> None:
+    """Given a submission with a key, when it is sent again, also before the answer, then there is one job."""
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: _send(rest, "key one"), range(6)))
+    assert {one.status_code for one in answers} <= {200, 503}
+    answers.append(_send(rest, "key one"))
+    (uuid,) = {one.json()["uuid"] for one in answers if one.status_code == 200}
+    assert rest.end(uuid)["status"] == "SUCCESS"
+    again = _send(rest, "key one").json()
+    assert (again["uuid"], again["status"]) == (uuid, "SUCCESS")
+    assert _send(rest, "key two").json()["uuid"] != uuid
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, "a\tb"])
+def test_bad_idempotency_key(rest: RestClient, key: str) -> None:
+    """Given a key that cannot be one, then the answer says what it must be."""
+    answer = _send(rest, key)
+    assert answer.status_code == 400
+    assert "1 to 200 printable" in answer.text
+
+
+def test_key_of_a_lost_request(platform: TestPlatform, rest: RestClient) -> None:
+    """Given a folder that a lost replica has left, when its request is sent again, then 503 at first, later a job."""
+    folder = folder_for_key(platform.home / "share", "local", "lost")
+    folder.path.mkdir()
+    folder.inputs.mkdir()
+    (folder.inputs / "in.txt").write_bytes(b"inp")
+    assert _send(rest, "lost").status_code == 503
+    for path in (folder.inputs / "in.txt", folder.inputs, folder.path):
+        os.utime(path, (1e9, 1e9))
+    assert rest.end(_send(rest, "lost").json()["uuid"])["status"] == "SUCCESS"
+    assert (folder.inputs / "in.txt").read_bytes() == b"input"

@@ -35,7 +35,11 @@ def need_machines() -> None:
     """Skip a test where machines cannot be made; in CI that is a failure."""
     problems = [] if os.geteuid() == 0 else ["root is needed to make namespaces"]
     os.environ["PATH"] = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    problems += [f"{name} is not installed" for name in _PROGRAMS if shutil.which(name) is None]
+    need(problems + [f"{name} is not installed" for name in _PROGRAMS if shutil.which(name) is None])
+
+
+def need(problems: Sequence[str]) -> None:
+    """Skip a test that cannot run, for these reasons; in CI that is a failure."""
     if problems and os.environ.get(REQUIRED):
         pytest.fail(f"no machines for cluster tests: {'; '.join(problems)}")
     if problems:

@@ -70,12 +70,12 @@ def test_gpu_machine_joins(cluster: Cluster, rest: RestClient) -> None:
     assert "No machine of the cluster has a GPU: the job waits for one (gpu: require)." in details["notes"]
     health = rest.get("/health")
     assert (health["status"], health["ready"]) == ("ok", True)
-    assert "1 job: no machine of the cluster has a GPU" in health["warnings"]["gpu"]
+    assert health["warnings"] == [f"GPU: 1 job waits: {why(rest, required)}."]
     assert "no machine of the cluster has a GPU" in cluster.pixyz("jobs --why").stdout.replace("\n", " ")
     cluster.join("g", cpus=2, options=WITH_GPUS)
     found = result(rest, required)
     assert (found["host"], found["visible"]) == ("g", str(found["cards"][0]))
-    assert rest.get("/health")["warnings"] == {}
+    assert rest.get("/health")["warnings"] == []
 
 
 @pytest.fixture

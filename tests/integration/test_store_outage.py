@@ -16,9 +16,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from pixyz_ray.jobs import Job, JobState
-from pixyz_ray.store import JobStore, StoreFull
+from pixyz_ray.store import JobStore, StoreFenced, StoreFull, StoreInUse, StoreUnusable
+from pixyz_ray.store_schema import WRITER, connected
 from tests.free_ports import free_port
 from tests.platforms import TestPlatform
 from tests.postgres import Postgres, need_postgres
@@ -154,6 +156,42 @@ def test_frozen(server: Postgres, rest: RestClient, tmp_path: Path) -> None:
     all_well(rest, [running, *waiting])
     jobs = rest.get("/jobs", params={"limit": 1000})["jobs"]
     assert {job["status"] for job in jobs} == {"SUCCESS"}, "a refused job is there"
+
+
+def test_other_platform(server: Postgres, rest: RestClient) -> None:
+    """Given a platform, when another one claims its store, then that one is refused, and this one goes on."""
+    with pytest.raises(StoreInUse, match="Ray at "):
+        JobStore(server.url, holder="Ray at another.example.org:6379", wait_s=0.1)
+    assert rest.run(**form(value=1))["status"] == "SUCCESS"
+
+
+def test_fenced_tracker(server: Postgres, platform: TestPlatform, rest: RestClient, tmp_path: Path) -> None:
+    """Given running and waiting jobs, when a tracker of the same platform takes over the store, then the old one ends.
+
+    Ray starts it again, it claims the store in its turn, and all jobs end well.
+    """
+    running, waiting = crowd(rest, tmp_path / "gate")
+    old = {process.pid for process in platform.processes("ray::TrackerActor")}
+    with connected(server.url, "read") as engine, engine.connect() as connection:
+        holder = connection.execute(select(WRITER.c.holder)).scalar_one()
+    successor = JobStore(server.url, holder=holder)
+    try:
+        wait_until(lambda: is_ended(rest, old, platform), "the fenced tracker has ended", deadline_s=BACK_WITHIN_S)
+        wait_until(lambda: health(rest)["ready"], "the new tracker works", deadline_s=BACK_WITHIN_S)
+        with pytest.raises(StoreUnusable):
+            successor.ping()
+        with pytest.raises(StoreFenced):
+            successor.ping()
+    finally:
+        successor.close()
+    (tmp_path / "gate").touch()
+    all_well(rest, [running, *waiting])
+
+
+def is_ended(rest: RestClient, pids: set[int], platform: TestPlatform) -> bool:
+    """Submit a job, which makes the tracker write, and return whether none of those processes is a tracker's."""
+    rest.post(**form(value=0))
+    return not pids & {process.pid for process in platform.processes("ray::TrackerActor")}
 
 
 def test_full_disk_of_the_server() -> None:

@@ -272,7 +272,7 @@ def test_given_a_frozen_supervisor_when_it_goes_on_then_nothing_was_hurt(platfor
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-@pytest.mark.parametrize("title", ["ray::ServeController", "ray::ProxyActor", "ray::ServeReplica", "ray::TrackerActor"])
+@pytest.mark.parametrize("title", ["ray::ServeController", "ray::ServeReplica", "ray::TrackerActor"])
 def test_given_jobs_when_a_process_that_ray_replaces_dies_or_freezes_then_it_alone_is_replaced(
     platform: TestPlatform, jobs: Jobs, title: str, number: int
 ) -> None:
@@ -281,8 +281,7 @@ def test_given_jobs_when_a_process_that_ray_replaces_dies_or_freezes_then_it_alo
     victim = _find(platform, title)
 
     def is_replaced() -> bool:
-        # Serve takes its time with another proxy, through which no request goes.
-        return title == "ray::ProxyActor" or _find(platform, title).pid != victim.pid
+        return _find(platform, title).pid != victim.pid
 
     after_s = _strike(platform, victim, number, is_replaced)
     jobs.check(ran_again=title == "ray::TrackerActor")

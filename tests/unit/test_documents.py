@@ -44,4 +44,4 @@ def test_given_the_cluster_file_when_read_as_ray_does_then_it_is_valid() -> None
     # `ray up` itself fills in the defaults of the provider before it validates.
     validate_config(fillout_defaults(config))
     for commands in (config["head_start_ray_commands"], config["worker_start_ray_commands"]):
-        assert "pixyz_ray.cluster.environment" in commands[-1]
+        assert "pixyz_ray.cluster.environment" in commands[1]

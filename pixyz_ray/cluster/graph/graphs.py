@@ -201,6 +201,14 @@ class Graphs:
         run.starved.discard(id)
         self._jobs.start(id, feed, wants_value=run.is_wanted(id))
 
+    def take_back_ahead(self) -> None:
+        """Take back all nodes that were launched ahead of their turn; their turn comes later."""
+        for run in self.runs:
+            for id in tuple(run.ahead):
+                run.ahead.discard(id)
+                run.begun.discard(id)
+                self._jobs.attempts.take_back(self._jobs.live[id])
+
     def _take_back_next(self, run: GraphRun, id: str) -> None:
         if (ahead := run.next_ahead(id)) is not None:
             run.ahead.discard(ahead)

@@ -14,6 +14,7 @@ import pytest
 import ray
 
 from pixyz_ray.cluster.attempts import Attempts
+from pixyz_ray.cluster.gpus import NO_GPU, Grant
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.tasks import NotMade, _answer
@@ -31,6 +32,7 @@ class Course:
         self.live = {uuid: LiveJob(_running(uuid)) for uuid in ("first", "second")}
         self.settled: list[str] = []
         self.outcomes: list[Mapping[str, Any]] = []
+        self.grant = NO_GPU
 
     def change(self, live: LiveJob, job: Job) -> None:
         """Show a changed job."""
@@ -54,6 +56,13 @@ class Course:
     def hands_over(self, uuid: str) -> bool:
         """Return whether Ray has what comes after it."""
         return uuid == "first"
+
+    def gpu_grant(self, job: Job) -> Grant:
+        """Return what a job gets of the cluster's GPUs."""
+        return self.grant
+
+    def has_no_machine(self, uuid: str) -> None:
+        """Nothing follows."""
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Nothing goes on here."""
@@ -208,3 +217,31 @@ def test_given_tasks_that_have_not_begun_when_a_machine_is_lost_then_they_are_wi
     withdrawn, outcomes = asyncio.run(given())
     assert withdrawn == ["7f3c2a9e-0000-4000-8000-000000000001"]
     assert [one["failure"] for one in outcomes] == ["node_lost"]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "again"),
+    [
+        (Grant(num_gpus=1), Grant(missing="no GPU"), True),
+        (Grant(num_gpus=1, missing="no GPU"), Grant(num_gpus=1), False),
+        (Grant(num_gpus=1, limit=5), Grant(num_gpus=0.5, limit=5), True),
+        (Grant(missing="no GPU"), Grant(num_gpus=1), False),
+    ],
+    ids=["the last one left", "one joined", "its memory is known", "runs on CPU"],
+)
+def test_follow_gpus(before: Grant, now: Grant, again: bool) -> None:
+    """Given a task that Ray has not started, when the GPUs change, then it is launched again if it would get others.
+
+    One that was decided to run on CPU stays there.
+    """
+    course, withdrawn = Course(), []
+    attempts = Attempts(course, Settings())
+    attempts.launcher = cast(Launcher, SimpleNamespace(withdraw=withdrawn.append))
+    attempt = Attempt(number=1, queue="gpu")
+    job = replace(_running("first"), state=JobState.PENDING, queue="gpu", attempts=(attempt,))
+    live = course.live["first"] = LiveJob(job)
+    live.grant, live.reference, course.grant = before, "task", now
+    attempts.dispatched.on_given(job)
+    attempts.follow_gpus()
+    assert withdrawn == ["task"] * again
+    assert [outcome["failure"] for outcome in course.outcomes] == ["node_lost"] * again

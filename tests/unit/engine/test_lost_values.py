@@ -71,7 +71,6 @@ class Stage:
             note_for=lambda queue: None,
             withdraw=lambda reference: None,
             avoid=lambda nodes: None,
-            is_selective=False,
         )
         attempts.answers = SimpleNamespace(expect=lambda *_: None, forget=lambda *_: None)
         attempts.left_outcome = lambda job, attempt: None

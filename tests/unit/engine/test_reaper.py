@@ -9,9 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
-from pixyz_ray.reaper import _is_our_program, end_marked, is_supervisor, marked
+from pixyz_ray.reaper import _is_our_program, end_marked, has_ended, is_supervisor, marked
 
 STUBBORN = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(60)\n"
 POLITE = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
@@ -49,6 +50,16 @@ def test_given_a_run_when_ended_then_its_processes_are_gone_and_strangers_live(f
     assert processes["stranger"].poll() is None
     assert list(marked(session)) == []
     assert end_marked(session, patience_s=0.3) == 0
+
+
+def test_zombie_has_ended(family: tuple[str, Family]) -> None:
+    """Given a process that nobody has waited for, when it is dead, then it counts as ended."""
+    _, processes = family
+    process = psutil.Process(processes["polite"].pid)
+    assert not has_ended(process, within_s=0.05)
+    processes["polite"].kill()
+    assert has_ended(process, within_s=5)
+    assert process.status() == psutil.STATUS_ZOMBIE
 
 
 def test_given_numbers_of_processes_when_asked_then_only_a_living_one_of_ours_is_a_supervisor(

@@ -32,6 +32,7 @@ CRASHED = Attempt(
     peak_uss=2,
     peak_gpu_memory=4,
     cpu_time=0.0,
+    uncounted=True,
 )
 OTHER: dict[str, Any] = {
     "uuid": "v",

@@ -25,6 +25,7 @@ from pixyz_worker.exception import PixyzFileNotFound
 from serve_app import schemas
 from serve_app.auth import token_check
 from serve_app.errors import add_error_handlers
+from serve_app.replica_warning import replica_warnings
 from serve_app.routes.jobs import jobs_router
 from serve_app.routes.queues import queues_router
 from serve_app.routes.service import service_router
@@ -56,16 +57,17 @@ class Standing:
     def __init__(self) -> None:
         self.settings = Settings()
         self.checks: Mapping[str, str] = WELL
+        self.warnings: list[str] = []
         self.job = Job(uuid=UUID, name="bolt", process="custom", script="s.py", state=JobState.PENDING)
         self.asked: list[Any] = []
         self.retry_after_s = 5.0
         self.failure: Exception | None = None
         self.portions: list[list[str] | None] = [[UUID]]
 
-    async def health(self) -> Mapping[str, str]:
+    async def health(self) -> tuple[Mapping[str, str], list[str]]:
         """Return what the checks found."""
         self.asked.append("health")
-        return self.checks
+        return self.checks, self.warnings
 
     async def meters(self) -> dict[str, Any]:
         """Return the figures."""
@@ -164,7 +166,7 @@ def test_given_checks_when_health_is_asked_then_it_says_what_is_wrong(
         answer = ask(path, token=token)
         assert answer.status_code == code
         expected = {"status": status, "version": VERSION, "live": True, "ready": code == 200, "checks": checks}
-        expected["warnings"] = {}
+        expected["warnings"] = []
         found = answer.json()
         if token != TOKEN:
             assert found["checks"].keys() == checks.keys()
@@ -175,15 +177,11 @@ def test_given_checks_when_health_is_asked_then_it_says_what_is_wrong(
 
 
 def test_health_warnings(ask: Ask, standing: Standing) -> None:
-    """Given something to be known, when health is asked, then jobs can be taken; a token is needed to read it."""
-    standing.checks = {**WELL, "warning:gpu": "Jobs wait for a GPU that no machine has. 2 jobs: ..."}
-    for token, text in (
-        (TOKEN, standing.checks["warning:gpu"]),
-        (None, "Not working. Ask with a token for the details."),
-    ):
+    """Given a warning, when health is asked, then jobs can be taken all the same; a token is needed to read it."""
+    standing.warnings = ["GPU: 2 jobs wait: no machine of the cluster has a GPU."]
+    for token, warnings in ((TOKEN, standing.warnings), (None, [])):
         answer = ask("/health", token=token)
-        assert (answer.status_code, answer.json()["checks"]) == (200, WELL)
-        assert answer.json()["warnings"] == {"gpu": text}
+        assert (answer.status_code, answer.json()["status"], answer.json()["warnings"]) == (200, "ok", warnings)
 
 
 @pytest.mark.parametrize("token", [TOKEN, None])
@@ -357,3 +355,22 @@ def test_given_an_output_in_any_encoding_when_it_is_asked_for_then_its_name_is_t
     """Given names that are no UTF-8, as a list gives them, when asked for percent-encoded, then those are opened."""
     assert ask(f"/jobs/{UUID}/outputs/{sent}").status_code == 404
     assert standing.asked == [name]
+
+
+class Machines:
+    """The machines of a cluster, one of which has left."""
+
+    async def nodes(self) -> list[dict[str, Any]]:
+        """Return them."""
+        return [{"state": "ready"}, {"state": "unfit"}, {"state": "dead"}]
+
+
+@pytest.mark.parametrize(("replicas", "warned"), [(1, False), (2, False), (3, True)])
+def test_fewer_machines_than_replicas(replicas: int, warned: bool) -> None:
+    """Given API_REPLICAS, when the cluster has fewer machines, then /health stays ready and has a warning."""
+    engine = Standing()
+    engine.settings = Settings(api_replicas=replicas, api_host="0.0.0.0", god_password_sha256="0" * 64)
+    engine.machines = Machines()  # type: ignore[attr-defined]
+    found = asyncio.run(replica_warnings(cast(Engine, engine)))
+    assert bool(found) is warned
+    assert not warned or "API_REPLICAS is 3, but the cluster has 2 machines" in found[0]

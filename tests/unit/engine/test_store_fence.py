@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.store_access import StoreAccess
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.store import JobStore, StoreFenced, StoreInUse, StoreUnusable
+from tests.postgres import Postgres
 from tests.waiting import wait_until
 
 OURS = "Ray at 10.0.0.1:6379"
@@ -28,6 +31,70 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path / 'jobs.db'}"
     else:
         yield request.getfixturevalue("database")
+
+
+class HeldUp:
+    """A network to a server on this machine, in which what a client sent can be held up, and still arrives.
+
+    Args:
+        port: the server's port.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.held: dict[socket.socket, bytes] = {}
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def __enter__(self) -> HeldUp:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for pair in self._pairs:
+            for end in pair:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for pair in self._pairs:
+            for end in pair:
+                end.close()
+
+    def hold(self) -> None:
+        """Hold up what clients send over the connections that there are."""
+        self.held = {server: b"" for _, server in self._pairs}
+
+    def release(self) -> None:
+        """Let it arrive."""
+        for server, data in self.held.items():
+            with suppress(OSError):
+                server.sendall(data)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                pair = client, socket.create_connection(("127.0.0.1", self._target))
+                self._pairs.append(pair)
+                for source, sink in (pair, pair[::-1]):
+                    self._threads.append(threading.Thread(target=self._forward, args=(source, sink)))
+                    self._threads[-1].start()
+
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if sink in self.held:
+                    self.held[sink] += data
+                else:
+                    sink.sendall(data)
+            if sink not in self.held:
+                sink.shutdown(socket.SHUT_WR)
 
 
 def _job() -> Job:
@@ -110,6 +177,27 @@ def test_replaced_tracker_holds_no_lock(database: str) -> None:
         pytest.raises(StoreInUse),
     ):
         JobStore(database, holder=OTHERS, wait_s=0.05)
+
+
+def test_late_packets_of_a_lost_connection(postgres: Postgres, database: str) -> None:
+    """Given a write whose packets are held up, when a later one has come over a new connection, then it counts."""
+    job = _job()
+    with HeldUp(postgres.port) as network:
+        url = database.replace(f":{postgres.port}/", f":{network.port}/")
+        with closing(JobStore(url, holder=OURS)) as store:
+            store.write([job])
+            network.hold()
+            with ThreadPoolExecutor(1) as pool:
+                writing = pool.submit(store.write, [job])
+                wait_until(lambda: any(network.held.values()), "the write is on its way")
+                store.cut_off_writer()
+                assert isinstance(writing.exception(), StoreUnusable)
+            store.write([replace(job, state=JobState.SUCCESS)])
+            network.release()
+            with closing(JobStore(database)) as reader:
+                for _ in range(20):
+                    store.ping()
+                    assert reader.counts() == {"SUCCESS": 1}
 
 
 @pytest.mark.anyio

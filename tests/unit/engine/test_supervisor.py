@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ from pixyz_ray.home import read_platform
 from pixyz_ray.reaper import marked
 from pixyz_ray.run_record import read_record
 from pixyz_ray.settings import Settings
+from pixyz_ray.stop_request import StopRequest, write_stop_request
 from pixyz_ray.supervisor_lock import AlreadyRunning, if_free, only_one
 from pixyz_worker.exception import InternalError, PixyzSecurityViolation
 from tests.small_disk import small_disk
@@ -37,8 +39,17 @@ if word == "fails":
     sys.exit(1)
 if word == "hangs":
     time.sleep(60)
-line.send(json.dumps({"kind": "up", "ray_address": "127.0.0.1:1", "raylet_address": "127.0.0.1:1"}).encode())
-if word == "dies":
+up = {"kind": "up", "ray_address": "127.0.0.1:1", "raylet_address": "127.0.0.1:1", "owns_serve": word == "owns"}
+if word == "listens":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+line.send(json.dumps(up).encode())
+if word == "listens":
+    heard = line.recv(1000)
+    line.send(json.dumps({"kind": "note", "text": "waiting for 3 running jobs, 41 s left"}).encode())
+    with open(os.path.join(sys.argv[1], "heard"), "wb") as file:
+        file.write(heard)
+    sys.exit()
+if word in ("dies", "owns"):
     time.sleep(0.1)
     os.kill(os.getpid(), signal.SIGKILL)
 while True:
@@ -166,12 +177,38 @@ def test_given_a_driver_that_starts_or_is_up_when_stopped_then_everything_ends(s
     assert stage.end() == ""
 
 
-def test_given_a_joined_cluster_when_its_driver_dies_then_nothing_is_restarted(tmp_path: Path) -> None:
-    """Given a cluster that was started elsewhere, when the driver dies, then an error says so."""
+def test_given_a_joined_cluster_when_its_driver_dies_then_another_joins_it(tmp_path: Path) -> None:
+    """Given a cluster that was started elsewhere, when drivers die, then others follow; the last error names it."""
     stage = Stage(tmp_path, address="127.0.0.1:6379")
-    stage.start("dies")
-    assert "The Ray cluster at 127.0.0.1:6379 was started elsewhere" in stage.end()
-    assert len(stage.starts) == 1
+    stage.start("dies", "dies", "dies", "fails")
+    assert "The Ray cluster at 127.0.0.1:6379 is not restarted from here." in stage.end()
+    assert len(stage.starts) == 4
+
+
+@pytest.mark.parametrize(("pid", "expected"), [(0, {}), (1, {"drain_s": 7.0, "leave": True})])
+def test_stop_request_reaches_the_driver(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pid: int, expected: dict[str, object]
+) -> None:
+    """Given a request to stop, when it is for this supervisor, then its driver gets it; else it stops at once."""
+    stage = Stage(tmp_path, address="127.0.0.1:6379")
+    stage.start("listens")
+    wait_until(lambda: (record := read_record(tmp_path)) and record.status == "up", "it is up")
+    write_stop_request(StopRequest(pid=os.getpid() if pid else 999_999_999, drain_s=7.0, leave=True), tmp_path)
+    stage.supervisor.stop()
+    assert stage.end() == ""
+    heard = json.loads((tmp_path / "heard").read_text())
+    assert heard == {"pid": os.getpid(), "drain_s": 0.0, "leave": False, "upgrade": False, **expected}
+    assert "Waiting for 3 running jobs, 41 s left\n" in capsys.readouterr().out
+
+
+def test_joined_platform_stays_on_record_when_its_supervisor_fails(tmp_path: Path) -> None:
+    """Given a platform on a cluster, when its supervisor gives up, then the file that finds it there is kept."""
+    stage = Stage(tmp_path, address="127.0.0.1:6379")
+    stage.start("owns", "fails", "fails", "fails")
+    stage.end()
+    platform = read_platform(tmp_path)
+    assert platform is not None
+    assert (platform.cluster, platform.owns_serve) == ("127.0.0.1:1", True)
 
 
 def test_given_a_lock_that_is_held_when_another_comes_then_it_is_refused_and_learns_the_owner(tmp_path: Path) -> None:
