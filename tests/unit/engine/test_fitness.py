@@ -13,10 +13,10 @@ from typing import Any, cast
 import pytest
 
 from pixyz_ray.cluster import fitness, messages
-from pixyz_ray.cluster.attempts import PLACED_AGAIN, Attempts
+from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.launcher import Launcher
-from pixyz_ray.cluster.lifecycle import Lifecycle
+from pixyz_ray.cluster.lifecycle import Lifecycle, _interrupted
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.tasks import NotMade, _refuse
@@ -37,7 +37,7 @@ UUID = "7f3c2a9e-0000-4000-8000-000000000001"
 def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MachineGate]:
     """The gate of this machine, which is Ray's node NODE."""
     gate = MachineGate(NODE, tmp_path)
-    monkeypatch.setattr(fitness, "node_id", lambda: NODE)
+    monkeypatch.setattr(fitness, "own_node_id", lambda: NODE)
     monkeypatch.setattr(fitness, "_gate", lambda: gate)
     fitness._share_check.cache_clear()
     yield gate
@@ -141,18 +141,20 @@ def _attempts(course: Course) -> tuple[Attempts, list[str]]:
 
 
 def test_placed_again() -> None:
-    """Given tasks for some machines only, when another is back, then those that have not begun are taken back."""
+    """Given tasks that Ray has, when other machines may run them, then those that have not begun are taken back."""
 
     async def given() -> None:
         waiting = Course(_job(Attempt(number=1, queue="cpu"), state=JobState.PENDING))
         running = Course(_job(Attempt(number=1, queue="cpu", started=1.0)))
         for course in (waiting, running):
             attempts, done = _attempts(course)
-            attempts._selective.add(UUID)
+            live = course.live[UUID]
+            attempts.dispatched.on_given(live.record)
+            if course is running:
+                attempts.dispatched.on_start(live.record)
             attempts.place_again()
             assert done == (["withdrawn"] if course is waiting else [])
-        assert [one["error"] for one in waiting.outcomes] == [PLACED_AGAIN]
-        assert running.outcomes == []
+            assert live.stopped_for is (FailureClass.NODE_LOST if course is waiting else None)
 
     asyncio.run(given())
 
@@ -164,11 +166,10 @@ def test_ended_for_the_platform(tmp_path: Path) -> None:
         course = Course(_job(Attempt(number=1, queue="cpu", started=1.0)))
         live = course.live[UUID]
         attempts, _ = _attempts(course)
-        attempts.end_for(UUID, "The machine is being drained.")
-        attempts.end_for(UUID, "Something else.")
+        attempts.interrupt_job(UUID, "The machine is being drained.")
+        attempts.interrupt_job(UUID, "Something else.")
         assert live.stopped_for is FailureClass.NODE_LOST
-        lifecycle = cast(Lifecycle, SimpleNamespace(attempts=attempts))
-        outcome = Lifecycle._ended_by_us(lifecycle, live)
+        outcome = _interrupted(live)
         assert (outcome["error"], outcome["uncounted"]) == ("The machine is being drained.", True)
 
     asyncio.run(given())
