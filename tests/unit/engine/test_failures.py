@@ -9,11 +9,7 @@ import pytest
 from ray import exceptions as ray_errors
 
 from pixyz_ray import failure
-<<<<<<< HEAD
-from pixyz_ray.cluster.failures import RESULT_LOST, autopsy, classify, dead_node, lost_object
-=======
-from pixyz_ray.cluster.failures import NOT_INSTALLED, RESULT_LOST, autopsy, classify
->>>>>>> c60ce7f (Run an attempt elsewhere that Ray gave to a machine without the platform)
+from pixyz_ray.cluster.failures import NOT_INSTALLED, RESULT_LOST, autopsy, classify, dead_node, lost_object
 from pixyz_ray.failure import FailureClass
 from pixyz_worker.exception import InternalError
 
@@ -181,7 +177,6 @@ def test_given_a_kill_for_memory_when_told_then_the_sentence_has_limit_and_peak(
     assert ("memory_limit" in sentence) == (limit is not None)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("error", "lost"),
     [
@@ -210,10 +205,10 @@ def test_given_a_death_of_a_machine_when_ray_names_it_then_its_id_is_found() -> 
     assert dead_node(died) == node_id
     assert dead_node(ray_errors.NodeDiedError("Another text.")) is None
     assert dead_node(ray_errors.WorkerCrashedError()) is None
-=======
+
+
 def test_given_a_machine_without_the_platform_when_it_gets_a_task_then_the_job_is_not_blamed() -> None:
     """Given the error of Ray for a function that cannot be imported, when classified, then the machine is at fault."""
     cause = RuntimeError("The remote function failed to import on the worker. This may be because ...")
     error = ray_errors.RayTaskError("run_script", "Traceback: ...", cause).as_instanceof_cause()
     assert classify(error) == (FailureClass.NODE_LOST, NOT_INSTALLED)
->>>>>>> c60ce7f (Run an attempt elsewhere that Ray gave to a machine without the platform)
