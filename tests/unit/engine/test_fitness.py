@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from pixyz_ray.cluster import fitness, messages
-from pixyz_ray.cluster.attempts import PLACED_AGAIN, Attempts
+from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.lifecycle import Lifecycle
@@ -37,7 +37,7 @@ UUID = "7f3c2a9e-0000-4000-8000-000000000001"
 def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MachineGate]:
     """The gate of this machine, which is Ray's node NODE."""
     gate = MachineGate(NODE, tmp_path)
-    monkeypatch.setattr(fitness, "node_id", lambda: NODE)
+    monkeypatch.setattr(fitness, "own_node_id", lambda: NODE)
     monkeypatch.setattr(fitness, "_gate", lambda: gate)
     fitness._share_check.cache_clear()
     yield gate
@@ -131,45 +131,22 @@ class Course:
         work.close()
 
 
-def _attempts(course: Course) -> tuple[Attempts, list[str]]:
-    attempts, done = Attempts(cast(Any, course), Settings()), list[str]()
-    attempts.launcher = cast(
-        Launcher,
-        SimpleNamespace(withdraw=lambda _: done.append("withdrawn"), kill=lambda *_: done.append("killed")),
-    )
-    return attempts, done
+def _attempts(course: Course) -> Attempts:
+    attempts = Attempts(cast(Any, course), Settings())
+    attempts.launcher = cast(Launcher, SimpleNamespace(withdraw=lambda _: None, kill=lambda *_: None))
+    return attempts
 
 
-def test_placed_again() -> None:
-    """Given tasks for some machines only, when another is back, then those that have not begun are taken back."""
-
-    async def given() -> None:
-        waiting = Course(_job(Attempt(number=1, queue="cpu"), state=JobState.PENDING))
-        running = Course(_job(Attempt(number=1, queue="cpu", started=1.0)))
-        for course in (waiting, running):
-            attempts, done = _attempts(course)
-            attempts._selective.add(UUID)
-            attempts.place_again()
-            assert done == (["withdrawn"] if course is waiting else [])
-        assert [one["error"] for one in waiting.outcomes] == [PLACED_AGAIN]
-        assert running.outcomes == []
-
-    asyncio.run(given())
-
-
-def test_ended_for_the_platform(tmp_path: Path) -> None:
-    """Given a running attempt, when the platform ends it, then its outcome says why, whatever killed it."""
+def test_ended_for_the_platform() -> None:
+    """Given a running attempt, when the platform ends it, then the first reason is the one that its owner is told."""
 
     async def given() -> None:
         course = Course(_job(Attempt(number=1, queue="cpu", started=1.0)))
+        attempts = _attempts(course)
+        for sentence in ("The machine is being drained.", "Something else."):
+            attempts.interrupt_job(UUID, sentence)
         live = course.live[UUID]
-        attempts, _ = _attempts(course)
-        attempts.end_for(UUID, "The machine is being drained.")
-        attempts.end_for(UUID, "Something else.")
-        assert live.stopped_for is FailureClass.NODE_LOST
-        lifecycle = cast(Lifecycle, SimpleNamespace(attempts=attempts))
-        outcome = Lifecycle._ended_by_us(lifecycle, live)
-        assert (outcome["error"], outcome["uncounted"]) == ("The machine is being drained.", True)
+        assert (live.stopped_for, live.stop_sentence) == (FailureClass.NODE_LOST, "The machine is being drained.")
 
     asyncio.run(given())
 
