@@ -246,10 +246,11 @@ class Lifecycle(JobFinder):
                 self._take_back(live, attempt)
                 return
             outcome = {**outcome, **_interrupted(live)}
-        elif outcome.get("refused_by") is not None:
-            outcome = self._refused_by_machine(live, outcome)
         self.attempts.close(live, attempt)
         self.turns.release(live.record.uuid)
+        if outcome.get("refused_by") is not None:
+            # Only now that the attempt is closed: what waits may be taken back, to be placed on other machines.
+            outcome = self._refused_by_machine(live, outcome)
         if outcome["ok"] and not outcome.get("awaits"):
             job = live.with_outcome(outcome, JobState.SUCCESS)
             self._measure(job)

@@ -36,9 +36,10 @@ def main(pc, params):
     return socket.gethostname()
 """
 QUICK = """
-import socket
+import socket, time
 
 def main(pc, params):
+    time.sleep(params.get("time", 0))
     return socket.gethostname()
 """
 # A file system whose server answers nothing, such as NFS when the server is away: the kernel waits for it.
@@ -156,7 +157,8 @@ def test_given_a_machine_without_the_share_when_jobs_run_then_elsewhere_and_it_i
     """Given a share that is unmounted on one machine, when jobs run, then none fails, and the machine comes back."""
     share = cluster.network.share
     with without_share(cluster.network["b"], share, "unmounted"):
-        ended = [rest.end(uuid) for uuid in [rest.submit(QUICK) for _ in range(12)]]
+        # Long enough for the head to be full, so that Ray gives some to the other machine.
+        ended = [rest.end(uuid) for uuid in [rest.submit(QUICK, params={"time": 0.4}) for _ in range(12)]]
         assert [(job["status"], job["result"], job["retry"]) for job in ended] == [("SUCCESS", "a", 0)] * 12
         refused = [one for job in ended for one in job["attempts"] if one["failure"]]
         assert refused, "no attempt was sent to the machine"
