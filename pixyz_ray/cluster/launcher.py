@@ -26,7 +26,6 @@ from pixyz_ray.version import VERSION
 from pixyz_worker.exception import PixyzException
 
 _KILL_PATIENCE_S = 10.0
-_PROBE_PATIENCE_S = 10.0
 _MAX_KEPT = 256
 """Kinds of tasks that are kept ready to be submitted; a kind is a queue with what its jobs ask for."""
 _FRESH = {"env_vars": {"PIXYZ_ISOLATION": "fresh"}}
@@ -51,7 +50,6 @@ class Launcher:
         self._remove = ray.remote(max_retries=2)(remove_jobs)
         self._keep = ray.remote(max_retries=2)(tasks.keep_value)
         self._warm = ray.remote(max_retries=0)(tasks.warm_up)
-        self._probe = ray.remote(max_retries=0, num_cpus=0)(tasks.gpu_memories)
         self._by_queue: dict[tuple[str, int, bool, float, frozenset[str]], Any] = {}
         self._lost: frozenset[str] = frozenset()
         self.excluded: frozenset[str] = frozenset()
@@ -182,14 +180,6 @@ class Launcher:
         )
         self._by_queue[name, returns, fresh, num_gpus, excluded] = run
         return run
-
-    async def gpu_memories(self, node: str) -> list[int]:
-        """Return the bytes of memory of each GPU of a node; none where NVML, or the node, does not say."""
-        options = {"label_selector": {"ray.io/node-id": node}, "enable_task_events": False}
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(_PROBE_PATIENCE_S):
-                return list(await self._probe.options(**options).remote())
-        return []
 
     def _spec(self, live: LiveJob) -> Mapping[str, Any]:
         job, settings = live.record, self._settings

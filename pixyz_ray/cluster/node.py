@@ -92,6 +92,16 @@ class Node:
         return self.left is None and (self.problem is not None or self.gate is not None)
 
     @property
+    def gpu_memories(self) -> list[int] | None:
+        """Bytes of memory of each of its GPUs; empty where NVML does not report them, None before the first probe."""
+        if not self.resources.get("GPU"):
+            return []
+        if self.report is None:
+            return [] if self.silent else None
+        sizes = [card["memory"] for card in self.report["gpus"]]
+        return [] if None in sizes else sizes
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing runs there, as far as the tracker and the machine itself know."""
         busy = self.report is None or self.report["workers"]["busy"]

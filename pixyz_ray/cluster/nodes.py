@@ -56,7 +56,7 @@ class NodeRegistry:
         source: Ray.
         own: Ray's id of the machine of the tracker.
         share: SHARE_PATH.
-        on_change: called when other machines may run jobs than before.
+        on_change: called when other machines may run jobs than before, or when the memory of GPUs has become known.
         end_attempt: ends a job's running attempt; takes the job and a message for its owner.
     """
 
@@ -100,9 +100,15 @@ class NodeRegistry:
         return [node.problem for node in self._nodes.values() if node.left is None and node.problem is not None]
 
     def usable(self) -> list[dict[str, Any]]:
-        """Return Ray's records of the machines that may run jobs."""
+        """Return Ray's records of the machines that may run jobs, with the memory of their GPUs."""
         return [
-            {"NodeID": node.id, "Alive": True, "Resources": node.resources, "Labels": node.labels}
+            {
+                "NodeID": node.id,
+                "Alive": True,
+                "Resources": node.resources,
+                "Labels": node.labels,
+                "GpuMemories": node.gpu_memories,
+            }
             for node in self._nodes.values()
             if node.left is None and not node.is_excluded
         ]
@@ -184,6 +190,7 @@ class NodeRegistry:
 
     async def _probe(self, node: Node) -> None:
         async with node.lock:
+            known = node.gpu_memories
             order = {
                 "share": self._share,
                 "share_id": self.share_id,
@@ -200,6 +207,13 @@ class NodeRegistry:
                 self._on_report(node, order["gate"], report)
             node.probed = time.monotonic()
         self._update()
+        if node.gpu_memories != known:
+            self._on_change()
+
+    async def answered(self, timeout_s: float) -> None:
+        """Return when the probes that run now have ended, or after some seconds."""
+        if self._working:
+            await asyncio.wait([*self._working], timeout=timeout_s)
 
     def _on_silence(self, node: Node, error: Exception) -> None:
         node.silent += 1

@@ -71,7 +71,7 @@ class Turns:
     # --- What there is room for --------------------------------------------------------------------------------------
 
     def take_nodes(self, nodes: Sequence[Mapping[str, Any]]) -> bool:
-        """Record the machines of the cluster, as `ray.nodes()` describes them; return whether their GPUs changed."""
+        """Record the machines that may run jobs (see Gpus.take_nodes); return whether their GPUs changed."""
         changed = self.gpus.take_nodes(nodes)
         total: dict[str, float] = {}
         for node in nodes:

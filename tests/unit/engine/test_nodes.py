@@ -43,6 +43,7 @@ class Machines:
         self.names = {name * 56: name for name in names}
         self.reports: dict[str, dict[str, Any]] = {}
         self.gates: dict[str, dict[str, Any] | None] = {}
+        self.gpus: dict[str, dict[str, float]] = {}
         self.hanging: set[str] = set()
         self.probes: list[str] = []
 
@@ -54,7 +55,7 @@ class Machines:
                 "Alive": True,
                 "NodeManagerHostname": name,
                 "NodeManagerAddress": f"10.0.0.{ord(name[0])}",
-                "Resources": {"CPU": 2.0},
+                "Resources": {"CPU": 2.0, **self.gpus.get(name, {})},
                 "Labels": {},
                 "RayletSocketName": "/tmp/ray/session/sockets/raylet",
             }
@@ -130,6 +131,27 @@ def test_joins() -> None:
         assert stage.state("b") is NodeState.DEAD
         assert _cpus(stage) == 2.0
         assert (stage.registry.excluded(), stage.changes) == (frozenset(), 0)
+
+    run(given)
+
+
+def test_gpu_memory() -> None:
+    """Given machines with GPUs, when probed, then the memory of their cards is known: once, and also as not known."""
+
+    async def given() -> None:
+        stage = Stage("a", "b", "c")
+        stage.machines.gpus = {"a": {"GPU": 2.0}, "b": {"GPU": 1.0}}
+        stage.machines.reports = {
+            "a": {"gpus": [{"model": "L4", "memory": 24}, {"model": "T4", "memory": 16}]},
+            "b": {"gpus": [{"model": "L4", "memory": None}]},
+        }
+        await stage.registry.refresh()
+        assert [one["GpuMemories"] for one in stage.registry.usable()] == [None, None, []]
+        await stage.registry.answered(5)
+        assert [one["GpuMemories"] for one in stage.registry.usable()] == [[24, 16], [], []]
+        assert stage.changes == 2
+        await stage.registry.check("a")
+        assert stage.changes == 2
 
     run(given)
 
