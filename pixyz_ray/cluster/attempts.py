@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -145,23 +145,6 @@ class Attempts:
         self.answers.expect(live.reference, partial(self._answered, live, number))
         if grant.waits:
             self._course.has_no_machine(job.uuid)
-
-    def follow_gpus(self) -> None:
-        """Launch again what Ray has and has not started, and what would get something else of the cluster's GPUs now.
-
-        A task that was to have a GPU waits forever when the last one has left.
-        """
-        for uuid in self.dispatched.waiting():
-            live = self._course.live.get(uuid)
-            if live is None or not live.is_running(len(live.record.attempts)) or self._course.is_ahead(uuid):
-                continue
-            before, now = live.grant, self._course.gpu_grant(live.record)
-            if not before.num_gpus or (before.num_gpus, before.excluded) == (now.num_gpus, now.excluded):
-                continue
-            self.launcher.withdraw(live.reference)
-            error = f"The machines with GPUs have changed before the attempt began. {LOST}"
-            outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
-            self._course.take_outcome(live, len(live.record.attempts), outcome)
 
     def take_back(self, live: LiveJob) -> None:
         """Take back a job that was launched ahead of its turn."""
@@ -387,11 +370,26 @@ class Attempts:
         Ray keeps what a task was submitted with: it may be on its way to a machine that is lost, or wait for others
         although that machine is back.
         """
+        self._take_back_waiting(lambda _: True)
+
+    def follow_gpus(self) -> None:
+        """Take back what Ray has not started, and what would get something else of the cluster's GPUs now.
+
+        A task that was to have a GPU waits forever when the last one has left.
+        """
+        self._take_back_waiting(self._gets_other_gpus)
+
+    def _gets_other_gpus(self, live: LiveJob) -> bool:
+        before, now = live.grant, self._course.gpu_grant(live.record)
+        return before.num_gpus > 0 and (before.num_gpus, before.excluded) != (now.num_gpus, now.excluded)
+
+    def _take_back_waiting(self, is_meant: Callable[[LiveJob], bool]) -> None:
+        """Take back tasks that Ray has not started; Ray's answer leads back into line, and no attempt is recorded."""
         for uuid in self.dispatched.waiting():
             live = self._course.live.get(uuid)
-            if live is None or self._course.is_ahead(uuid):
+            if live is None or live.stopped_for is not None or self._course.is_ahead(uuid):
                 continue
-            if live.is_running(len(live.record.attempts)) and live.stopped_for is None:
+            if live.is_running(len(live.record.attempts)) and is_meant(live):
                 live.stopped_for = FailureClass.NODE_LOST
                 self.launcher.withdraw(live.reference)
 
