@@ -96,7 +96,7 @@ class Attempts:
 
     launcher: Launcher
     nodes: NodeRegistry | None = None
-    """Told where attempts run."""
+    """Told where attempts run, and which machines are lost."""
 
     def __init__(self, course: Course, settings: Settings) -> None:
         self._course = course
@@ -303,7 +303,8 @@ class Attempts:
 
     def _avoid(self, node_ids: frozenset[str]) -> None:
         """Give no tasks to machines that are lost."""
-        self.launcher.avoid(node_ids)
+        if self.nodes is not None:
+            self.nodes.on_lost(node_ids)
         self.place_again()
 
     def _machine_lost(self, node_id: str) -> None:

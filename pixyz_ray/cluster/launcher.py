@@ -51,7 +51,6 @@ class Launcher:
         self._keep = ray.remote(max_retries=2)(tasks.keep_value)
         self._warm = ray.remote(max_retries=0)(tasks.warm_up)
         self._by_queue: dict[tuple[str, int, bool, float, frozenset[str]], Any] = {}
-        self._lost: frozenset[str] = frozenset()
         self.excluded: frozenset[str] = frozenset()
         """Ray's ids of machines that get no tasks; see `exclude`."""
         self.share_id = ""
@@ -67,16 +66,11 @@ class Launcher:
         spec = json.dumps([self._spec(live), self._endpoint, shape])
         grant = live.grant
         # Nearly always none: each selector makes Ray look for workers of its own, and takes time to compare.
-        excluded = grant.excluded | self._lost | self.excluded
+        excluded = grant.excluded | self.excluded
         key = (job.queue, 2 if wants_value else 1, job.policy.isolation == "fresh", grant.num_gpus, excluded)
         run = self._by_queue.get(key) or self._on_queue(*key)
         answer = run.remote(spec, *feed.references) if feed else run.remote(spec)
         return answer if wants_value else (answer, None)
-
-    def avoid(self, node_ids: frozenset[str]) -> None:
-        """Give no tasks to these machines from now on, which are lost."""
-        self._lost = node_ids
-        self._by_queue.clear()
 
     def exclude(self, node_ids: frozenset[str]) -> None:
         """Give no tasks to these machines from now on; those that Ray has been given already are not changed."""

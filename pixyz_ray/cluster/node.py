@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from pixyz_ray.cluster.fitness import drained_sentence
+from pixyz_ray.cluster.lost_machines import DOUBT_S
 from pixyz_ray.jobs import iso_time
 from pixyz_ray.machine_gate import Closed
 
@@ -56,6 +57,8 @@ class Node:
     """When it was found dead, in seconds since the epoch."""
     problem: str | None = None
     """Why it is unfit."""
+    is_lost: bool = False
+    """Whether attempts were lost there within the last seconds (LostMachines)."""
     gate: Closed | None = None
     """Why no attempt may begin there, as an operator wants it."""
     confirmed: bool = False
@@ -80,7 +83,7 @@ class Node:
         """What it is good for."""
         if self.left is not None:
             return NodeState.DEAD
-        if self.problem is not None:
+        if self.problem is not None or self.is_lost:
             return NodeState.UNFIT
         if self.gate is not None:
             return NodeState.DRAINED if self.is_idle else NodeState.DRAINING
@@ -110,6 +113,10 @@ class Node:
     @property
     def reason(self) -> str | None:
         """Message about why it gets no jobs, or None."""
+        if self.problem is None and self.is_lost:
+            return (
+                f"Machine {self.name} is lost: it gets no jobs for {DOUBT_S:g} s, until Ray has noticed or it is back."
+            )
         if self.problem is not None or self.gate is None:
             return self.problem
         if self.state is NodeState.DRAINED:

@@ -78,6 +78,7 @@ class NodeRegistry:
         self._end_attempt = end_attempt
         self._nodes: dict[str, Node] = {}
         self._node_of: dict[str, Node] = {}
+        self._lost: frozenset[str] = frozenset()
         self._excluded: frozenset[str] = frozenset()
         self._working: set[asyncio.Task[None]] = set()
         self._due: dict[str, asyncio.TimerHandle] = {}
@@ -85,7 +86,7 @@ class NodeRegistry:
     # --- Who may run jobs --------------------------------------------------------------------------------------------
 
     def excluded(self) -> frozenset[str]:
-        """Return Ray's ids of the live machines that must get no job; nearly always none."""
+        """Return Ray's ids of the machines that must get no job; nearly always none."""
         return self._excluded
 
     def trouble(self) -> str | None:
@@ -141,6 +142,13 @@ class NodeRegistry:
             self._set_problem(node, sentence)
             # The next probe comes after the usual pause: what a worker has just seen would be there again.
             node.probed = time.monotonic()
+
+    def on_lost(self, node_ids: frozenset[str]) -> None:
+        """Send no more to these machines, which are lost, and to no others for that reason."""
+        self._lost = node_ids
+        for node in self._nodes.values():
+            node.is_lost = node.id in node_ids
+        self._update()
 
     # --- Following the cluster ---------------------------------------------------------------------------------------
 
@@ -246,7 +254,7 @@ class NodeRegistry:
             self._update()
 
     def _update(self) -> None:
-        excluded = frozenset(node.id for node in self._nodes.values() if node.is_excluded)
+        excluded = frozenset(node.id for node in self._nodes.values() if node.is_excluded) | self._lost
         if excluded != self._excluded:
             self._excluded = excluded
             self._on_change()

@@ -196,7 +196,6 @@ def test_given_tasks_that_have_not_begun_when_a_machine_is_lost_then_they_are_wi
         attempts.launcher = cast(
             Launcher,
             SimpleNamespace(
-                avoid=lambda _: None,
                 withdraw=withdrawn.append,
                 memory_limit=lambda _: None,
                 hit_by_mistake=lambda _: False,

@@ -234,6 +234,23 @@ def test_refused() -> None:
     run(given)
 
 
+def test_lost() -> None:
+    """Given machines, when one is lost, then it is excluded and shown as such until it is not, and still counts."""
+
+    async def given() -> None:
+        stage = Stage("a", "b")
+        await stage.settled()
+        stage.registry.on_lost(frozenset({"b" * 56}))
+        assert stage.registry.excluded() == {"b" * 56}
+        assert (stage.state("b"), stage.changes) == (NodeState.UNFIT, 1)
+        assert "is lost" in str(stage.registry.find("b").reason)
+        assert (_cpus(stage), stage.registry.warnings()) == (4.0, [])
+        stage.registry.on_lost(frozenset())
+        assert (stage.registry.excluded(), stage.state("b")) == (frozenset(), NodeState.READY)
+
+    run(given)
+
+
 def test_drained() -> None:
     """Given a machine that runs a job, when drained, then it is draining until the job has ended; it can be undone."""
 
