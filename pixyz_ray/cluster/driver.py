@@ -29,6 +29,7 @@ import psutil
 from pixyz_ray.cluster.environment import (
     cluster_config,
     driver_environment,
+    environment_messages,
     environment_problems,
     ray_environment,
     worker_environment,
@@ -321,8 +322,8 @@ def _start_ray(settings: Settings, options: Options, folder: Path, session: str)
                 _temp_dir=str(ray_folder(folder)),
             )
     if address is not None:
-        for problem in environment_problems(settings, _raylet_environment(), cluster_config()):
-            _log.warning("%s", problem)
+        for message in environment_messages(environment_problems(settings, _raylet_environment(), cluster_config())):
+            _log.warning("%s", message)
     context = ray.get_runtime_context()
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     node = next(node for node in nodes if node["NodeID"] == context.get_node_id())
