@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from pixyz_ray.failure import FailureClass
-from pixyz_ray.jobs import Job
+from pixyz_ray.jobs import Attempt, Job
 from pixyz_ray.queues import Queue
 
 
@@ -39,6 +40,10 @@ ASKED_FOR = Rule(most=1, first_delay_s=1.0)
 """For a class that only the job's own `retry_on` names."""
 
 MAX_DELAY_S = 300.0
+_AT_ONCE = 3
+"""Attempts in a row that may fail to begin before there is a pause."""
+_LOOP_S = 60.0
+"""Seconds within which they count as being in a row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +78,21 @@ def next_attempt(job: Job, queues: Mapping[str, Queue], asked_delay_s: float | N
         queue = queues[job.queue].retry_queue if job.queue in queues else None
         if queue is None and job.policy.retries is not None:
             queue = job.queue
-    return None if queue is None else Again(queue=queue, delay_s=_delay(rule, number, job.uuid))
+    if queue is None:
+        return None
+    return Again(queue=queue, delay_s=max(_delay(rule, number, job.uuid), _pause_unbegun(job)))
+
+
+def _pause_unbegun(job: Job) -> float:
+    """Return the pause after attempts that have not begun, which are not counted: many in a minute are a loop."""
+    last = job.attempts[-1].stopped or 0.0
+
+    def is_unbegun(one: Attempt) -> bool:
+        lost = one.failure is FailureClass.NODE_LOST and one.started is None
+        return lost and last - (one.stopped or 0.0) < _LOOP_S
+
+    more = sum(1 for _ in takewhile(is_unbegun, reversed(job.attempts))) - _AT_ONCE
+    return 0.0 if more <= 0 else min(MAX_DELAY_S, 0.5 * 2.0 ** min(more, 20))
 
 
 def times_failed(job: Job, failure: FailureClass) -> int:

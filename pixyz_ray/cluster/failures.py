@@ -55,15 +55,18 @@ def classify(error: BaseException) -> tuple[FailureClass, str]:
 
 
 def lost_object(error: BaseException) -> str | None:
-    """Return the id (hex) of the object that Ray reports as lost, a result or an argument of a task.
+    """Return the id (hex) of the object that keeps a task from beginning, since it is lost.
 
     Returns:
         An empty text if the error does not name it; None for any other error.
     """
-    for one in (error, getattr(error, "cause", None)):
+    cause = getattr(error, "cause", None)
+    for one in (error, cause):
         if isinstance(one, ray_errors.ObjectLostError):
             return str(getattr(one, "object_ref_hex", None) or "")
-    return None
+    # The machine died between the word of the task before and its answer to Ray: its value is that death.
+    is_argument = isinstance(error, ray_errors.RayTaskError) and isinstance(cause, ray_errors.RayError)
+    return "" if is_argument else None
 
 
 def dead_node(error: BaseException) -> str | None:

@@ -152,9 +152,10 @@ class Gpus:
 
     def _missing(self, queue: Queue, need: GpuNeed, why: str) -> Grant:
         if need.mode == PREFER:
-            # The text for a cluster without any is an old one, which users and documents know.
-            begin = why[:1].upper() + why[1:] if self._nodes else "The cluster has no GPU"
-            return Grant(missing=why, note=f"{begin}: queue {queue.name} runs on CPU.")
+            if not self._nodes:
+                # An old text, which users and documents know.
+                return Grant(missing=why, note=f"The cluster has no GPU: queue {queue.name} runs on CPU.")
+            return Grant(missing=why, note=f"{why[:1].upper()}{why[1:]}: queue {queue.name} runs on CPU.")
         note = f"{why[:1].upper()}{why[1:]}: the job waits for one (gpu: {REQUIRE})."
         # Ray is asked for it all the same where machines are expected: its autoscaler then starts one.
         cards = need.cards if need.memory is None else max(1.0, need.cards)

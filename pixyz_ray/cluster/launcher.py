@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pixyz_ray.cluster import tasks
 from pixyz_ray.cluster.channel import Endpoint
@@ -49,6 +50,7 @@ class Launcher:
         self._pack = ray.remote(max_retries=2)(tasks.pack_outputs)
         self._remove = ray.remote(max_retries=2)(remove_jobs)
         self._keep = ray.remote(max_retries=2)(tasks.keep_value)
+        self._warm = ray.remote(max_retries=0)(tasks.warm_up)
         self._probe = ray.remote(max_retries=0, num_cpus=0)(tasks.gpu_memories)
         self._by_queue: dict[tuple[str, int, bool, float, frozenset[str]], Any] = {}
         self._lost: frozenset[str] = frozenset()
@@ -147,12 +149,17 @@ class Launcher:
         self._get_ready(1, int(cluster_resources().get("CPU", 0.0)))
         self.spare(1)
 
+    def warm_up_machine(self, node_id: str, cpus: int) -> None:
+        """Start the workers that the first jobs on a machine will find: one that was just lost may leave it many."""
+        place = NodeAffinitySchedulingStrategy(node_id, soft=False)
+        self._get_ready(1, cpus, scheduling_strategy=place)
+
     def spare(self, count: int = 2) -> None:
         """See to it that so many workers are idle: Ray starts one only when it is needed, which takes a second."""
         self._get_ready(0, count)
 
-    def _get_ready(self, num_cpus: int, count: int) -> None:
-        ready = ray.remote(num_cpus=num_cpus, max_retries=0)(tasks.warm_up)
+    def _get_ready(self, num_cpus: int, count: int, **options: Any) -> None:
+        ready = self._warm.options(num_cpus=num_cpus, **options)
         references = [ready.remote() for _ in range(count)]
 
         async def wait() -> None:

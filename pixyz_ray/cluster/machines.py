@@ -7,12 +7,11 @@ import math
 from functools import partial
 from typing import Any
 
-import ray
-
 from pixyz_ray.cluster.channel import Peer
 from pixyz_ray.cluster.launcher import Launcher
 from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.node import Node
+from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.ray_nodes import RayNodes, used_resources
 from pixyz_ray.cluster.threads import share_threads
@@ -39,10 +38,11 @@ class Machines:
         self._jobs = jobs
         self._launcher = launcher
         self._marker: ShareMarker | None = None
+        self._warm: set[str] = set()
         self._folder: tuple[int, int] | None = None
         self.registry = NodeRegistry(
             RayNodes(),
-            own=ray.get_runtime_context().get_node_id(),
+            own=own_node_id(),
             share=str(settings.share_path),
             on_change=self._on_change,
             end_attempt=jobs.attempts.interrupt_job,
@@ -64,6 +64,10 @@ class Machines:
             self._jobs.attempts.place_again()
 
     def _use_machines(self) -> None:
+        machines = {str(one["NodeID"]): one["Resources"] for one in self.registry.usable()}
+        for node_id in machines.keys() - self._warm - {own_node_id()}:
+            self._launcher.warm_up_machine(node_id, int(machines[node_id].get("CPU", 0.0)))
+        self._warm = set(machines)
         if self._jobs.turns.take_nodes(self.registry.usable()):
             # What Ray has not started gets the GPUs that there are now.
             self._jobs.attempts.follow_gpus()

@@ -26,3 +26,9 @@ def is_gone(reference: Any, lost_nodes: Collection[str]) -> bool:
     if not found["node_ids"]:
         return (found["object_size"] or 0) > _INLINE_BYTES
     return all(node in lost_nodes for node in found["node_ids"])
+
+
+def has_no_place(reference: Any) -> bool:
+    """Return whether no machine holds an object: it came with Ray's answer, or it is the error of its task."""
+    found = get_local_object_locations([reference]).get(reference)
+    return found is None or not (found["node_ids"] or found["did_spill"])

@@ -27,7 +27,7 @@ from tests.platforms import OPERATOR_TOKEN
 from tests.postgres import Postgres
 from tests.waiting import wait_until
 
-JOBS = int(os.environ.get("PIXYZ_CHAOS_JOBS", "60"))
+JOBS = int(os.environ.get("PIXYZ_CHAOS_JOBS", "30"))
 SEED = int(os.environ.get("PIXYZ_CHAOS_SEED", "20"))
 MOST_OPEN = 12
 END_WITHIN_S = 150.0

@@ -20,6 +20,7 @@ SCRIPT = Path(__file__).with_name("lost_script.py").read_text(encoding="utf-8")
 MOST_SECONDS = {"kill": 6.0, "cut": 25.0, "freeze": 30.0}
 QUEUES = {"workers": {"resources": {"worker": 1}}}
 """The queue of all that may be lost: the head has no such resource."""
+WORKERS = ("b", "c")
 WORKER = """--resources='{{"worker": 2}}'"""
 FAULTS: dict[str, Callable[[Machine], object]] = {
     "kill": Machine.kill_all,
@@ -32,7 +33,7 @@ FAULTS: dict[str, Callable[[Machine], object]] = {
 def cluster(network: Network) -> Cluster:
     """The platform on three machines; its HTTP service is on the head, which is never lost."""
     cluster = Cluster(network, settings={"PIXYZ_QUEUES": json.dumps(QUEUES)})
-    cluster.start_service_first("b", "c", options=WORKER)
+    cluster.start_service_first(*WORKERS, options=WORKER)
     return cluster
 
 
@@ -80,6 +81,9 @@ def places(cluster: Cluster, rest: RestClient, tmp_path: Path) -> Iterator[Place
     made = Places(cluster, rest, folder)
     yield made
     made.let_go()
+    for name in WORKERS:
+        if not cluster.network[name].find("raylet/raylet"):
+            bring_back(cluster, cluster.network[name])
 
 
 def bring_back(cluster: Cluster, machine: Machine) -> None:

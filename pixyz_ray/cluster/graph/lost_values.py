@@ -13,7 +13,7 @@ from functools import partial
 from pixyz_ray.cluster.graph.feeds import shape_of
 from pixyz_ray.cluster.graph.run import GraphRun, Value
 from pixyz_ray.cluster.lifecycle import Lifecycle
-from pixyz_ray.cluster.objects import is_gone
+from pixyz_ray.cluster.objects import has_no_place, is_gone
 from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.logs import job_logger
@@ -47,12 +47,15 @@ class LostValues:
         Args:
             run: its graph.
             id: the task.
-            object_id: Ray's id of one that is lost; where it is not found all are discarded. None if perhaps none is.
+            object_id: Ray's id of one that is lost, empty if it is not known: those that no machine holds are discarded
+                then, else all. None if perhaps none is lost.
         """
         after = run.nodes[id].after
         assert after is not None
         held = {source: run.values[source] for source in run.sources(after) if source in run.values}
         lost = [source for source, value in held.items() if self._is_lost(value, object_id)]
+        if object_id is not None and not lost:
+            lost = [one for one, value in held.items() if value.reference is not None and has_no_place(value.reference)]
         for source in held if object_id is not None and not lost else lost:
             del run.values[source]
         run.starved.add(id)

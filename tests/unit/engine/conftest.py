@@ -21,9 +21,12 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server; skipped where there is no server or driver."""
+    """A PostgreSQL server; skipped where there is no server or driver.
+
+    Not for the whole session: tests of what scripts leave behind kill all children of this process.
+    """
     need_postgres()
     server = Postgres()
     try:

@@ -184,6 +184,7 @@ def test_given_a_kill_for_memory_when_told_then_the_sentence_has_limit_and_peak(
         (ray_errors.RayTaskError("f", "trace", ray_errors.OwnerDiedError("01", None, "")), "01"),
         (ray_errors.RayTaskError("f", "trace", ray_errors.ObjectLostError("02", None, "")).as_instanceof_cause(), "02"),
         (ray_errors.RayTaskError("f", "trace", ray_errors.ObjectReconstructionFailedError("03", None, "")), "03"),
+        (ray_errors.RayTaskError("f", "trace", ray_errors.NodeDiedError("m")).as_instanceof_cause(), ""),
         (ray_errors.RayTaskError("f", "trace", ValueError("v")), None),
         (ray_errors.NodeDiedError("m"), None),
     ],

@@ -16,7 +16,7 @@ from pixyz_ray.cluster import fitness, messages
 from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.launcher import Launcher
-from pixyz_ray.cluster.lifecycle import Lifecycle
+from pixyz_ray.cluster.lifecycle import Lifecycle, _interrupted
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.tasks import NotMade, _refuse
@@ -131,22 +131,46 @@ class Course:
         work.close()
 
 
-def _attempts(course: Course) -> Attempts:
-    attempts = Attempts(cast(Any, course), Settings())
-    attempts.launcher = cast(Launcher, SimpleNamespace(withdraw=lambda _: None, kill=lambda *_: None))
-    return attempts
+def _attempts(course: Course) -> tuple[Attempts, list[str]]:
+    attempts, done = Attempts(cast(Any, course), Settings()), list[str]()
+    attempts.launcher = cast(
+        Launcher,
+        SimpleNamespace(withdraw=lambda _: done.append("withdrawn"), kill=lambda *_: done.append("killed")),
+    )
+    return attempts, done
 
 
-def test_ended_for_the_platform() -> None:
-    """Given a running attempt, when the platform ends it, then the first reason is the one that its owner is told."""
+def test_placed_again() -> None:
+    """Given tasks that Ray has, when other machines may run them, then those that have not begun are taken back."""
+
+    async def given() -> None:
+        waiting = Course(_job(Attempt(number=1, queue="cpu"), state=JobState.PENDING))
+        running = Course(_job(Attempt(number=1, queue="cpu", started=1.0)))
+        for course in (waiting, running):
+            attempts, done = _attempts(course)
+            live = course.live[UUID]
+            attempts.dispatched.on_given(live.record)
+            if course is running:
+                attempts.dispatched.on_start(live.record)
+            attempts.place_again()
+            assert done == (["withdrawn"] if course is waiting else [])
+            assert live.stopped_for is (FailureClass.NODE_LOST if course is waiting else None)
+
+    asyncio.run(given())
+
+
+def test_ended_for_the_platform(tmp_path: Path) -> None:
+    """Given a running attempt, when the platform ends it, then its outcome says why, whatever killed it."""
 
     async def given() -> None:
         course = Course(_job(Attempt(number=1, queue="cpu", started=1.0)))
-        attempts = _attempts(course)
-        for sentence in ("The machine is being drained.", "Something else."):
-            attempts.interrupt_job(UUID, sentence)
         live = course.live[UUID]
-        assert (live.stopped_for, live.stop_sentence) == (FailureClass.NODE_LOST, "The machine is being drained.")
+        attempts, _ = _attempts(course)
+        attempts.interrupt_job(UUID, "The machine is being drained.")
+        attempts.interrupt_job(UUID, "Something else.")
+        assert live.stopped_for is FailureClass.NODE_LOST
+        outcome = _interrupted(live)
+        assert (outcome["error"], outcome["uncounted"]) == ("The machine is being drained.", True)
 
     asyncio.run(given())
 

@@ -62,6 +62,8 @@ class Stage:
         """Entrypoints of the attempts, in order."""
         self.lost: set[Any] = set()
         """References of values that no machine has any more."""
+        self.without_place: set[Any] = set()
+        """References of values that no machine holds, such as the error of a task."""
         self.fed: dict[str, Sequence[Any]] = {}
         attempts: Any = self.jobs.attempts
         attempts.launcher = SimpleNamespace(
@@ -144,6 +146,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Plot], No
         with closing(JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")) as store:
             stage = Stage(tmp_path, store)
             monkeypatch.setattr(lost_values, "is_gone", lambda reference, nodes: reference.hex() in stage.lost)
+            monkeypatch.setattr(lost_values, "has_no_place", lambda reference: reference.hex() in stage.without_place)
             await plot(stage)
 
     return lambda plot: asyncio.run(asyncio.wait_for(run(plot), 20))
@@ -300,5 +303,26 @@ def test_given_two_tasks_that_take_a_value_when_it_is_lost_then_both_get_that_of
         stage.end("pass_on")
         stage.end("other")
         await stage.launches("take")
+
+    play(plot)
+
+
+def test_given_a_machine_that_died_before_ray_had_the_answer_when_the_next_task_gets_that_then_it_is_made_again(
+    play: Callable[[Plot], None],
+) -> None:
+    """Given an error in the place of a value, when Ray does not say which one, then only what has no place is made."""
+
+    async def plot(stage: Stage) -> None:
+        await stage.begin(chord([task("make", 1), task("other", 2)], task("take")))
+        await stage.launches("make", "other")
+        stage.end("make")
+        stage.end("other")
+        await stage.launches("take")
+        stage.without_place.add("make-1")
+        stage.lose("take", "")
+        await stage.launches("make")
+        stage.end("make")
+        await stage.launches("take")
+        assert stage.fed["take"] == (["list", [["ref", 0], ["ref", 1]]], "make-2", "other-1")
 
     play(plot)

@@ -91,9 +91,17 @@ def test_given_a_lost_machine_when_the_job_crashes_later_then_the_loss_does_not_
 def test_given_attempts_lost_before_they_began_when_counted_then_they_are_none() -> None:
     """A job that waits through any number of restarts has lost nothing."""
     waited = Attempt(number=1, queue="cpu", stopped=2.0, failure=FailureClass.NODE_LOST)
-    job = replace(failed(), attempts=(waited,) * 50)
+    attempts = tuple(replace(waited, stopped=100.0 * number) for number in range(50))
+    job = replace(failed(), attempts=attempts)
     assert times_failed(job, FailureClass.NODE_LOST) == 0
     assert next_attempt(job, DEFAULT_QUEUES) == Again(queue="cpu", delay_s=0.0)
+
+
+def test_given_attempts_that_fail_to_begin_one_after_the_other_when_tried_again_then_there_is_a_pause() -> None:
+    """Given attempts that end at once, when there were three of them, then the next ones come later and later."""
+    waited = Attempt(number=1, queue="cpu", stopped=2.0, failure=FailureClass.NODE_LOST)
+    found = [next_attempt(replace(failed(), attempts=(waited,) * number), DEFAULT_QUEUES) for number in range(1, 7)]
+    assert [one.delay_s for one in found if one is not None] == [0.0, 0.0, 0.0, 1.0, 2.0, 4.0]
 
 
 def test_given_no_licence_when_it_failed_then_again_on_the_same_queue_each_time_later() -> None:
