@@ -9,6 +9,7 @@ the command line of each of its processes.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pixyz_ray.home import home
 
 _GRACE_S = 10.0
 _KILLED_WITHIN_S = 5.0
+_POLL_S = 0.05
 _ORDER = ("raylet", "", "gcs_server")
 """Names of the programs in the order in which they are ended; the empty one stands for all others."""
 
@@ -61,10 +63,25 @@ def _of_folder(folder: Path) -> list[tuple[psutil.Process, str]]:
 def _end(processes: Sequence[psutil.Process], grace_s: float) -> None:
     for process in processes:
         _signal(process, kill=False)
-    _, alive = psutil.wait_procs(processes, timeout=grace_s)
+    alive = _still_alive(processes, grace_s)
     for process in alive:
         _signal(process, kill=True)
-    psutil.wait_procs(alive, timeout=_KILLED_WITHIN_S)
+    _still_alive(alive, _KILLED_WITHIN_S)
+
+
+def _still_alive(processes: Sequence[psutil.Process], patience_s: float) -> list[psutil.Process]:
+    """Wait until processes have ended, zombies included: process 1 of a container may never fetch them."""
+    deadline = time.monotonic() + patience_s
+    while (alive := [one for one in processes if _is_alive(one)]) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return alive
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _signal(process: psutil.Process, *, kill: bool) -> None:

@@ -90,7 +90,7 @@ class Load:
                     params = {"client": client_number, "number": number}
                     job = client.submit(SCRIPT, params=params)
                     job.wait(timeout=90)
-                    details = client.details(job.uuid)
+                    details = client.details(job.id)
                     assert (details["status"], details["result"]) == ("SUCCESS", params), details
             except Exception as error:
                 self.errors.append(f"{type(error).__name__}: {error}")

@@ -129,7 +129,8 @@ def test_given_another_ray_when_ray_up_runs_again_then_only_ours_is_restarted(de
 
 def test_given_ray_down_when_it_returns_then_nothing_of_the_head_is_left(desk: Desk) -> None:
     """Given a running cluster, when `pixyz down` and `ray down` return, then nothing of them runs on the head."""
-    desk.ray("down")
+    desk.ray("exec cluster.yaml 'pixyz down'")
+    desk.ray("down -y cluster.yaml")
     wait_until(
         lambda: not desk.head.find("raylet/raylet |gcs_server|pixyz_ray.cluster"), "the head is empty", deadline_s=30
     )

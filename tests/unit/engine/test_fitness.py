@@ -11,12 +11,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from ray import exceptions as ray_errors
 
 from pixyz_ray.cluster import fitness, messages
 from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.launcher import Launcher
-from pixyz_ray.cluster.lifecycle import Lifecycle, _interrupted
+from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.tasks import NotMade, _refuse
@@ -144,33 +145,41 @@ def test_placed_again() -> None:
     """Given tasks that Ray has, when other machines may run them, then those that have not begun are taken back."""
 
     async def given() -> None:
-        waiting = Course(_job(Attempt(number=1, queue="cpu"), state=JobState.PENDING))
-        running = Course(_job(Attempt(number=1, queue="cpu", started=1.0)))
-        for course in (waiting, running):
-            attempts, done = _attempts(course)
-            live = course.live[UUID]
+        for started in (None, 1.0):
+            course = Course(_job(Attempt(number=1, queue="cpu", started=started), state=JobState.PENDING))
+            attempts, live, withdrawn = _attempts(course), course.live[UUID], list[Any]()
+            attempts.launcher = cast(Launcher, SimpleNamespace(withdraw=withdrawn.append))
             attempts.dispatched.on_given(live.record)
-            if course is running:
+            if started:
                 attempts.dispatched.on_start(live.record)
             attempts.place_again()
-            assert done == (["withdrawn"] if course is waiting else [])
-            assert live.stopped_for is (FailureClass.NODE_LOST if course is waiting else None)
+            assert len(withdrawn) == (started is None)
+            assert live.stopped_for is (FailureClass.NODE_LOST if started is None else None)
 
     asyncio.run(given())
 
 
+<<<<<<< HEAD
 def test_ended_for_the_platform(tmp_path: Path) -> None:
     """Given a running attempt, when the platform ends it, then its outcome says why, whatever killed it."""
+=======
+def test_ended_for_the_platform() -> None:
+    """Given a running attempt, when the platform ends it, then the first reason is the one that its owner is told."""
+>>>>>>> build
 
     async def given() -> None:
         course = Course(_job(Attempt(number=1, queue="cpu", started=1.0)))
         live = course.live[UUID]
+<<<<<<< HEAD
         attempts, _ = _attempts(course)
         attempts.interrupt_job(UUID, "The machine is being drained.")
         attempts.interrupt_job(UUID, "Something else.")
         assert live.stopped_for is FailureClass.NODE_LOST
         outcome = _interrupted(live)
         assert (outcome["error"], outcome["uncounted"]) == ("The machine is being drained.", True)
+=======
+        assert (live.stopped_for, live.stop_sentence) == (FailureClass.NODE_LOST, "The machine is being drained.")
+>>>>>>> build
 
     asyncio.run(given())
 
@@ -187,3 +196,37 @@ def test_refused_attempt(started: float | None) -> None:
     assert (told, taken.get("uncounted")) == (
         ([(NODE, "No share.", {"unfit": True})], True) if started is None else ([], None)
     )
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_machine_of_an_interrupted_attempt_is_not_lost(tmp_path: Path, interrupted: bool) -> None:
+    """Given an attempt that the platform ended on a machine, when its process is gone, then the machine is not lost."""
+
+    async def given() -> None:
+        course = Course(_job(Attempt(number=1, queue="cpu", started=1.0, node="b")))
+        attempts = Attempts(cast(Any, course), Settings(_env_file=None, share_path=tmp_path))  # type: ignore[call-arg]
+        launcher = SimpleNamespace(
+            hit_by_mistake=lambda _: False, memory_limit=lambda _: None, spare=lambda: None, avoid=lambda _: None
+        )
+        attempts.launcher = cast(Launcher, launcher)
+        attempts.guards.on_start(UUID, 1, NODE)
+        live = course.live[UUID]
+        live.stopped_for = FailureClass.NODE_LOST if interrupted else None
+        error = ray_errors.WorkerCrashedError() if interrupted else ray_errors.NodeDiedError("the node is dead")
+        outcome = await attempts._outcome_of_death(live, 1, error)
+        assert outcome["failure"] == "node_lost"
+        assert attempts.machines.node_ids == (frozenset() if interrupted else {NODE})
+
+    asyncio.run(given())
+
+
+def test_taken_back() -> None:
+    """Given a job whose task was withdrawn before it began, when taken back, then it gets its turn again at once."""
+    done: list[str] = []
+    turns = SimpleNamespace(put_back=lambda _: done.append("in line"), pump=lambda: done.append("dispatched"))
+    attempts = SimpleNamespace(close=lambda *_: None)
+    lifecycle = cast(Lifecycle, SimpleNamespace(turns=turns, attempts=attempts, change=lambda live, job: live.become(job)))
+    live = LiveJob(_job(Attempt(number=1, queue="cpu"), state=JobState.PENDING))
+    Lifecycle._take_back(lifecycle, live, 1)
+    assert done == ["in line", "dispatched"]
+    assert live.record.attempts == ()

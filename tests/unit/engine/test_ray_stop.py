@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pixyz_ray.cluster.ray_stop import stop_ray
@@ -52,7 +53,7 @@ def test_only_processes_of_the_folder_end(programs: Programs, tmp_path: Path) ->
     """Given two folders, when one is stopped, then the processes of the other go on."""
     ours, other, longer = (programs.start(tmp_path / name) for name in ("ray", "other", "ray-2"))
     assert stop_ray(tmp_path / "ray") == 1
-    assert ours.poll() is not None
+    assert ours.wait(5) == -15
     assert (other.poll(), longer.poll()) == (None, None)
 
 
@@ -60,7 +61,14 @@ def test_process_that_ignores_sigterm_is_killed(programs: Programs, tmp_path: Pa
     """Given a process that ignores SIGTERM, when its time is over, then it is killed."""
     program = programs.start(tmp_path / "ray", preparation="signal.signal(signal.SIGTERM, signal.SIG_IGN)")
     assert stop_ray(tmp_path / "ray", grace_s=0.1) == 1
-    assert program.poll() is not None
+    assert program.wait(5) == -9
+
+
+def test_zombie_is_not_waited_for(programs: Programs, tmp_path: Path) -> None:
+    """Given processes that nobody fetches after their end, when stopped, then it does not wait for their time."""
+    program = programs.start(tmp_path / "ray")
+    assert stop_ray(tmp_path / "ray", grace_s=3600) == 1
+    assert psutil.Process(program.pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_nothing_to_stop(tmp_path: Path) -> None:
