@@ -147,7 +147,7 @@ def test_placed_again() -> None:
     async def given() -> None:
         for started in (None, 1.0):
             course = Course(_job(Attempt(number=1, queue="cpu", started=started), state=JobState.PENDING))
-            attempts, live, withdrawn = _attempts(course), course.live[UUID], list[Any]()
+            (attempts, _), live, withdrawn = _attempts(course), course.live[UUID], list[Any]()
             attempts.launcher = cast(Launcher, SimpleNamespace(withdraw=withdrawn.append))
             attempts.dispatched.on_given(live.record)
             if started:
@@ -159,27 +159,18 @@ def test_placed_again() -> None:
     asyncio.run(given())
 
 
-<<<<<<< HEAD
 def test_ended_for_the_platform(tmp_path: Path) -> None:
     """Given a running attempt, when the platform ends it, then its outcome says why, whatever killed it."""
-=======
-def test_ended_for_the_platform() -> None:
-    """Given a running attempt, when the platform ends it, then the first reason is the one that its owner is told."""
->>>>>>> build
 
     async def given() -> None:
         course = Course(_job(Attempt(number=1, queue="cpu", started=1.0)))
         live = course.live[UUID]
-<<<<<<< HEAD
         attempts, _ = _attempts(course)
         attempts.interrupt_job(UUID, "The machine is being drained.")
         attempts.interrupt_job(UUID, "Something else.")
         assert live.stopped_for is FailureClass.NODE_LOST
         outcome = _interrupted(live)
         assert (outcome["error"], outcome["uncounted"]) == ("The machine is being drained.", True)
-=======
-        assert (live.stopped_for, live.stop_sentence) == (FailureClass.NODE_LOST, "The machine is being drained.")
->>>>>>> build
 
     asyncio.run(given())
 
@@ -225,8 +216,8 @@ def test_taken_back() -> None:
     done: list[str] = []
     turns = SimpleNamespace(put_back=lambda _: done.append("in line"), pump=lambda: done.append("dispatched"))
     attempts = SimpleNamespace(close=lambda *_: None)
-    lifecycle = cast(Lifecycle, SimpleNamespace(turns=turns, attempts=attempts, change=lambda live, job: live.become(job)))
+    jobs = SimpleNamespace(turns=turns, attempts=attempts, change=lambda live, job: live.become(job))
     live = LiveJob(_job(Attempt(number=1, queue="cpu"), state=JobState.PENDING))
-    Lifecycle._take_back(lifecycle, live, 1)
+    Lifecycle._take_back(cast(Lifecycle, jobs), live, 1)
     assert done == ["in line", "dispatched"]
     assert live.record.attempts == ()
