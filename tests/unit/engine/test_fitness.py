@@ -17,7 +17,7 @@ from pixyz_ray.cluster import fitness, messages
 from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.launcher import Launcher
-from pixyz_ray.cluster.lifecycle import Lifecycle
+from pixyz_ray.cluster.lifecycle import Lifecycle, _interrupted
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.tasks import NotMade, _refuse
