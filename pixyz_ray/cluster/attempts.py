@@ -261,6 +261,7 @@ class Attempts:
     async def _outcome_of_death(self, live: LiveJob, attempt: int, error: Exception) -> dict[str, Any]:
         job, stopped = live.record, time.time()
         failure, sentence = classify(error)
+        machine_is_lost = failure is FailureClass.NODE_LOST
         if live.stopped_for is FailureClass.NODE_LOST:
             failure, sentence = FailureClass.NODE_LOST, WITHDRAWN
         if failure is not FailureClass.INTERNAL:
@@ -269,7 +270,7 @@ class Attempts:
             asyncio.get_running_loop().call_later(_SPARE_AFTER_S, self.launcher.spare)
             self._workers.pop((job.attempts[-1].node, job.attempts[-1].pid), None)
         node_id = self.guards.node_of(job.uuid, attempt) or dead_node(error)
-        if failure is FailureClass.NODE_LOST and node_id is not None and node_id != self.guards.own_node:
+        if machine_is_lost and node_id is not None and node_id != self.guards.own_node:
             # Ray goes on giving tasks to a machine for seconds after it has reported it dead.
             self.machines.add(node_id)
             live.may_overlap = True

@@ -268,6 +268,8 @@ class Lifecycle(JobFinder):
         live.start_over()
         self.change(live, replace(live.record, attempts=live.record.attempts[:-1]))
         self.turns.put_back(live.record.uuid)
+        # Nothing else may happen that gives it its turn.
+        self.turns.pump()
 
     def _refused_by_machine(self, live: LiveJob, outcome: Mapping[str, Any]) -> Mapping[str, Any]:
         """Record that a machine has refused an attempt, before it is launched again; return the outcome for it."""

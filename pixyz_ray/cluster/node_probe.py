@@ -74,7 +74,8 @@ def _of_platform(order: Mapping[str, Any]) -> dict[str, Any]:
     elif (found := gate.closed()) is not None:
         gate.close(found)
     closed = gate.closed()
-    check = _CHECKS.setdefault((order["share"], order["share_id"]), ShareCheck(order["share"], order["share_id"]))
+    share = order["share"], order["share_id"]
+    check = _CHECKS.setdefault(share, ShareCheck(*share, every_s=0.0))
     problem = check.problem() if order["share_id"] else None
     return {
         "share": problem,

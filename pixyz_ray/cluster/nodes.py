@@ -339,7 +339,7 @@ class NodeRegistry:
             return max(fitting, key=lambda node: node.left or 0.0)
         if fitting:
             raise UnknownNode(f"Machine {name[:100]!r} has left the cluster.")
-        known = [node.name for node in self._nodes.values() if node.left is None]
+        known = sorted(node.name for node in self._nodes.values() if node.left is None)
         raise UnknownNode(
             f"There is no machine {name[:100]!r}.{suggestion(name, known, cutoff=SIMILAR)} Known: {', '.join(known)}."
         )

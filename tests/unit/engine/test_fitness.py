@@ -11,12 +11,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from ray import exceptions as ray_errors
 
 from pixyz_ray.cluster import fitness, messages
 from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.launcher import Launcher
-from pixyz_ray.cluster.lifecycle import Lifecycle
+from pixyz_ray.cluster.lifecycle import Lifecycle, _interrupted
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.tasks import NotMade, _refuse
@@ -131,10 +132,13 @@ class Course:
         work.close()
 
 
-def _attempts(course: Course) -> Attempts:
-    attempts = Attempts(cast(Any, course), Settings())
-    attempts.launcher = cast(Launcher, SimpleNamespace(withdraw=lambda _: None, kill=lambda *_: None))
-    return attempts
+def _attempts(course: Course) -> tuple[Attempts, list[str]]:
+    attempts, done = Attempts(cast(Any, course), Settings()), list[str]()
+    attempts.launcher = cast(
+        Launcher,
+        SimpleNamespace(withdraw=lambda _: done.append("withdrawn"), kill=lambda *_: done.append("killed")),
+    )
+    return attempts, done
 
 
 def test_placed_again() -> None:
@@ -143,7 +147,7 @@ def test_placed_again() -> None:
     async def given() -> None:
         for started in (None, 1.0):
             course = Course(_job(Attempt(number=1, queue="cpu", started=started), state=JobState.PENDING))
-            attempts, live, withdrawn = _attempts(course), course.live[UUID], list[Any]()
+            (attempts, _), live, withdrawn = _attempts(course), course.live[UUID], list[Any]()
             attempts.launcher = cast(Launcher, SimpleNamespace(withdraw=withdrawn.append))
             attempts.dispatched.on_given(live.record)
             if started:
@@ -155,16 +159,18 @@ def test_placed_again() -> None:
     asyncio.run(given())
 
 
-def test_ended_for_the_platform() -> None:
-    """Given a running attempt, when the platform ends it, then the first reason is the one that its owner is told."""
+def test_ended_for_the_platform(tmp_path: Path) -> None:
+    """Given a running attempt, when the platform ends it, then its outcome says why, whatever killed it."""
 
     async def given() -> None:
         course = Course(_job(Attempt(number=1, queue="cpu", started=1.0)))
-        attempts = _attempts(course)
-        for sentence in ("The machine is being drained.", "Something else."):
-            attempts.interrupt_job(UUID, sentence)
         live = course.live[UUID]
-        assert (live.stopped_for, live.stop_sentence) == (FailureClass.NODE_LOST, "The machine is being drained.")
+        attempts, _ = _attempts(course)
+        attempts.interrupt_job(UUID, "The machine is being drained.")
+        attempts.interrupt_job(UUID, "Something else.")
+        assert live.stopped_for is FailureClass.NODE_LOST
+        outcome = _interrupted(live)
+        assert (outcome["error"], outcome["uncounted"]) == ("The machine is being drained.", True)
 
     asyncio.run(given())
 
@@ -181,3 +187,37 @@ def test_refused_attempt(started: float | None) -> None:
     assert (told, taken.get("uncounted")) == (
         ([(NODE, "No share.", {"unfit": True})], True) if started is None else ([], None)
     )
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_machine_of_an_interrupted_attempt_is_not_lost(tmp_path: Path, interrupted: bool) -> None:
+    """Given an attempt that the platform ended on a machine, when its process is gone, then the machine is not lost."""
+
+    async def given() -> None:
+        course = Course(_job(Attempt(number=1, queue="cpu", started=1.0, node="b")))
+        attempts = Attempts(cast(Any, course), Settings(_env_file=None, share_path=tmp_path))  # type: ignore[call-arg]
+        launcher = SimpleNamespace(
+            hit_by_mistake=lambda _: False, memory_limit=lambda _: None, spare=lambda: None, avoid=lambda _: None
+        )
+        attempts.launcher = cast(Launcher, launcher)
+        attempts.guards.on_start(UUID, 1, NODE)
+        live = course.live[UUID]
+        live.stopped_for = FailureClass.NODE_LOST if interrupted else None
+        error = ray_errors.WorkerCrashedError() if interrupted else ray_errors.NodeDiedError("the node is dead")
+        outcome = await attempts._outcome_of_death(live, 1, error)
+        assert outcome["failure"] == "node_lost"
+        assert attempts.machines.node_ids == (frozenset() if interrupted else {NODE})
+
+    asyncio.run(given())
+
+
+def test_taken_back() -> None:
+    """Given a job whose task was withdrawn before it began, when taken back, then it gets its turn again at once."""
+    done: list[str] = []
+    turns = SimpleNamespace(put_back=lambda _: done.append("in line"), pump=lambda: done.append("dispatched"))
+    attempts = SimpleNamespace(close=lambda *_: None)
+    jobs = SimpleNamespace(turns=turns, attempts=attempts, change=lambda live, job: live.become(job))
+    live = LiveJob(_job(Attempt(number=1, queue="cpu"), state=JobState.PENDING))
+    Lifecycle._take_back(cast(Lifecycle, jobs), live, 1)
+    assert done == ["in line", "dispatched"]
+    assert live.record.attempts == ()
