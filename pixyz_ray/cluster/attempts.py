@@ -26,6 +26,7 @@ from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.lost_machines import LostMachines
 from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.threads import share_threads
+from pixyz_ray.cluster.worker_census import WorkerCensus
 from pixyz_ray.failure import LOST, FailureClass
 from pixyz_ray.jobs import Attempt, Job, JobState
 from pixyz_ray.logs import job_logger
@@ -37,7 +38,6 @@ from pixyz_worker.exception import InternalError
 
 _log = logging.getLogger(__name__)
 _HANDOVER_S = 0.0015
-_LATELY_S = 600.0
 _SPARE_AFTER_S = 0.3
 _NOT_INSTALLED_PAUSE_S = 2.0
 _CALL_PATIENCE_S = 0.6
@@ -105,8 +105,7 @@ class Attempts:
         self.guards = Guards(self._fell_silent, self._machine_lost)
         self.machines = LostMachines(self._avoid)
         self.dispatched = Dispatched()
-        self._workers: dict[tuple[Any, Any], float] = {}
-        self._workers_seen = self._workers_lost = 0
+        self.workers = WorkerCensus()
 
     async def look(self) -> None:
         """Look after the watchdogs, for good."""
@@ -179,7 +178,7 @@ class Attempts:
             raise messages.BadMessage("a second start of an attempt")
         job = live.record.with_attempt({"started": event["time"], "node": event["node"], "pid": event["pid"]})
         self._course.change(live, job.become(JobState.RUNNING, started=event["time"]))
-        self._see_worker(event["node"], event["pid"])
+        self.workers.on_start(event["node"], event["pid"])
         if node_id := event.get("node_id"):
             self.guards.on_start(job.uuid, len(job.attempts), node_id)
         if self.nodes is not None:
@@ -188,18 +187,6 @@ class Attempts:
         loop = asyncio.get_running_loop()
         live.overdue = loop.call_later(job.time_limit, self._overdue, live, len(job.attempts))
         self._course.has_started(live)
-
-    def _see_worker(self, node: str, pid: int) -> None:
-        if self._workers.pop((node, pid), None) is None:
-            self._workers_seen += 1
-        self._workers[node, pid] = time.monotonic()
-
-    def workers(self) -> dict[str, int]:
-        """Return how many workers ran something lately, and since the start: how many did, how many were lost."""
-        since = time.monotonic() - _LATELY_S
-        while self._workers and next(iter(self._workers.values())) < since:
-            del self._workers[next(iter(self._workers))]
-        return {"alive": len(self._workers), "started": self._workers_seen, "lost": self._workers_lost}
 
     def _overdue(self, live: LiveJob, attempt: int) -> None:
         """End an attempt that ran into its time limit; Ray's answer then leads to `take_outcome`."""
@@ -265,10 +252,9 @@ class Attempts:
         if live.stopped_for is FailureClass.NODE_LOST:
             failure, sentence = FailureClass.NODE_LOST, WITHDRAWN
         if failure is not FailureClass.INTERNAL:
-            self._workers_lost += 1
+            self.workers.on_loss(job.attempts[-1].node, job.attempts[-1].pid)
             # The next attempt takes a worker that was idle; the one after it is to find one too.
             asyncio.get_running_loop().call_later(_SPARE_AFTER_S, self.launcher.spare)
-            self._workers.pop((job.attempts[-1].node, job.attempts[-1].pid), None)
         node_id = self.guards.node_of(job.uuid, attempt) or dead_node(error)
         if machine_is_lost and node_id is not None and node_id != self.guards.own_node:
             # Ray goes on giving tasks to a machine for seconds after it has reported it dead.

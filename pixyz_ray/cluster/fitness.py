@@ -8,9 +8,13 @@ and is not counted.
 from __future__ import annotations
 
 import socket
+import sys
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+
+import ray
 
 from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.failure import FailureClass
@@ -36,6 +40,29 @@ def refusal(version: str | None, share: str, share_id: str) -> dict[str, Any] | 
     if share_id and (problem := _share_check(share, share_id).problem()) is not None:
         return _refused(share_sentence(HOST, problem))
     return None
+
+
+def problem_of(name: str, report: Mapping[str, Any]) -> str | None:
+    """Return why a machine with that report must get no jobs, or None.
+
+    Args:
+        name: its host name.
+        report: answer of the probe.
+    """
+    if report["pixyz"] != VERSION:
+        return version_sentence(name, report["pixyz"], VERSION)
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if report["python"].rsplit(".", 1)[0] != ours:
+        return (
+            f"Machine {name} has Python {report['python']}, the platform has {ours}: it gets no jobs. Start Ray there "
+            f"with Python {ours}."
+        )
+    if report["ray"] != ray.__version__:
+        return (
+            f"Machine {name} has Ray {report['ray']}, the platform has {ray.__version__}: it gets no jobs. Install "
+            "the same version there, and start Ray again."
+        )
+    return None if report["share"] is None else share_sentence(name, report["share"])
 
 
 def share_sentence(machine: str, problem: str) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from pixyz_ray.cluster.fitness import drained_sentence
@@ -126,6 +127,24 @@ class Node:
         if not self.confirmed:
             return f"{drained_sentence(self.name)} The machine has not confirmed it yet."
         return drained_sentence(self.name)
+
+
+def new_node(node_id: str, record: Mapping[str, Any]) -> Node:
+    """Return a machine that has just joined.
+
+    Args:
+        node_id: Ray's id of it.
+        record: what `ray.nodes()` returns of it.
+    """
+    return Node(
+        id=node_id,
+        name=str(record["NodeManagerHostname"]),
+        address=str(record["NodeManagerAddress"]),
+        resources=dict(record["Resources"]),
+        labels=dict(record.get("Labels") or {}),
+        # Ray does not tell the folder itself.
+        session=str(Path(record["RayletSocketName"]).parent.parent),
+    )
 
 
 def node_view(node: Node, used: Mapping[str, float] | None) -> dict[str, Any]:

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Protocol
 
-import ray
-
 from pixyz_ray.cluster.errors import UnknownNode
-from pixyz_ray.cluster.fitness import share_sentence, version_sentence
-from pixyz_ray.cluster.node import Node, NodeState, node_view
+from pixyz_ray.cluster.fitness import problem_of
+from pixyz_ray.cluster.node import Node, NodeState, new_node, node_view
 from pixyz_ray.machine_gate import Closed
 from pixyz_ray.version import VERSION
 from pixyz_worker.exception import InvalidBackendParameter
@@ -163,7 +159,7 @@ class NodeRegistry:
         seen = {str(record["NodeID"]): record for record in records if record["Alive"]}
         for node_id, record in seen.items():
             if node_id not in self._nodes:
-                self._nodes[node_id] = _new_node(node_id, record)
+                self._nodes[node_id] = new_node(node_id, record)
         now = time.time()
         for node in self._nodes.values():
             if node.id not in seen and node.left is None:
@@ -369,41 +365,6 @@ class NodeRegistry:
             alarm.cancel()
         for task in self._working:
             task.cancel()
-
-
-def problem_of(name: str, report: Mapping[str, Any]) -> str | None:
-    """Return why a machine with that report must get no jobs, or None.
-
-    Args:
-        name: its host name.
-        report: answer of the probe.
-    """
-    if report["pixyz"] != VERSION:
-        return version_sentence(name, report["pixyz"], VERSION)
-    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if report["python"].rsplit(".", 1)[0] != ours:
-        return (
-            f"Machine {name} has Python {report['python']}, the platform has {ours}: it gets no jobs. Start Ray there "
-            f"with Python {ours}."
-        )
-    if report["ray"] != ray.__version__:
-        return (
-            f"Machine {name} has Ray {report['ray']}, the platform has {ray.__version__}: it gets no jobs. Install "
-            "the same version there, and start Ray again."
-        )
-    return None if report["share"] is None else share_sentence(name, report["share"])
-
-
-def _new_node(node_id: str, record: Mapping[str, Any]) -> Node:
-    return Node(
-        id=node_id,
-        name=str(record["NodeManagerHostname"]),
-        address=str(record["NodeManagerAddress"]),
-        resources=dict(record["Resources"]),
-        labels=dict(record.get("Labels") or {}),
-        # Ray does not tell the folder itself.
-        session=str(Path(record["RayletSocketName"]).parent.parent),
-    )
 
 
 def _gate_order(node: Node) -> Any:

@@ -14,8 +14,9 @@ import ray
 
 from pixyz_ray.cluster import nodes as nodes_module
 from pixyz_ray.cluster.errors import UnknownNode
+from pixyz_ray.cluster.fitness import problem_of
 from pixyz_ray.cluster.node import NodeState
-from pixyz_ray.cluster.nodes import NodeRegistry, problem_of
+from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.machine_gate import Closed
 from pixyz_ray.version import VERSION
 from pixyz_worker.exception import InvalidBackendParameter
