@@ -104,13 +104,19 @@ _BEFORE_RAY = (
     ),
     RayVariable(name="RAY_USAGE_STATS_ENABLED", value="0", effect="Ray reports statistics of use to its makers"),
 )
-# Three checks in a row, each unanswered for 3 s, a second apart: a machine that is cut off or frozen is dead within
-# 12 s, one that is paused for 8 s is not.
+# Four checks in a row, each unanswered for 3 s, a second apart: a machine that is cut off or frozen is dead within
+# 16 s, one that is paused for 10 s is not. One that is starting, whose first workers take all of its CPUs, has longer.
 _DEAD_LATE = "a machine that is cut off or frozen is declared dead after 40 s and more, and values lost with it as late"
 _HEALTH_CHECK = (
     RayVariable(name="RAY_health_check_period_ms", value="1000", config=1000, effect=_DEAD_LATE),
     RayVariable(name="RAY_health_check_timeout_ms", value="3000", config=3000, effect=_DEAD_LATE),
-    RayVariable(name="RAY_health_check_failure_threshold", value="3", config=3, effect=_DEAD_LATE),
+    RayVariable(name="RAY_health_check_failure_threshold", value="4", config=4, effect=_DEAD_LATE),
+    RayVariable(
+        name="RAY_health_check_initial_delay_ms",
+        value="15000",
+        config=15_000,
+        effect="a busy machine may be declared dead while its Ray is starting",
+    ),
 )
 
 
