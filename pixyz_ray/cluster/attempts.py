@@ -334,23 +334,23 @@ class Attempts:
         self.answers.expect(live.reference, over)
         self._stop(live, FailureClass.CANCELLED)
 
-    def interrupt(self, live: LiveJob, sentence: str) -> None:
+    def interrupt(self, live: LiveJob, message: str) -> None:
         """End an attempt for the platform's own reasons; the job runs again, and this is not counted.
 
         Ray's answer then leads to `take_outcome`.
 
         Args:
             live: the job.
-            sentence: what the attempt says about it.
+            message: what the attempt says about it.
         """
-        live.stopped_for, live.stop_sentence = FailureClass.NODE_LOST, sentence
+        live.stopped_for, live.stop_message = FailureClass.NODE_LOST, message
         self._stop(live, FailureClass.NODE_LOST)
 
-    def interrupt_job(self, uuid: str, sentence: str) -> None:
+    def interrupt_job(self, uuid: str, message: str) -> None:
         """Interrupt the running attempt of a job, if it has one (see `interrupt`)."""
         live = self._course.live.get(uuid)
         if live is not None and live.stopped_for is None and live.is_running(len(live.record.attempts)):
-            self.interrupt(live, sentence)
+            self.interrupt(live, message)
 
     def place_again(self) -> None:
         """Take back what Ray was given and has not started, since other machines may run it now.

@@ -152,8 +152,8 @@ class Driver:
 
         if self._order.options.address is None:
             if request.drain_s > 0:
-                sentence = UPGRADED if request.upgrade else STOPPED
-                drain_tracker(self._tracker, request.drain_s, sentence, self._note)
+                message = UPGRADED if request.upgrade else STOPPED
+                drain_tracker(self._tracker, request.drain_s, message, self._note)
         elif not request.leave:
             stop_platform(drain_s=request.drain_s, owns_serve=self._owns_serve, note=self._note)
 

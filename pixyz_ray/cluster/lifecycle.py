@@ -489,7 +489,7 @@ class Lifecycle(JobFinder):
 
 def _interrupted(live: LiveJob) -> dict[str, Any]:
     """Return what to put over the outcome of an attempt that the platform ended; the signal was ours."""
-    error = live.stop_sentence or LOST
+    error = live.stop_message or LOST
     nothing = dict.fromkeys(("result", "awaits", "retry_after", "signal", "exit_code"))
     failure = str(FailureClass.NODE_LOST)
     return {"ok": False, "failure": failure, "error": error, "sentence": error, "uncounted": True, **nothing}

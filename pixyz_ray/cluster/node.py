@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pixyz_ray.cluster.fitness import drained_sentence
+from pixyz_ray.cluster.fitness import drained_message
 from pixyz_ray.cluster.lost_machines import DOUBT_S
 from pixyz_ray.jobs import iso_time
 from pixyz_ray.machine_gate import Closed
@@ -125,8 +125,8 @@ class Node:
                 f"Machine {self.name} is drained. Let attempts begin there again with  pixyz drain {self.name} --undo"
             )
         if not self.confirmed:
-            return f"{drained_sentence(self.name)} The machine has not confirmed it yet."
-        return drained_sentence(self.name)
+            return f"{drained_message(self.name)} The machine has not confirmed it yet."
+        return drained_message(self.name)
 
 
 def new_node(node_id: str, record: Mapping[str, Any]) -> Node:

@@ -124,7 +124,7 @@ class NodeRegistry:
             node.running.discard(uuid)
             node.ended.discard(uuid)
 
-    def on_refusal(self, node_id: str, sentence: str, *, unfit: bool) -> None:
+    def on_refusal(self, node_id: str, message: str, *, unfit: bool) -> None:
         """Record that a worker has refused an attempt: send no more there until a probe has found it fit."""
         node = self._nodes.get(node_id)
         if node is None or node.left is not None:
@@ -135,7 +135,7 @@ class NodeRegistry:
                 self._begin_probe(node)
             return
         if node.problem is None:
-            self._set_problem(node, sentence)
+            self._set_problem(node, message)
             # The next probe comes after the usual pause: what a worker has just seen would be there again.
             node.probed = time.monotonic()
 
@@ -307,13 +307,13 @@ class NodeRegistry:
         self._due.pop(node.id, None)
         if node.gate is None or node.left is not None:
             return
-        sentence = (
+        message = (
             f"Machine {node.name} is being drained, and the attempt was ended at the deadline for that. The job runs "
             "again on another machine; this is not counted as a retry."
         )
         for uuid in node.running - node.ended:
             node.ended.add(uuid)
-            self._end_attempt(uuid, sentence)
+            self._end_attempt(uuid, message)
 
     # --- Asked by those who look -------------------------------------------------------------------------------------
 

@@ -98,18 +98,18 @@ def about_tracker(tracker: Any, *, timeout_s: float = _ANSWER_S) -> Mapping[str,
     return about
 
 
-def drain_tracker(tracker: Any, drain_s: float, sentence: str, note: Note) -> None:
+def drain_tracker(tracker: Any, drain_s: float, message: str, note: Note) -> None:
     """Drain a tracker (see drain.py), and say what it waits for; whatever goes wrong, go on.
 
     Args:
         tracker: its handle.
         drain_s: seconds for running attempts.
-        sentence: what an attempt that is ended says about it.
+        message: what an attempt that is ended says about it.
         note: told how many run, once a second.
     """
     deadline = time.monotonic() + drain_s
     try:
-        drained = tracker.drain.remote(drain_s, sentence)
+        drained = tracker.drain.remote(drain_s, message)
         while not ray.wait([drained], timeout=_NOTE_EVERY_S)[0]:
             left_s = deadline - time.monotonic()
             if left_s < -_DRAIN_OVERTIME_S:

@@ -169,9 +169,9 @@ class Tracker:
 
     # --- The driver's face -------------------------------------------------------------------------------------------
 
-    async def drain(self, deadline_s: float, sentence: str) -> dict[str, Any]:
+    async def drain(self, deadline_s: float, message: str) -> dict[str, Any]:
         """Bring running attempts to an end; no other begins, and jobs are still accepted (see Drain.run)."""
-        return await self._drain.run(deadline_s, sentence)
+        return await self._drain.run(deadline_s, message)
 
     def standing(self) -> dict[str, Any]:
         """Return the `state` (see Drain), how many attempts are `running`, and whether nothing is to do (`idle`)."""
