@@ -65,7 +65,7 @@ class TrackerActor:
         return await (await self._opened()).outcomes(asker, uuids, timeout_s, until_failure)
 
     async def value_lost(self, uuid: str) -> bool:
-        """Have the value of a task made again (Tracker.value_lost)."""
+        """Run a task again whose value is lost (Tracker.value_lost)."""
         return await (await self._opened()).value_lost(uuid)
 
     async def children(self, uuid: str) -> list[Any]:

@@ -83,7 +83,7 @@ class Driver:
         order = self._order
         addresses = start_ray(order.settings, order.options, order.folder, order.session)
         if order.options.address is not None:
-            # Nobody else would stop what is half started.
+            # No other process would stop a platform that is half started.
             self._stop_when_told()
         self._start_platform(addresses["ray_address"])
         self._stop_when_told()
@@ -101,7 +101,7 @@ class Driver:
         signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
 
     def _start_platform(self, ray_address: str) -> None:
-        """Start the platform, and return when its HTTP service answers; of what does not start, nothing is left."""
+        """Start the platform, and return when its HTTP service answers; a platform that does not start is stopped."""
         try:
             self._start_parts(ray_address)
             settings = self._order.settings
@@ -208,7 +208,7 @@ class Driver:
         takeover.drain_tracker(self._tracker, 0.0, STOPPED, self._note)
         takeover.end_tracker(self._tracker, about)
         self._tracker, self._is_kept = make_tracker(self._order.settings), False
-        _log.info("the tracker of before had nothing to do: another one has taken its place")
+        _log.info("the earlier tracker had nothing to do: another one has taken its place")
 
     def _watch_supervisor(self) -> None:
         """Take the request to stop; when the supervisor dies, start its replacement if there is a command for it."""

@@ -1,4 +1,4 @@
-"""What the driver process is told by its supervisor, and the options of `pixyz up`."""
+"""Orders of the supervisor to the driver process, and the options of `pixyz up`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from pixyz_ray.settings import Settings
 
 DRAIN_S = 60.0
-"""Seconds that running attempts are given when a tracker is replaced, unless the operator says otherwise."""
+"""Seconds that running attempts get when a tracker is replaced, by default."""
 MAX_MESSAGE_BYTES = 1 << 17
 """Largest message to the supervisor, in bytes; the longest contains an error."""
 

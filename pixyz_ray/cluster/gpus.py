@@ -1,4 +1,4 @@
-"""GPUs of the cluster: which machines have cards, how much memory these have, and what a job is given of them.
+"""GPUs of the cluster: which machines have cards, how much memory these have, and what a job gets of them.
 
 Ray packs tasks on cards by fractions of a card, not by memory. A need for memory becomes the fraction of the smallest
 card that has as much; machines whose cards have less are excluded. On a larger card a job reserves more than it needs.
@@ -16,7 +16,7 @@ from pixyz_ray.queues import Queue
 from pixyz_ray.units import format_memory, parse_size
 
 MEMORY_LABEL = "pixyz.io/gpu-memory"
-"""Label of a node with the memory of its smallest card, such as 16GB, where NVML does not know it."""
+"""Label of a node with the memory of its smallest card, such as 16GB, where NVML does not report it."""
 _GRAIN = 10_000
 """Ray counts resources in ten-thousandths."""
 
@@ -185,7 +185,7 @@ class Gpus:
 
 _UNKNOWN = (
     "The memory of the cluster's GPUs is not known (no NVML): the job, which needs {} on a GPU, has a whole one. "
-    f"The label {MEMORY_LABEL} of a node says it too."
+    f"The label {MEMORY_LABEL} of a node has the same effect."
 )
 
 

@@ -94,7 +94,7 @@ class LiveJob:
         self.stopped_for: FailureClass | None = None
         """Why the platform itself ended the attempt, whatever Ray says of it then."""
         self.stop_message = ""
-        """What the attempt then says about it, where its class does not say it all."""
+        """Error of the attempt that was stopped, where its class alone does not explain it."""
         self.overdue: asyncio.TimerHandle | None = None
         """Timer of the attempt's time limit, or of its waiting."""
         self._steps = StepLog(job.steps)

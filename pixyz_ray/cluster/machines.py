@@ -1,4 +1,4 @@
-"""Machines: what the tracker does about the machines of its cluster, and what it answers when asked about them."""
+"""Machines: connects the registry of machines with jobs and launcher, and answers calls about machines."""
 
 from __future__ import annotations
 

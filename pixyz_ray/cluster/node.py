@@ -1,4 +1,4 @@
-"""Node: one run of Ray on one machine, as the registry (nodes.py) knows it, and what is shown of it."""
+"""Node: one run of Ray on one machine, as the registry (nodes.py) knows it, and how it is shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_JOBS = 50
 
 
 class NodeState(StrEnum):
-    """What a machine is good for."""
+    """Whether a machine gets jobs, and why not."""
 
     JOINING = "joining"
     """It has not answered its first probe; it gets jobs, which its workers refuse where it is unfit."""
@@ -81,7 +81,7 @@ class Node:
 
     @property
     def state(self) -> NodeState:
-        """What it is good for."""
+        """Whether it gets jobs, and why not."""
         if self.left is not None:
             return NodeState.DEAD
         if self.problem is not None or self.is_lost:
@@ -102,8 +102,7 @@ class Node:
             return []
         if self.report is None:
             return [] if self.silent else None
-        sizes = [card["memory"] for card in self.report["gpus"]]
-        return [] if None in sizes else sizes
+        return [card["memory"] for card in self.report["gpus"]]
 
     @property
     def is_idle(self) -> bool:
@@ -142,7 +141,7 @@ def new_node(node_id: str, record: Mapping[str, Any]) -> Node:
         address=str(record["NodeManagerAddress"]),
         resources=dict(record["Resources"]),
         labels=dict(record.get("Labels") or {}),
-        # Ray does not tell the folder itself.
+        # Ray does not report the folder itself.
         session=str(Path(record["RayletSocketName"]).parent.parent),
     )
 

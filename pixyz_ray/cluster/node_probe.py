@@ -1,4 +1,4 @@
-"""The probe: a small Ray task that tells what one machine is and has. The registry (nodes.py) runs it.
+"""The probe: a small Ray task that reports versions and resources of its machine. The registry (nodes.py) runs it.
 
 Ray gets this module by value, so that it also runs on a machine where Pixyz on Ray is missing or has another version.
 It imports nothing of the project but in functions, and where that fails the answer says so.
@@ -59,7 +59,7 @@ def _version() -> str | None:
 
 
 def _of_platform(order: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what only a machine with the same version can tell: its share and its gate, which is set as ordered."""
+    """Return what only a machine with the same version can report: its share and its gate, which is set as ordered."""
     from dataclasses import asdict
 
     from pixyz_ray.machine_gate import Closed, MachineGate

@@ -79,7 +79,7 @@ class NodeRegistry:
         self._working: set[asyncio.Task[None]] = set()
         self._due: dict[str, asyncio.TimerHandle] = {}
 
-    # --- Who may run jobs --------------------------------------------------------------------------------------------
+    # --- Machines for jobs -------------------------------------------------------------------------------------------
 
     def excluded(self) -> frozenset[str]:
         """Return Ray's ids of the machines that must get no job; nearly always none."""
@@ -136,7 +136,7 @@ class NodeRegistry:
             return
         if node.problem is None:
             self._set_problem(node, message)
-            # The next probe comes after the usual pause: what a worker has just seen would be there again.
+            # The next probe comes after the usual pause: now it would find the same.
             node.probed = time.monotonic()
 
     def on_lost(self, node_ids: frozenset[str]) -> None:
@@ -315,7 +315,7 @@ class NodeRegistry:
             node.ended.add(uuid)
             self._end_attempt(uuid, message)
 
-    # --- Asked by those who look -------------------------------------------------------------------------------------
+    # --- Queries -----------------------------------------------------------------------------------------------------
 
     def find(self, name: str, *, alive: bool = False) -> Node:
         """Return a machine by host name, address, or id or its beginning; a live one before dead ones.

@@ -78,7 +78,7 @@ def _join(settings: Settings, address: str, *, insecure: bool) -> str:
     found = cluster_address(address)
     os.environ.update(driver_environment(settings))
     os.environ["RAY_AUTH_MODE"] = access_mode(found, insecure=insecure)
-    # What `ray job submit` was given for its job holds too; where both say something, the platform's settings win.
+    # Merge with the runtime environment of `ray job submit`; the platform's settings take precedence.
     os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
     if (note := storage_note(found)) is not None:
         _log.warning("%s", note)

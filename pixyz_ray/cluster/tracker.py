@@ -141,7 +141,7 @@ class Tracker:
         }
 
     async def value_lost(self, uuid: str) -> bool:
-        """Have the value of a task made again, since Ray has lost it; return whether there will be one."""
+        """Run a task again whose value Ray has lost; return whether there will be a value."""
         messages.check_ids([uuid])
         return await self._graphs.value_lost(uuid)
 

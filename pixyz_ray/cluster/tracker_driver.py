@@ -37,7 +37,7 @@ _GONE_AFTER_S = 20.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackerOrder:
-    """What the driver is told by the replica that starts it."""
+    """Order of the replica that starts the driver."""
 
     settings: Settings
     """The platform's settings."""

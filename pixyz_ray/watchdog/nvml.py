@@ -84,23 +84,23 @@ class Nvml:
         self._library.nvmlShutdown()
 
     def cards(self) -> list[dict[str, Any]]:
-        """Return `model` and `memory` (bytes) of each card; None for either that the driver does not report."""
-        return [{"model": self._model(handle), "memory": self._total_memory(handle)} for handle in self._handles()]
+        """Return `model` and `memory` (bytes) of each card; none where the memory of one of them is not reported."""
+        cards = []
+        for handle in self._handles():
+            memory = self._memory()
+            if self._library.nvmlDeviceGetMemoryInfo(handle, self._c.byref(memory)) != _SUCCESS:
+                return []
+            cards.append({"model": self._model(handle), "memory": int(memory.total)})
+        return cards
 
-    def _model(self, handle: Any) -> str | None:
+    def _model(self, handle: Any) -> str:
         name = self._c.create_string_buffer(_NAME_BYTES)
         if self._library.nvmlDeviceGetName(handle, name, _NAME_BYTES) != _SUCCESS:
-            return None
+            return "unknown"
         return str(name.value.decode("utf-8", "replace"))
 
-    def _total_memory(self, handle: Any) -> int | None:
-        memory = self._memory()
-        if self._library.nvmlDeviceGetMemoryInfo(handle, self._c.byref(memory)) != _SUCCESS:
-            return None
-        return int(memory.total)
-
     def usage(self) -> list[dict[int, int]] | None:
-        """Return the bytes of each process on each card, by process id; None where the driver does not tell."""
+        """Return the bytes of each process on each card, by process id; None where the driver does not report it."""
         cards: list[dict[int, int]] = []
         answered = False
         for handle in self._handles():

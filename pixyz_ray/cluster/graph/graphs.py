@@ -222,14 +222,14 @@ class Graphs:
             self._jobs.begin(self._jobs.take_up(live))
 
     def feed_again(self, live: LiveJob, lost: str | None) -> None:
-        """Have a node's params worked out again when it begins, without inputs that are lost."""
+        """Compute a node's params again when it begins, without inputs that are lost."""
         run = self.runs.of(live.record.uuid)
         assert run is not None
         live.feed = None
         self.lost.forget(run, live.record.uuid, lost)
 
     async def value_lost(self, uuid: str) -> bool:
-        """Have the value of a node made again, since Ray has lost it; return whether there will be one."""
+        """Run a node again whose value Ray has lost; return whether there will be a value."""
         run = self.runs.of(uuid)
         return run is not None and await self.lost.make_again(run, uuid)
 
@@ -280,7 +280,7 @@ class Graphs:
             self.end(run)
 
     def _take_end_again(self, run: GraphRun, job: Job) -> None:
-        """Record the end of a job whose first end has let others begin already."""
+        """Record the end of a job that ran again; other jobs have begun after its first end."""
         self.lost.ended(run, job)
         if job.state is JobState.FAILURE:
             self.end_scope(run, job)
