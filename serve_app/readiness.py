@@ -40,7 +40,6 @@ async def follow_readiness(engine: Engine, port: Port, *, every_s: float = _EVER
     """
     failed = 0
     while True:
-        await asyncio.sleep(every_s)
         try:
             checks, _warnings = await engine.health()
             problem = "; ".join(f"{name}: {found}" for name, found in checks.items() if found != _GOOD)
@@ -51,11 +50,12 @@ async def follow_readiness(engine: Engine, port: Port, *, every_s: float = _EVER
                 _log.warning("this machine can take jobs again: the HTTP service is open")
             failed = 0
             await _open(port)
-            continue
-        failed += 1
-        if failed == _TOLERATED + 1:
-            _log.warning("the HTTP service of this machine is closed until it can take jobs again: %s", problem)
-            port.close_port()
+        else:
+            failed += 1
+            if failed == _TOLERATED + 1:
+                _log.warning("the HTTP service of this machine is closed until it can take jobs again: %s", problem)
+                port.close_port()
+        await asyncio.sleep(every_s)
 
 
 async def _open(port: Port) -> None:

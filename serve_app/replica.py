@@ -24,6 +24,7 @@ from serve_app.http_server import HttpServer
 from serve_app.listening import listening_host
 from serve_app.readiness import follow_readiness
 from serve_app.serve_fixes import keep_grpc_on_node_address
+from serve_app.share_gate import ShareGate
 
 GRACE_S = 2.0
 """Seconds for which requests in progress may go on when a replica stops."""
@@ -69,8 +70,9 @@ class ApiReplica:
         if options.makes_tracker:
             self._ended = _keep_tracker_driver(settings)
         engine = Engine(settings)
+        app = build_app(engine, token_sha256)
         self._server = HttpServer(
-            lambda: build_app(engine, token_sha256),
+            lambda: app if options.on_head else ShareGate(app, engine),
             limits_of(settings, raise_descriptor_limit()),
             host=settings.api_host if options.on_head else listening_host(settings.api_host, _address()),
             port=settings.api_port,

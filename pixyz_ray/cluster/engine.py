@@ -63,6 +63,7 @@ class Engine:
         self._channel: Channel | None = None
         self._opening: asyncio.Task[Channel] | None = None
         self._waiting = 0
+        self._share_id = ""
         self._share = share_threads()
         self._inspector = inspector()
         self._inspector.start()
@@ -257,17 +258,23 @@ class Engine:
         except (EngineNotReady, TimeoutError):
             return {"tracker": "The tracker does not answer: it is being started, or started again."}, []
         warnings, share_id = answer.pop("warnings", []), answer.pop("share_id", "")
-        if share_id and (problem := await self._share_problem(share_id)) is not None:
+        self._share_id = share_id
+        if (problem := await self.share_problem()) is not None:
             answer["share"] = f"The machine of the HTTP service {problem}. Mount the share there."
         if stuck := self._share.stuck:
             answer["share"] = f"SHARE_PATH does not answer: {stuck} threads of the HTTP service wait for it."
         return {"tracker": "ok", **answer}, warnings
 
-    async def _share_problem(self, share_id: str) -> str | None:
-        """Return why this process, which may run on another machine than the tracker, cannot use the share."""
+    async def share_problem(self) -> str | None:
+        """Return why this process, which may run on another machine than the tracker, cannot use the share.
+
+        The share's id is known from the first call of `health` on; before that, and without an id, it is not checked.
+        """
+        if not self._share_id:
+            return None
         try:
             async with asyncio.timeout(_HEALTH_PATIENCE_S):
-                return await self._share.run(partial(share_problem, str(self.settings.share_path), share_id))
+                return await self._share.run(partial(share_problem, str(self.settings.share_path), self._share_id))
         except (EngineNotReady, TimeoutError):
             return f"gets no answer from the share {self.settings.share_path}"
 

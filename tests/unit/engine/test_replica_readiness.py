@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
 from pixyz_ray.cluster.errors import EngineNotReady
 from pixyz_worker.exception import InternalError
 from serve_app.listening import listening_host
 from serve_app.readiness import follow_readiness
+from serve_app.share_gate import ShareGate
 
 WELL: Any = {"tracker": "ok", "share": "ok"}
 AWAY: Any = {"tracker": "ok", "share": "The machine of the HTTP service cannot see the share."}
@@ -82,3 +84,33 @@ def test_taken_port() -> None:
 def test_listening_host(api_host: str, expected: str) -> None:
     """Given API_HOST, then a replica beside the head listens on all addresses, or on its own."""
     assert listening_host(api_host, "10.0.0.2") == expected
+
+
+class Share:
+    """An engine that finds something wrong with the share, or nothing."""
+
+    def __init__(self, problem: str | None) -> None:
+        self._problem = problem
+
+    async def share_problem(self) -> str | None:
+        """Return what is wrong."""
+        return self._problem
+
+
+@pytest.mark.parametrize(
+    ("problem", "path", "expected"),
+    [(None, "/jobs", 200), ("cannot see the share", "/jobs/x", 503), ("cannot see the share", "/health", 200)],
+)
+def test_share_gate(problem: str | None, path: str, expected: int) -> None:
+    """Given a machine that does not see the share, then requests about jobs are answered with 503, others are not."""
+
+    async def answer(scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def ask() -> int:
+        gate = ShareGate(answer, Share(problem))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://a") as client:
+            return (await client.get(path)).status_code
+
+    assert asyncio.run(ask()) == expected
