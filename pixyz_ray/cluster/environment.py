@@ -117,6 +117,10 @@ _HEALTH_CHECK = (
         config=15_000,
         effect="a busy machine may be declared dead while its Ray is starting",
     ),
+    *(
+        RayVariable(name=name, value="5000", config=5000, effect="calls to a machine that is cut off hang for minutes")
+        for name in ("RAY_grpc_client_keepalive_time_ms", "RAY_grpc_client_keepalive_timeout_ms")
+    ),
 )
 
 
@@ -292,6 +296,7 @@ def _variables(settings: Settings, pythonpath: str) -> dict[str, str]:
     """
     variables = {
         **_SERVE,
+        **_ON_WORKERS,
         **_service_environment(settings),
         **_sdk_environment(settings),
         **_limits(settings),
@@ -308,12 +313,19 @@ _SERVE = {
 }
 
 
+_ON_WORKERS = {
+    # A job that was given no GPU must not find one: Ray would leave CUDA_VISIBLE_DEVICES alone then.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    # The tracker's calls to a machine that is cut off would hang for minutes, and with them the tasks meant for it.
+    "RAY_grpc_client_keepalive_time_ms": "5000",
+    "RAY_grpc_client_keepalive_timeout_ms": "5000",
+}
+
+
 def _service_environment(settings: Settings) -> dict[str, str]:
     return {
         THRESHOLD: str(settings.memory_threshold),
         SHARE_MASK: f"{share_mask(settings.share_umask):03o}",
-        # A job that was given no GPU must not find one: Ray would leave CUDA_VISIBLE_DEVICES alone then.
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     }
 
 

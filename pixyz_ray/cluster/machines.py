@@ -53,7 +53,9 @@ class Machines:
     async def look(self) -> None:
         """Look at the cluster, and give jobs to the machines that may run them."""
         await self._mark_share()
-        await self.registry.refresh()
+        if await self.registry.refresh():
+            # Ray may still wait for an answer of the machine that is gone.
+            self._jobs.attempts.place_again()
         self._use_machines()
 
     async def read_gpus(self) -> None:

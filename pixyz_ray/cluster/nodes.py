@@ -148,8 +148,8 @@ class NodeRegistry:
 
     # --- Following the cluster ---------------------------------------------------------------------------------------
 
-    async def refresh(self) -> None:
-        """Take over Ray's list of nodes, and begin the probes that are due.
+    async def refresh(self) -> bool:
+        """Take over Ray's list of nodes, and begin the probes that are due; return whether a machine has left.
 
         Raises:
             TimeoutError: Ray does not answer.
@@ -161,14 +161,15 @@ class NodeRegistry:
             if node_id not in self._nodes:
                 self._nodes[node_id] = new_node(node_id, record)
         now = time.time()
-        for node in self._nodes.values():
-            if node.id not in seen and node.left is None:
-                node.left = now
+        left = [node for node in self._nodes.values() if node.id not in seen and node.left is None]
+        for node in left:
+            node.left = now
         self._forget_dead(now)
         self._update()
         for node in self._nodes.values():
             if node.left is None and not node.lock.locked() and self._is_due(node):
                 self._begin_probe(node)
+        return bool(left)
 
     def _forget_dead(self, now: float) -> None:
         dead = sorted((node for node in self._nodes.values() if node.left is not None), key=lambda one: one.left or 0.0)
