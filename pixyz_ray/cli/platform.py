@@ -60,8 +60,8 @@ def up_command(
 
     Other commands on this machine then need neither a URL nor a token.
 
-    With --replace a platform that is up is replaced by one with the installed version and the settings of now. Jobs are
-    accepted all the time. What runs goes on for at most --drain seconds; what still runs then is run again.
+    With --replace a platform that is up is replaced by one with the installed version and the current settings.
+    Jobs are accepted all the time. What runs goes on for at most --drain seconds; what still runs then is run again.
 
     \b
     Example:

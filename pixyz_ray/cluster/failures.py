@@ -13,7 +13,7 @@ from pixyz_ray.failure import FailureClass
 from pixyz_worker.exception import PixyzException
 
 RESULT_LOST = "The result that the job was to get was lost with the machine that held it."
-"""What is told of a node that had nothing to begin with."""
+"""Error of a node that could not begin without its inputs."""
 NOT_INSTALLED = (
     "Ray gave the attempt to a machine that cannot import Pixyz on Ray, see `pixyz nodes`. It runs again elsewhere."
 )
@@ -21,7 +21,7 @@ NOT_INSTALLED = (
 _CANNOT_IMPORT = "The remote function failed to import on the worker"
 """How Ray's own message begins."""
 
-WITHDRAWN = "A machine was lost, or came back, before the attempt had begun; the job is given to Ray again."
+WITHDRAWN = "The machines of the cluster changed before the attempt had begun; the job is given to Ray again."
 """Error of an attempt that was taken back."""
 
 _NODE_ID = re.compile(r"node ID: ([0-9a-f]{56})\b")
@@ -109,3 +109,23 @@ def autopsy(
             found, sentence = FailureClass.EXIT, failure.exit_sentence(code)
     outcome = {"ok": False, "failure": str(found), "error": sentence, "signal": number, "exit_code": code}
     return outcome | {name: died.get(name) for name in ("peak_rss", "peak_uss", "peak_gpu_memory", "cpu_time")}
+
+
+def timed_out(limit_s: float) -> dict[str, Any]:
+    """Return the fields that replace those of an outcome whose attempt was ended at its time limit (seconds)."""
+    error = failure.timeout_sentence(limit_s)
+    ours = {"ok": False, "failure": str(FailureClass.TIMEOUT), "error": error, "sentence": error, "result": None}
+    # The signal that ended it was ours, and says nothing.
+    return {**ours, "signal": None, "exit_code": None}
+
+
+def interrupted(message: str) -> dict[str, Any]:
+    """Return the fields that replace those of an outcome whose attempt the platform ended; the signal was ours.
+
+    Args:
+        message: why; empty for the loss of its machine.
+    """
+    error = message or failure.LOST
+    nothing = dict.fromkeys(("result", "awaits", "retry_after", "signal", "exit_code"))
+    lost = str(FailureClass.NODE_LOST)
+    return {"ok": False, "failure": lost, "error": error, "sentence": error, "uncounted": True, **nothing}

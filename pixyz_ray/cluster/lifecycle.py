@@ -16,14 +16,16 @@ from typing import Any
 
 from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.errors import EngineNotReady
+from pixyz_ray.cluster.failures import interrupted, timed_out
 from pixyz_ray.cluster.finder import JobFinder
 from pixyz_ray.cluster.gpus import Grant
 from pixyz_ray.cluster.journal import Journal
 from pixyz_ray.cluster.live import Feed, LiveJob
+from pixyz_ray.cluster.stored_turns import StoredTurns
 from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.cluster.turns import Turns
 from pixyz_ray.cluster.weight import is_light
-from pixyz_ray.failure import LOST, FailureClass, cut_short_sentence, timeout_sentence
+from pixyz_ray.failure import FailureClass, cut_short_sentence
 from pixyz_ray.graphs import Graph
 from pixyz_ray.jobs import Attempt, Job, JobState
 from pixyz_ray.logs import job_logger
@@ -36,7 +38,6 @@ from pixyz_worker.exception import InvalidBackendParameter
 _log = logging.getLogger(__name__)
 _RECENT = 2000
 _SETTLING_S = 0.005
-_CALL_UP_AGAIN_S = 1.0
 
 
 class Lifecycle(JobFinder):
@@ -58,8 +59,7 @@ class Lifecycle(JobFinder):
         self.attempts = Attempts(self, settings)
         self._pinning: Counter[str] = Counter()
         self._working: set[asyncio.Task[None]] = set()
-        self._called_up: list[str] = []
-        self._calling_up = False
+        self._stored = StoredTurns(self.access, self.turns, self.begin, self._take_turn)
 
     # --- The store ---------------------------------------------------------------------------------------------------
 
@@ -156,40 +156,7 @@ class Lifecycle(JobFinder):
         if live is not None:
             self.attempts.launch(live)
             return
-        self._called_up.append(uuid)
-        if not self._calling_up:
-            self._calling_up = True
-            self.begin(self._call_up())
-
-    async def _call_up(self) -> None:
-        """Fetch the records of dispatched jobs in batches, and begin the jobs."""
-        try:
-            while self._called_up:
-                uuids, self._called_up = self._called_up, []
-                await self._begin_stored(uuids)
-        finally:
-            # Whatever went wrong, the next job whose turn has come starts this again.
-            self._calling_up = False
-        self.turns.pump()
-
-    async def _begin_stored(self, uuids: Sequence[str]) -> None:
-        try:
-            found = await self.access.read(self.store.get_many, uuids)
-        except StoreUnusable:
-            self._put_back(uuids)
-            return
-        except Exception:
-            # A fault of ours: not at once again, or nothing else would be done.
-            _log.exception("the records of %d jobs whose turn had come could not be read", len(uuids))
-            asyncio.get_running_loop().call_later(_CALL_UP_AGAIN_S, self._put_back, uuids)
-            return
-        for uuid in uuids:
-            self._take_turn(uuid, found.get(uuid))
-
-    def _put_back(self, uuids: Sequence[str]) -> None:
-        for uuid in uuids:
-            self.turns.put_back(uuid)
-        self.turns.pump()
+        self._stored.add(uuid)
 
     def _take_turn(self, uuid: str, stored: Job | None) -> None:
         """Begin a job with its record from the store, unless it has ended meanwhile."""
@@ -237,15 +204,12 @@ class Lifecycle(JobFinder):
         if not live.is_running(attempt):
             return
         if live.stopped_for is FailureClass.TIMEOUT:
-            error = timeout_sentence(live.record.time_limit)
-            # The signal that ended it was ours, and says nothing.
-            ours = {"ok": False, "failure": "timeout", "error": error, "sentence": error, "result": None}
-            outcome = {**outcome, **ours, "signal": None, "exit_code": None}
+            outcome = {**outcome, **timed_out(live.record.time_limit)}
         elif live.stopped_for is FailureClass.NODE_LOST:
             if live.record.attempts[-1].started is None and live.record.state is JobState.PENDING:
                 self._take_back(live, attempt)
                 return
-            outcome = {**outcome, **_interrupted(live)}
+            outcome = {**outcome, **interrupted(live.stop_message)}
         self.attempts.close(live, attempt)
         self.turns.release(live.record.uuid)
         if outcome.get("refused_by") is not None:
@@ -485,11 +449,3 @@ class Lifecycle(JobFinder):
                 outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
             assert outcome is not None
             self.take_outcome(live, attempt, outcome)
-
-
-def _interrupted(live: LiveJob) -> dict[str, Any]:
-    """Return the fields that replace those of an outcome whose attempt the platform ended; the signal was ours."""
-    error = live.stop_message or LOST
-    nothing = dict.fromkeys(("result", "awaits", "retry_after", "signal", "exit_code"))
-    failure = str(FailureClass.NODE_LOST)
-    return {"ok": False, "failure": failure, "error": error, "sentence": error, "uncounted": True, **nothing}

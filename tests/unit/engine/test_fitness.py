@@ -13,11 +13,11 @@ from typing import Any, cast
 import pytest
 from ray import exceptions as ray_errors
 
-from pixyz_ray.cluster import fitness, messages
+from pixyz_ray.cluster import failures, fitness, messages
 from pixyz_ray.cluster.attempts import Attempts
 from pixyz_ray.cluster.channel import Endpoint
 from pixyz_ray.cluster.launcher import Launcher
-from pixyz_ray.cluster.lifecycle import Lifecycle, _interrupted
+from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.tasks import NotMade, _refuse
@@ -169,7 +169,7 @@ def test_ended_for_the_platform(tmp_path: Path) -> None:
         attempts.interrupt_job(UUID, "The machine is being drained.")
         attempts.interrupt_job(UUID, "Something else.")
         assert live.stopped_for is FailureClass.NODE_LOST
-        outcome = _interrupted(live)
+        outcome = failures.interrupted(live.stop_message)
         assert (outcome["error"], outcome["uncounted"]) == ("The machine is being drained.", True)
 
     asyncio.run(given())
