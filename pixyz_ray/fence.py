@@ -38,10 +38,10 @@ def fence_off(folder: JobFolder, attempt: int) -> str:
 
 
 def _renew_log(folder: JobFolder) -> None:
-    """Put a copy in the place of the log: whoever has it open goes on writing to the file that it was."""
+    """Put a copy in the place of the log: a process that has it open goes on writing to the old file."""
     try:
         content = read_file(folder.name, folder.log.name, max_bytes=_MOST_LOG_BYTES)
     except OSError:
-        # There is none, or the script has put something else there: opening it for appending sees to that.
+        # No log yet, or the script has put something else there, which is handled when the log is opened.
         return
     write_file(folder.name, folder.log.name, content)

@@ -72,7 +72,7 @@ class MachineGate:
             return Closed(since=0.0)
 
     def close(self, closed: Closed) -> None:
-        """Close it; writing it again keeps those from removing it who clear old temporary files."""
+        """Close it; a file that is written again is not removed as an old temporary file."""
         write_file(str(self._folder), self._node_id, json.dumps(asdict(closed)).encode())
 
     def open(self) -> None:

@@ -54,12 +54,12 @@ def end_marked(session: str, *, patience_s: float) -> int:
     """End every process of a run: SIGTERM, then SIGKILL after `patience_s` seconds. Return how many there were."""
     found = list(set(marked(session)))
     for process in found:
-        _signal(process, kill=False)
-    alive = _still_alive(found, patience_s)
+        send_signal(process, kill=False)
+    alive = still_alive(found, patience_s)
     # Again from the start: a process that was just being forked is found only now.
     for process in {*alive, *marked(session)}:
-        _signal(process, kill=True)
-    _still_alive(alive, patience_s)
+        send_signal(process, kill=True)
+    still_alive(alive, patience_s)
     return len(found)
 
 
@@ -81,17 +81,17 @@ def kill_marked(session: str, *, patience_s: float = 8.0) -> int:
         for process in sorted(left, key=lambda one: not _title(one).startswith(_TRACKER)):
             # Watchdogs end what scripts have left running, and then leave by themselves.
             if after_s > _WATCHDOG_PATIENCE_S or not _is_watchdog(process):
-                _signal(process, kill=True)
-        _still_alive(left, _LOOK_EVERY_S)
+                send_signal(process, kill=True)
+        still_alive(left, _LOOK_EVERY_S)
     return len(seen)
 
 
 def has_ended(process: psutil.Process, *, within_s: float) -> bool:
     """Return whether a process has ended, or does within some seconds; a zombie has."""
-    return not _still_alive([process], within_s)
+    return not still_alive([process], within_s)
 
 
-def _still_alive(processes: Iterable[psutil.Process], patience_s: float) -> list[psutil.Process]:
+def still_alive(processes: Iterable[psutil.Process], patience_s: float) -> list[psutil.Process]:
     """Wait until processes have ended; return those that have not in time.
 
     A zombie has ended, even where nobody fetches it: process 1 of a container may never do so.
@@ -123,7 +123,8 @@ def _is_watchdog(process: psutil.Process) -> bool:
         return False
 
 
-def _signal(process: psutil.Process, *, kill: bool) -> None:
+def send_signal(process: psutil.Process, *, kill: bool) -> None:
+    """Send SIGKILL or SIGTERM to a process; one that has ended, or is somebody else's, is left alone."""
     try:
         if kill:
             process.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from pixyz_ray.setting_names import CLIENT_NAMES, find_old_name, guess_in_enviro
 
 ENVIRONMENT = "in the environment"
 COMMAND_LINE = "on the command line"
+_FOLDERS = frozenset({"SHARE_PATH", "PROCESS_PATH", "PIXYZ_PYTHON_PATH"})
+"""Settings that name a folder."""
+_RELATIVE_DATABASE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>(?!/|:memory:|file:).+)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +31,20 @@ class Given:
     """Where: `in the environment`, `in /etc/pixyz-scheduler.conf, line 3`, `on the command line`."""
     folder: Path | None = None
     """Folder of the configuration file that has it; None where no file has it."""
+
+    @property
+    def anchored(self) -> str:
+        """The value, with a relative path of a configuration file joined to that file's folder.
+
+        The platform must find the same folders from wherever it is started.
+        """
+        if self.folder is None:
+            return self.text
+        if self.name in _FOLDERS:
+            return str(self.folder / Path(self.text).expanduser())
+        if self.name == "JOB_STORE_URL" and (found := _RELATIVE_DATABASE.fullmatch(self.text)) is not None:
+            return found["scheme"] + str(self.folder / found["path"])
+        return self.text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

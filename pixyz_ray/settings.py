@@ -16,14 +16,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -44,10 +41,9 @@ from pixyz_ray.setting_types import (
     Seconds,
     Size,
     Umask,
-    in_words,
 )
+from pixyz_ray.token_settings import Token
 from pixyz_worker.kernel.limits import Limits
-from pixyz_worker.nearest import SIMILAR, nearest
 
 OPERATOR = "operator"
 """Whose the token of GOD_PASSWORD_SHA256 is."""
@@ -57,34 +53,11 @@ PIXYZ_FOLDER = Path("/opt/pixyz")
 """Where installations of the Pixyz SDK are by default."""
 _LIMITS = Limits()
 _LEVELS = {"WARN": "WARNING", "FATAL": "CRITICAL"}
-_FOLDERS = frozenset({"SHARE_PATH", "PROCESS_PATH", "PIXYZ_PYTHON_PATH"})
-"""Settings that name a folder."""
-_RELATIVE_DATABASE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>(?!/|:memory:|file:).+)")
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 def _processes_folder() -> Path:
     return Path(__file__).resolve().parent.parent / "processes"
-
-
-class Token(BaseModel):
-    """Somebody who may send jobs, beside the operator."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sha256: str = Field(pattern=r"^[0-9a-fA-F]{64}$", description="SHA-256 (hex) of the token.")
-    share: float = Field(1.0, gt=0, description="Weight among submitters when there is not room for all.")
-    concurrency: int | None = Field(None, ge=1, description="Most of its jobs that run at a time.")
-    max_queued: int | None = Field(None, ge=1, description="Most of its jobs that may wait.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _only_known(cls, given: Any) -> Any:
-        for name in sorted(set(given) - set(cls.model_fields)) if isinstance(given, dict) else ():
-            meant = nearest(str(name), cls.model_fields, cutoff=SIMILAR)
-            hint = f"did you mean {meant}?" if meant else f"use {', '.join(cls.model_fields)}"
-            raise ValueError(f"has no setting {name}; {hint}")
-        return given
 
 
 class Settings(BaseSettings):
@@ -411,7 +384,7 @@ def _read(draft: Draft | None, overrides: Mapping[str, Any]) -> Reading:
     sources = collect(SETTINGS.keys(), draft)
     for key, value in overrides.items():
         sources.given[key.upper()] = Given(name=key.upper(), text=str(value), place=COMMAND_LINE)
-    values = {SETTINGS[name]: _placed(name, given) for name, given in sources.given.items() if name in SETTINGS}
+    values = {SETTINGS[name]: given.anchored for name, given in sources.given.items() if name in SETTINGS}
     try:
         settings = Settings(_env_file=None, **{**values, **overrides})  # type: ignore[call-arg]
     except ValidationError as error:
@@ -422,20 +395,6 @@ def _read(draft: Draft | None, overrides: Mapping[str, Any]) -> Reading:
     return Reading(settings=None if sources.problems else settings, sources=sources)
 
 
-def _placed(name: str, given: Given) -> str:
-    """Return the text of a setting, with a relative path of a configuration file joined to that file's folder.
-
-    The platform must find the same folders from wherever it is started.
-    """
-    if given.folder is None:
-        return given.text
-    if name in _FOLDERS:
-        return str(given.folder / Path(given.text).expanduser())
-    if name == "JOB_STORE_URL" and (found := _RELATIVE_DATABASE.fullmatch(given.text)) is not None:
-        return found["scheme"] + str(given.folder / found["path"])
-    return given.text
-
-
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -443,38 +402,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def settings_table() -> str:
-    """Return the settings as a Markdown table, for the documents."""
-    rows = ["| name | default | what |", "|---|---|---|"]
-    for name, info in Settings.model_fields.items():
-        default = _DEFAULTS_IN_WORDS.get(name) or f"`{in_words(info.default, info) or info.default}`"
-        rows.append(f"| `{info.alias or name.upper()}` | {default} | {info.description} |")
-    return "\n".join(rows)
-
-
-_DEFAULTS_IN_WORDS = {
-    "share_path": "`$PIXYZ_HOME/share`",
-    "share_umask": "the umask of whoever starts the platform",
-    "process_path": "the processes that come with it",
-    "pixyz_python_path": "`/opt/pixyz` where that exists",
-    "job_store_url": "`sqlite:///$PIXYZ_HOME/jobs.db`",
-    "queues": "`{}`",
-    "pools": "`{}`",
-    "tokens": "`{}`",
-    "queue_name": "none",
-    "god_password_sha256": "none",
-    "license_host": "none",
-    "license_port": "none",
-    "concurrent_tasks": "all CPUs",
-    "cors_origins": "none",
-    "allowed_hosts": "none",
-    "trusted_proxies": "none",
-    "pixyz_max_time_limit": "none",
-    "gpu_expected": "as Ray's autoscaler says",
-}
-
-
-if __name__ == "__main__":
-    print(settings_table())

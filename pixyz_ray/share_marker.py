@@ -125,7 +125,7 @@ class ShareCheck:
             return None
         if self._answered is None:
             self._answered = threading.Event()
-            # Not in this thread: a file system whose server is away lets nobody go, whatever the signal.
+            # In another thread: a call to a file system whose server is away blocks, and no signal ends it.
             threading.Thread(target=self._ask, args=(self._answered,), name="pixyz-share", daemon=True).start()
         if not self._answered.wait(self._patience_s):
             return f"gets no answer from the share {self._share} within {self._patience_s:g} s"

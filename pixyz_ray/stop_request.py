@@ -18,7 +18,7 @@ _NAME = "stop.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StopRequest:
-    """What a supervisor is asked for."""
+    """How a supervisor is to stop."""
 
     pid: int = 0
     """Its process id: a request for an earlier one is ignored."""
@@ -27,7 +27,7 @@ class StopRequest:
     leave: bool = False
     """Whether tracker and HTTP service stay on the cluster, for another supervisor to take over."""
     upgrade: bool = False
-    """Whether another supervisor takes its place, which attempts that are ended then say."""
+    """Whether another supervisor takes its place, as the errors of interrupted attempts then say."""
 
 
 def write_stop_request(request: StopRequest, folder: Path) -> None:

@@ -13,22 +13,34 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, bindparam, exists, func, make_url, or_, select
+from sqlalchemy import ColumnElement, Engine, Row, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from pixyz_ray.ended_jobs import EndedJobs
 from pixyz_ray.graphs import Graph
-from pixyz_ray.jobs import TERMINAL, Job, JobState
+from pixyz_ray.jobs import Job, JobState
 from pixyz_ray.record_errors import UnknownJob, UnreadableRecord, unreadable
 from pixyz_ray.storage import is_uuid
 from pixyz_ray.store_errors import StoreFull, StoreRefused, StoreUnusable, first_line, shown_url
 from pixyz_ray.store_fence import WAIT_S, StoreFenced, StoreInUse
+from pixyz_ray.store_queries import (
+    BY_UUID,
+    DUE_BY_DELAY,
+    DUE_BY_ITSELF,
+    GRAPH,
+    JOB,
+    LISTED,
+    LISTED_NAMES,
+    LIVE,
+    SEQ_OF,
+    WAITING_JOBS,
+)
+from pixyz_ray.store_reader import Reader
 from pixyz_ray.store_reserve import Reserve, is_full
-from pixyz_ray.store_schema import AGEING, GRAPHS, IMPATIENT_MS, JOBS, WAITING, limit_statements, open_database
-from pixyz_ray.store_writer import Writer, shut_down_socket
+from pixyz_ray.store_schema import GRAPHS, IMPATIENT_MS, JOBS, limit_statements, open_database
+from pixyz_ray.store_writer import Writer
 from pixyz_ray.stored import (
     NOT_READABLE,
     UNKNOWN_STATE,
@@ -46,45 +58,8 @@ T = TypeVar("T")
 
 _MANY = 500
 """Ids in one query; databases bound the number of a statement's parameters."""
-_JOB = (JOBS.c.uuid, JOBS.c.state, JOBS.c.record, JOBS.c.result)
-_BY_UUID = select(*_JOB).where(JOBS.c.uuid == bindparam("key"))
-_SEQ_OF = select(JOBS.c.seq).where(JOBS.c.uuid == bindparam("key"))
-_LISTED = select(
-    JOBS.c.seq,
-    JOBS.c.uuid,
-    JOBS.c.alias,
-    JOBS.c.state,
-    JOBS.c.progress,
-    JOBS.c.error,
-    JOBS.c.name,
-    JOBS.c.process,
-    JOBS.c.script,
-).order_by(JOBS.c.seq.desc())
-_LISTED_NAMES = ("uuid", "name", "status", "progress", "error", "label", "process", "script")
-_LIVE_STATES = [str(state) for state in JobState if state not in TERMINAL]
 _STATES = frozenset(map(str, JobState))
-_LIVE = select(*_JOB).where(JOBS.c.state.in_(_LIVE_STATES), JOBS.c.waits.is_(None))
-_WAITING = select(JOBS.c.seq, JOBS.c.uuid, JOBS.c.requested, JOBS.c.waits).where(WAITING).order_by(JOBS.c.seq)
-_GRAPH = select(GRAPHS.c.uuid, GRAPHS.c.parent, GRAPHS.c.root, GRAPHS.c.record).order_by(GRAPHS.c.seq)
 _PORTION = 5000
-
-
-def _due(by: ColumnElement[bool], graph_lasts: ColumnElement[bool], order: ColumnElement[float]) -> Select[Any]:
-    """Return the query for jobs whose time has come, and whose graphs have ended and are as old."""
-    lasts = exists().where(GRAPHS.c.root == JOBS.c.uuid, or_(GRAPHS.c.ended.is_(False), graph_lasts))
-    return select(JOBS.c.uuid).where(AGEING, by, ~lasts).order_by(order).limit(bindparam("limit"))
-
-
-_DUE_BY_DELAY = _due(
-    JOBS.c.expires.is_(None) & (JOBS.c.stopped <= bindparam("time")),
-    GRAPHS.c.stopped > bindparam("time"),
-    JOBS.c.stopped,
-)
-_DUE_BY_ITSELF = _due(
-    JOBS.c.expires <= bindparam("time"),
-    GRAPHS.c.stopped + JOBS.c.expires - JOBS.c.stopped > bindparam("time"),
-    JOBS.c.expires,
-)
 
 
 class JobStore:
@@ -110,16 +85,11 @@ class JobStore:
         try:
             self._engine = self._open(url)
             limit_statements(self._engine)
-            # Connections for good: the tracker is the only writer and a checkout costs as much as a query.
-            self._connection: Connection | None = self._engine.connect()
-            # A connection serves one thread at a time; graphs are prepared beside the event loop.
-            self._reading = Lock()
-            self._reading_since: float | None = None
+            self._reader = Reader(self._engine, is_remote=self.is_remote)
             self._writer = _writer(self._engine)
             self._log = self._open_log()
             if self._log is not None:
-                with self._connection.begin():
-                    self._connection.exec_driver_sql(f"PRAGMA busy_timeout={IMPATIENT_MS}")
+                self._reader.set_pragma(f"busy_timeout={IMPATIENT_MS}")
         except SQLAlchemyError as error:
             raise StoreUnusable(
                 f"The job store {shown_url(self._url)} cannot be opened: {first_line(error)}."
@@ -155,8 +125,7 @@ class JobStore:
         if self._log is not None:
             os.close(self._log)
         self._writer.close()
-        if self._connection is not None:
-            self._connection.close()
+        self._reader.close()
         self._engine.dispose()
 
     def write(self, jobs: Iterable[Job], graphs: Iterable[Graph] = (), ended_graphs: Iterable[str] = ()) -> None:
@@ -196,14 +165,11 @@ class JobStore:
 
     def cut_off_reader(self) -> None:
         """Abort a read of another thread by closing its connection to a server; the next read reconnects."""
-        connection = self._connection
-        if self.is_remote and connection is not None:
-            with suppress(Exception):
-                shut_down_socket(connection.connection.driver_connection)
+        self._reader.cut_off()
 
     def unanswered_s(self, *, writing: bool) -> float:
         """Return for how many seconds the current statement of the writer, or of the reader, has been running."""
-        since = self._writer.busy_since if writing else self._reading_since
+        since = self._writer.busy_since if writing else self._reader.busy_since
         return 0.0 if since is None else time.monotonic() - since
 
     def _change(self, work: Callable[[], T]) -> T:
@@ -238,11 +204,8 @@ class JobStore:
 
     def _trim_log(self) -> None:
         """Truncate SQLite's write-ahead log to free disk space."""
-        with suppress(SQLAlchemyError, StoreUnusable), self._reading:
-            if self._connection is not None:
-                # The block ends the transaction that SQLAlchemy begins for any statement, also where this one fails.
-                with self._connection.begin():
-                    self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with suppress(SQLAlchemyError, StoreUnusable):
+            self._reader.set_pragma("wal_checkpoint(TRUNCATE)")
 
     @property
     def needs_sync(self) -> bool:
@@ -270,20 +233,20 @@ class JobStore:
         Raises:
             UnreadableRecord: its record cannot be read.
         """
-        rows = self._read(_BY_UUID, {"key": uuid})
+        rows = self._reader.read(BY_UUID, {"key": uuid})
         return self._records.read(stored_job, rows[0]) if rows else None
 
     def live(self) -> list[Job]:
         """Return the readable jobs that have not ended and do not wait to be given to Ray, oldest first."""
         if unknown := self.counts().keys() - _STATES:
             # The query for those that have not ended does not find these.
-            self._records.read_all(stored_job, self._read(select(*_JOB).where(JOBS.c.state.in_(unknown))))
-        return self._records.read_all(stored_job, self._read(_LIVE.order_by(JOBS.c.seq)))
+            self._records.read_all(stored_job, self._reader.read(select(*JOB).where(JOBS.c.state.in_(unknown))))
+        return self._records.read_all(stored_job, self._reader.read(LIVE.order_by(JOBS.c.seq)))
 
     def waiting(self) -> Iterator[tuple[str, float, str]]:
         """Yield (id, when it was requested, `Job.waits`) of the jobs that wait to be given to Ray, oldest first."""
         after = -1
-        while rows := self._read(_WAITING.where(JOBS.c.seq > after).limit(_PORTION)):
+        while rows := self._reader.read(WAITING_JOBS.where(JOBS.c.seq > after).limit(_PORTION)):
             yield from ((row.uuid, row.requested, waits) for row in rows if (waits := self._waits(row)) is not None)
             after = rows[-1].seq
 
@@ -305,9 +268,9 @@ class JobStore:
             delay_s: how long a job is kept that says nothing of it.
             limit: how many at most.
         """
-        found = [row.uuid for row in self._read(_DUE_BY_DELAY, {"time": now - delay_s, "limit": limit})]
+        found = [row.uuid for row in self._reader.read(DUE_BY_DELAY, {"time": now - delay_s, "limit": limit})]
         if len(found) < limit:
-            found += [row.uuid for row in self._read(_DUE_BY_ITSELF, {"time": now, "limit": limit - len(found)})]
+            found += [row.uuid for row in self._reader.read(DUE_BY_ITSELF, {"time": now, "limit": limit - len(found)})]
         return found
 
     def nodes_under(self, root: str) -> list[str]:
@@ -317,12 +280,16 @@ class JobStore:
             UnreadableRecord: the nodes of one of the graphs cannot be read.
         """
         return [
-            id for row in self._read(_GRAPH.where(GRAPHS.c.root == root)) for id in self._records.read(_node_ids, row)
+            id
+            for row in self._reader.read(GRAPH.where(GRAPHS.c.root == root))
+            for id in self._records.read(_node_ids, row)
         ]
 
     def has_live_graphs(self, root: str) -> bool:
         """Return whether something lives that a job started, itself or through what it started."""
-        return bool(self._read(select(GRAPHS.c.seq).where(GRAPHS.c.root == root, GRAPHS.c.ended.is_(False)).limit(1)))
+        return bool(
+            self._reader.read(select(GRAPHS.c.seq).where(GRAPHS.c.root == root, GRAPHS.c.ended.is_(False)).limit(1))
+        )
 
     def forget(self, uuids: Sequence[str], root: str | None = None) -> dict[str, int]:
         """Remove jobs, at most some hundreds, in one transaction; return how many there were in each state.
@@ -341,7 +308,7 @@ class JobStore:
         found: dict[str, Job] = {}
         for start in range(0, len(uuids), _MANY):
             some = JOBS.c.uuid.in_(uuids[start : start + _MANY])
-            rows = self._read(select(*_JOB).where(some))
+            rows = self._reader.read(select(*JOB).where(some))
             found.update((job.uuid, job) for job in self._records.read_all(stored_job, rows))
         return found
 
@@ -349,7 +316,7 @@ class JobStore:
         """Return those ids that are a job's already."""
         found: list[str] = []
         for start in range(0, len(uuids), _MANY):
-            rows = self._read(select(JOBS.c.uuid).where(JOBS.c.uuid.in_(uuids[start : start + _MANY])))
+            rows = self._reader.read(select(JOBS.c.uuid).where(JOBS.c.uuid.in_(uuids[start : start + _MANY])))
             found.extend(row.uuid for row in rows)
         return found
 
@@ -360,7 +327,7 @@ class JobStore:
             UnknownJob: there is no graph with that id.
             UnreadableRecord: its record cannot be read.
         """
-        rows = self._read(_GRAPH.where(GRAPHS.c.uuid == uuid))
+        rows = self._reader.read(GRAPH.where(GRAPHS.c.uuid == uuid))
         if not rows:
             raise UnknownJob(f"There is no graph {uuid}.")
         return self._records.read(stored_graph, rows[0])
@@ -378,7 +345,7 @@ class JobStore:
         return self._read_graphs(GRAPHS.c.root == root)
 
     def _read_graphs(self, which: ColumnElement[bool]) -> list[Graph]:
-        return self._records.read_all(stored_graph, self._read(_GRAPH.where(which)))
+        return self._records.read_all(stored_graph, self._reader.read(GRAPH.where(which)))
 
     # --- The list of jobs --------------------------------------------------------------------------------------------
 
@@ -407,13 +374,13 @@ class JobStore:
             limit: how many at most.
             before: only jobs at places before this one.
         """
-        query = _LISTED.limit(limit)
+        query = LISTED.limit(limit)
         if state is not None:
             query = query.where(JOBS.c.state == str(state))
         if before is not None:
             query = query.where(JOBS.c.seq < before)
-        rows = self._read(query)
-        items: list[dict[str, Any]] = [dict(zip(_LISTED_NAMES, row[1:], strict=True)) for row in rows]
+        rows = self._reader.read(query)
+        items: list[dict[str, Any]] = [dict(zip(LISTED_NAMES, row[1:], strict=True)) for row in rows]
         for item in items:
             if item["status"] not in _STATES:
                 error = unreadable("job", item["uuid"], UNKNOWN_STATE.format(item["status"]))
@@ -426,38 +393,13 @@ class JobStore:
 
     def place_of(self, uuid: str) -> int | None:
         """Return a job's place in the order in which jobs came, or None when it is unknown."""
-        found = self._read(_SEQ_OF, {"key": uuid})
+        found = self._reader.read(SEQ_OF, {"key": uuid})
         return int(found[0].seq) if found else None
 
     def counts(self) -> dict[str, int]:
         """Return the number of jobs in each state."""
-        rows = self._read(select(JOBS.c.state, func.count()).group_by(JOBS.c.state))
+        rows = self._reader.read(select(JOBS.c.state, func.count()).group_by(JOBS.c.state))
         return {str(state): int(count) for state, count in (tuple(row) for row in rows)}
-
-    def _read(self, query: Select[Any], values: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
-        with self._reading:
-            self._reading_since = time.monotonic()
-            try:
-                if self._connection is None:
-                    self._connection = self._engine.connect()
-                # Autobegin opens a transaction for a read too: close it, or SQLite's log can never be trimmed.
-                with self._connection.begin():
-                    return self._connection.execute(query, values or {}).all()
-            except SQLAlchemyError as error:
-                self._replace_reader()
-                raise StoreUnusable(f"The job store does not answer: {first_line(error)}.") from error
-            finally:
-                self._reading_since = None
-
-    def _replace_reader(self) -> None:
-        """Discard a connection to a server after a failed read; the next read reconnects."""
-        connection = self._connection
-        if self.is_remote and connection is not None:
-            self._connection = None
-            with suppress(SQLAlchemyError):
-                connection.invalidate()
-            with suppress(SQLAlchemyError):
-                connection.close()
 
     def _open_log(self) -> int | None:
         """Return a descriptor of SQLite's write-ahead log; None for a database that syncs each commit by itself."""

@@ -17,7 +17,7 @@ _GOOD = "ok"
 
 
 class Port(Protocol):
-    """What is opened and closed."""
+    """A port that can be opened and closed."""
 
     async def open_port(self) -> None:
         """Listen."""

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ReplicaOptions:
-    """What a replica is told by the deployment."""
+    """Options that the deployment gives to a replica."""
 
     settings: Settings
     """The platform's settings."""

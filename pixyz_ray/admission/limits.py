@@ -21,7 +21,7 @@ class Needs:
     pools: tuple[tuple[str, int], ...] = ()
     """Names of pools and seats of each, sorted by name."""
     gpu: tuple[str | None, int | None, bool] = (None, None, False)
-    """What it asks for of GPUs: mode, bytes of memory, and whether it was moved here from another queue."""
+    """What it needs of GPUs: mode, bytes of memory, and whether it was moved here from another queue."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

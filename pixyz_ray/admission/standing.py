@@ -60,7 +60,7 @@ def _position(entry: Entry, now: float, ageing_s: float) -> int:
 
 
 def _competitors(mine: Line) -> Iterator[Line]:
-    """Yield the lines of a queue that stand in the way of one: not those that something else keeps from starting."""
+    """Yield the lines of a queue that hold up another one: not those that something else keeps from starting."""
     pools = {pool for pool, _ in mine.pools}
     kept = mine.obstacle
     for line in mine.place.lines:

@@ -1,4 +1,4 @@
-"""What `pixyz doctor` says of the machines of a running platform."""
+"""Checks of `pixyz doctor` on the machines of a running platform."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ def nodes_command(client: Client, node: str | None, check: bool, with_dead: bool
     """Show the machines of the cluster, what they have and run, and why one gets no jobs.
 
     A machine is `ready`; `joining` until it was first looked at; `draining` or `drained` after `pixyz drain`; or
-    `unfit`: it has another version, or does not see the share, and the reason says what to do. NODE is a host name,
-    an address, or at least 6 characters of the id.
+    `unfit`: it has another version, does not see the share, or was just lost; the reason says what to do. NODE is a
+    host name, an address, or at least 6 characters of the id.
 
     \b
     Example:

@@ -74,7 +74,7 @@ def up_command(
     if insecure and address is None:
         raise click.UsageError("--insecure is for a Ray cluster that is joined: it needs --address.")
     from pixyz_ray.cluster import up as platform
-    from pixyz_ray.cluster.driver import DRAIN_S
+    from pixyz_ray.cluster.driver_order import DRAIN_S
 
     platform.up(
         detach=detach,

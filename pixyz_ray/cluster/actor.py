@@ -65,7 +65,7 @@ class TrackerActor:
         return await (await self._opened()).outcomes(asker, uuids, timeout_s, until_failure)
 
     async def value_lost(self, uuid: str) -> bool:
-        """Have the value of a task made again (Tracker.value_lost)."""
+        """Run a task again whose value is lost (Tracker.value_lost)."""
         return await (await self._opened()).value_lost(uuid)
 
     async def children(self, uuid: str) -> list[Any]:
@@ -106,17 +106,17 @@ class TrackerActor:
             **standing,
         }
 
-    async def drain(self, deadline_s: float, sentence: str) -> dict[str, Any]:
+    async def drain(self, deadline_s: float, message: str) -> dict[str, Any]:
         """Bring running attempts to an end before this tracker is stopped or replaced; jobs are still accepted.
 
         Args:
             deadline_s: seconds to wait for them; what still runs then is ended, and runs again.
-            sentence: what an attempt that is ended says about it.
+            message: what an attempt that is ended says about it.
 
         Returns:
             How many attempts were `ended`.
         """
-        return await (await self._opened()).drain(deadline_s, sentence)
+        return await (await self._opened()).drain(deadline_s, message)
 
     async def _opened(self) -> Tracker:
         # After a restart nobody but a caller wakes the tracker up: the constructor of an async actor has no event loop.

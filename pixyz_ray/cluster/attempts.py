@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from pixyz_ray.cluster.live import LiveJob
 from pixyz_ray.cluster.lost_machines import LostMachines
 from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.cluster.threads import share_threads
+from pixyz_ray.cluster.worker_census import WorkerCensus
 from pixyz_ray.failure import LOST, FailureClass
 from pixyz_ray.jobs import Attempt, Job, JobState
 from pixyz_ray.logs import job_logger
@@ -37,7 +38,6 @@ from pixyz_worker.exception import InternalError
 
 _log = logging.getLogger(__name__)
 _HANDOVER_S = 0.0015
-_LATELY_S = 600.0
 _SPARE_AFTER_S = 0.3
 _NOT_INSTALLED_PAUSE_S = 2.0
 _CALL_PATIENCE_S = 0.6
@@ -96,7 +96,7 @@ class Attempts:
 
     launcher: Launcher
     nodes: NodeRegistry | None = None
-    """Told where attempts run."""
+    """Told where attempts run, and which machines are lost."""
 
     def __init__(self, course: Course, settings: Settings) -> None:
         self._course = course
@@ -105,8 +105,7 @@ class Attempts:
         self.guards = Guards(self._fell_silent, self._machine_lost)
         self.machines = LostMachines(self._avoid)
         self.dispatched = Dispatched()
-        self._workers: dict[tuple[Any, Any], float] = {}
-        self._workers_seen = self._workers_lost = 0
+        self.workers = WorkerCensus()
 
     async def look(self) -> None:
         """Look after the watchdogs, for good."""
@@ -146,23 +145,6 @@ class Attempts:
         if grant.waits:
             self._course.has_no_machine(job.uuid)
 
-    def follow_gpus(self) -> None:
-        """Launch again what Ray has and has not started, and what would get something else of the cluster's GPUs now.
-
-        A task that was to have a GPU waits forever when the last one has left.
-        """
-        for uuid in self.dispatched.waiting():
-            live = self._course.live.get(uuid)
-            if live is None or not live.is_running(len(live.record.attempts)) or self._course.is_ahead(uuid):
-                continue
-            before, now = live.grant, self._course.gpu_grant(live.record)
-            if not before.num_gpus or (before.num_gpus, before.excluded) == (now.num_gpus, now.excluded):
-                continue
-            self.launcher.withdraw(live.reference)
-            error = f"The machines with GPUs have changed before the attempt began. {LOST}"
-            outcome = {"ok": False, "failure": str(FailureClass.NODE_LOST), "error": error}
-            self._course.take_outcome(live, len(live.record.attempts), outcome)
-
     def take_back(self, live: LiveJob) -> None:
         """Take back a job that was launched ahead of its turn."""
         self.answers.forget(live.reference)
@@ -196,7 +178,7 @@ class Attempts:
             raise messages.BadMessage("a second start of an attempt")
         job = live.record.with_attempt({"started": event["time"], "node": event["node"], "pid": event["pid"]})
         self._course.change(live, job.become(JobState.RUNNING, started=event["time"]))
-        self._see_worker(event["node"], event["pid"])
+        self.workers.on_start(event["node"], event["pid"])
         if node_id := event.get("node_id"):
             self.guards.on_start(job.uuid, len(job.attempts), node_id)
         if self.nodes is not None:
@@ -205,18 +187,6 @@ class Attempts:
         loop = asyncio.get_running_loop()
         live.overdue = loop.call_later(job.time_limit, self._overdue, live, len(job.attempts))
         self._course.has_started(live)
-
-    def _see_worker(self, node: str, pid: int) -> None:
-        if self._workers.pop((node, pid), None) is None:
-            self._workers_seen += 1
-        self._workers[node, pid] = time.monotonic()
-
-    def workers(self) -> dict[str, int]:
-        """Return how many workers ran something lately, and since the start: how many did, how many were lost."""
-        since = time.monotonic() - _LATELY_S
-        while self._workers and next(iter(self._workers.values())) < since:
-            del self._workers[next(iter(self._workers))]
-        return {"alive": len(self._workers), "started": self._workers_seen, "lost": self._workers_lost}
 
     def _overdue(self, live: LiveJob, attempt: int) -> None:
         """End an attempt that ran into its time limit; Ray's answer then leads to `take_outcome`."""
@@ -282,10 +252,9 @@ class Attempts:
         if live.stopped_for is FailureClass.NODE_LOST:
             failure, sentence = FailureClass.NODE_LOST, WITHDRAWN
         if failure is not FailureClass.INTERNAL:
-            self._workers_lost += 1
+            self.workers.on_loss(job.attempts[-1].node, job.attempts[-1].pid)
             # The next attempt takes a worker that was idle; the one after it is to find one too.
             asyncio.get_running_loop().call_later(_SPARE_AFTER_S, self.launcher.spare)
-            self._workers.pop((job.attempts[-1].node, job.attempts[-1].pid), None)
         node_id = self.guards.node_of(job.uuid, attempt) or dead_node(error)
         if machine_is_lost and node_id is not None and node_id != self.guards.own_node:
             # Ray goes on giving tasks to a machine for seconds after it has reported it dead.
@@ -321,7 +290,8 @@ class Attempts:
 
     def _avoid(self, node_ids: frozenset[str]) -> None:
         """Give no tasks to machines that are lost."""
-        self.launcher.avoid(node_ids)
+        if self.nodes is not None:
+            self.nodes.on_lost(node_ids)
         self.place_again()
 
     def _machine_lost(self, node_id: str) -> None:
@@ -364,23 +334,23 @@ class Attempts:
         self.answers.expect(live.reference, over)
         self._stop(live, FailureClass.CANCELLED)
 
-    def interrupt(self, live: LiveJob, sentence: str) -> None:
+    def interrupt(self, live: LiveJob, message: str) -> None:
         """End an attempt for the platform's own reasons; the job runs again, and this is not counted.
 
         Ray's answer then leads to `take_outcome`.
 
         Args:
             live: the job.
-            sentence: what the attempt says about it.
+            message: what the attempt says about it.
         """
-        live.stopped_for, live.stop_sentence = FailureClass.NODE_LOST, sentence
+        live.stopped_for, live.stop_message = FailureClass.NODE_LOST, message
         self._stop(live, FailureClass.NODE_LOST)
 
-    def interrupt_job(self, uuid: str, sentence: str) -> None:
+    def interrupt_job(self, uuid: str, message: str) -> None:
         """Interrupt the running attempt of a job, if it has one (see `interrupt`)."""
         live = self._course.live.get(uuid)
         if live is not None and live.stopped_for is None and live.is_running(len(live.record.attempts)):
-            self.interrupt(live, sentence)
+            self.interrupt(live, message)
 
     def place_again(self) -> None:
         """Take back what Ray was given and has not started, since other machines may run it now.
@@ -388,11 +358,26 @@ class Attempts:
         Ray keeps what a task was submitted with: it may be on its way to a machine that is lost, or wait for others
         although that machine is back.
         """
+        self._take_back_waiting(lambda _: True)
+
+    def follow_gpus(self) -> None:
+        """Take back what Ray has not started, and what would get something else of the cluster's GPUs now.
+
+        A task that was to have a GPU waits forever when the last one has left.
+        """
+        self._take_back_waiting(self._gets_other_gpus)
+
+    def _gets_other_gpus(self, live: LiveJob) -> bool:
+        before, now = live.grant, self._course.gpu_grant(live.record)
+        return before.num_gpus > 0 and (before.num_gpus, before.excluded) != (now.num_gpus, now.excluded)
+
+    def _take_back_waiting(self, is_meant: Callable[[LiveJob], bool]) -> None:
+        """Take back tasks that Ray has not started; Ray's answer leads back into line, and no attempt is recorded."""
         for uuid in self.dispatched.waiting():
             live = self._course.live.get(uuid)
-            if live is None or self._course.is_ahead(uuid):
+            if live is None or live.stopped_for is not None or self._course.is_ahead(uuid):
                 continue
-            if live.is_running(len(live.record.attempts)) and live.stopped_for is None:
+            if live.is_running(len(live.record.attempts)) and is_meant(live):
                 live.stopped_for = FailureClass.NODE_LOST
                 self.launcher.withdraw(live.reference)
 

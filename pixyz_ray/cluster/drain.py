@@ -48,12 +48,12 @@ class Drain:
         """Return the jobs with an attempt that has started and not ended."""
         return [live for live in self._with_ray() if live.record.attempts[-1].started is not None]
 
-    async def run(self, deadline_s: float, sentence: str) -> dict[str, Any]:
+    async def run(self, deadline_s: float, message: str) -> dict[str, Any]:
         """Drain the tracker.
 
         Args:
             deadline_s: seconds to wait for running attempts.
-            sentence: what an attempt that is ended says about it.
+            message: what an attempt that is ended says about it.
 
         Returns:
             How many attempts were `ended`.
@@ -62,13 +62,13 @@ class Drain:
         self._jobs.turns.close("the platform is being stopped or upgraded")
         self._graphs.take_back_ahead()
         while True:
-            self._take_back(sentence)
+            self._take_back(message)
             running = self.running()
             stuck = self._blocked()
             if time.monotonic() >= deadline or all(live.record.uuid in stuck for live in running):
                 break
             await asyncio.sleep(_LOOK_EVERY_S)
-        ended = await self._end(running, sentence)
+        ended = await self._end(running, message)
         with suppress(StoreUnusable, TimeoutError):
             async with asyncio.timeout(_WRITE_PATIENCE_S):
                 await self._jobs.journal.synced()
@@ -83,16 +83,16 @@ class Drain:
             if live.reference is not None and live.record.attempts and live.is_running(len(live.record.attempts))
         ]
 
-    def _take_back(self, sentence: str) -> None:
+    def _take_back(self, message: str) -> None:
         for live in self._with_ray():
             if live.record.attempts[-1].started is None and live.stopped_for is None:
-                self._jobs.attempts.interrupt(live, sentence)
+                self._jobs.attempts.interrupt(live, message)
 
-    async def _end(self, running: list[LiveJob], sentence: str) -> int:
+    async def _end(self, running: list[LiveJob], message: str) -> int:
         """End attempts, and return how many when nothing of them is left, or after some seconds."""
         left = [live for live in running if live.is_running(len(live.record.attempts))]
         for live in left:
-            self._jobs.attempts.interrupt(live, sentence)
+            self._jobs.attempts.interrupt(live, message)
         deadline = time.monotonic() + _END_PATIENCE_S
         while time.monotonic() < deadline and (self._with_ray() or any(live.settling for live in left)):
             await asyncio.sleep(_LOOK_EVERY_S)

@@ -18,33 +18,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
-from pixyz_ray.cluster.environment import (
-    cluster_config,
-    driver_environment,
-    environment_problems,
-    ray_environment,
-    worker_environment,
-)
-from pixyz_ray.cluster.head_storage import storage_note
+from pixyz_ray.cluster.driver_order import MAX_MESSAGE_BYTES, DriverOrder
 from pixyz_ray.cluster.liveness import SUPERVISOR
-from pixyz_ray.cluster.names import NAMESPACE
-from pixyz_ray.cluster.ray_access import access_mode, cluster_address
-from pixyz_ray.cluster.ray_folder import ray_folder
+from pixyz_ray.cluster.ray_start import known_errors, start_ray
 from pixyz_ray.cluster.readiness import wait_until_ready
 from pixyz_ray.cluster.teardown import serve_is_running, stop_platform, stop_service
 from pixyz_ray.failure import STOPPED, UPGRADED
 from pixyz_ray.home import local_token
 from pixyz_ray.logs import configure_logging
 from pixyz_ray.port import local_url
-from pixyz_ray.private_files import make_shared_folder
 from pixyz_ray.reaper import SESSION_MARK, end_marked
 from pixyz_ray.settings import Settings
 from pixyz_ray.stop_request import StopRequest
@@ -63,45 +49,6 @@ _ORPHAN_STOP_S = 30.0
 _REQUEST_PATIENCE_S = 0.3
 _READY_WITHIN_S = 30.0
 _MAX_ERROR_CHARS = 10_000
-DRAIN_S = 60.0
-"""Seconds that running attempts are given when a tracker is replaced, unless the operator says otherwise."""
-MAX_MESSAGE_BYTES = 1 << 17
-"""Largest message to the supervisor, in bytes; the longest contains an error."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """Options of `pixyz up`."""
-
-    address: str | None = None
-    """Ray cluster to join; one of our own is started when None."""
-    num_cpus: int | None = None
-    """CPUs offered to tasks."""
-    dashboard: bool = False
-    """Whether Ray's dashboard runs, which `ray job submit` needs."""
-    insecure: bool = False
-    """Whether a cluster that asks nobody for a token is joined."""
-    replace: bool = False
-    """Whether a tracker that is on the cluster already is replaced, although it is the same."""
-    drain_s: float = DRAIN_S
-    """Seconds that running attempts are given before a tracker is replaced."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DriverOrder:
-    """What the supervisor sends to the driver through its standard input."""
-
-    settings: Settings
-    options: Options
-    folder: Path
-    """The platform's home."""
-    session: str
-    """Mark of all processes of this run."""
-    replacement: tuple[str, ...]
-    """Command that starts another supervisor if this one is killed; empty in the foreground, where a process manager
-    restarts the supervisor."""
-    owns_serve_at: str | None = None
-    """Cluster on which this home's platform has started Serve in an earlier run."""
 
 
 class Driver:
@@ -134,9 +81,9 @@ class Driver:
         """
         threading.Thread(target=self._watch_supervisor, daemon=True).start()
         order = self._order
-        addresses = _start_ray(order.settings, order.options, order.folder, order.session)
+        addresses = start_ray(order.settings, order.options, order.folder, order.session)
         if order.options.address is not None:
-            # Nobody else would stop what is half started.
+            # No other process would stop a platform that is half started.
             self._stop_when_told()
         self._start_platform(addresses["ray_address"])
         self._stop_when_told()
@@ -154,7 +101,7 @@ class Driver:
         signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
 
     def _start_platform(self, ray_address: str) -> None:
-        """Start the platform, and return when its HTTP service answers; of what does not start, nothing is left."""
+        """Start the platform, and return when its HTTP service answers; a platform that does not start is stopped."""
         try:
             self._start_parts(ray_address)
             settings = self._order.settings
@@ -173,7 +120,7 @@ class Driver:
         from pixyz_ray.cluster.actor import make_tracker
 
         order = self._order
-        with _known_errors():
+        with known_errors():
             if order.options.address is None:
                 self._tracker, self._owns_serve = make_tracker(order.settings), True
             else:
@@ -205,8 +152,8 @@ class Driver:
 
         if self._order.options.address is None:
             if request.drain_s > 0:
-                sentence = UPGRADED if request.upgrade else STOPPED
-                drain_tracker(self._tracker, request.drain_s, sentence, self._note)
+                message = UPGRADED if request.upgrade else STOPPED
+                drain_tracker(self._tracker, request.drain_s, message, self._note)
         elif not request.leave:
             stop_platform(drain_s=request.drain_s, owns_serve=self._owns_serve, note=self._note)
 
@@ -261,7 +208,7 @@ class Driver:
         takeover.drain_tracker(self._tracker, 0.0, STOPPED, self._note)
         takeover.end_tracker(self._tracker, about)
         self._tracker, self._is_kept = make_tracker(self._order.settings), False
-        _log.info("the tracker of before had nothing to do: another one has taken its place")
+        _log.info("the earlier tracker had nothing to do: another one has taken its place")
 
     def _watch_supervisor(self) -> None:
         """Take the request to stop; when the supervisor dies, start its replacement if there is a command for it."""
@@ -291,69 +238,6 @@ class Driver:
         os._exit(1)
 
 
-def _start_ray(settings: Settings, options: Options, folder: Path, session: str) -> dict[str, Any]:
-    """Start or join Ray; return where its control service and this node's raylet answer, and this node's address."""
-    cpus = options.num_cpus or settings.concurrent_tasks or os.cpu_count() or 1
-    address = None if options.address is None else _join(settings, options.address, insecure=options.insecure)
-    if address is None:
-        os.environ.update(ray_environment(settings, session, folder, cpus))
-    make_shared_folder(settings.share_path)
-    # Only now: Ray and Serve read their environment when they are imported.
-    import ray
-
-    with _known_errors():
-        if address is not None:
-            ray.init(
-                address=address,
-                namespace=NAMESPACE,
-                runtime_env={"env_vars": worker_environment(settings)},
-                log_to_driver=False,
-                configure_logging=False,
-            )
-        else:
-            ray.init(
-                num_cpus=cpus,
-                namespace=NAMESPACE,
-                include_dashboard=options.dashboard,
-                log_to_driver=False,
-                configure_logging=False,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=str(ray_folder(folder)),
-            )
-    if address is not None:
-        for problem in environment_problems(settings, _raylet_environment(), cluster_config()):
-            _log.warning("%s", problem)
-    context = ray.get_runtime_context()
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    node = next(node for node in nodes if node["NodeID"] == context.get_node_id())
-    return {
-        "ray_address": str(context.gcs_address),
-        "raylet_address": f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}",
-        "node_address": node["NodeManagerAddress"],
-    }
-
-
-def _join(settings: Settings, address: str, *, insecure: bool) -> str:
-    """Prepare this process for a cluster that others have started; return the address of its GCS."""
-    found = cluster_address(address)
-    os.environ.update(driver_environment(settings))
-    os.environ["RAY_AUTH_MODE"] = access_mode(found, insecure=insecure)
-    # What `ray job submit` was given for its job holds too; where both say something, the platform's settings win.
-    os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
-    if (note := storage_note(found)) is not None:
-        _log.warning("%s", note)
-    return found
-
-
-def _raylet_environment() -> dict[str, str]:
-    """Return what this machine's raylet was started with; empty where it cannot be read."""
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.name() == "raylet":
-                return dict(process.environ())
-    return {}
-
-
 def _start_service(settings: Settings, folder: Path) -> None:
     """Start the HTTP service, or replace the one that is there."""
     token_sha256 = hashlib.sha256(local_token(folder).encode()).hexdigest()
@@ -365,16 +249,6 @@ def _deploy(settings: Settings, token_sha256: str) -> None:
     from importlib import import_module
 
     import_module("serve_app.deployment").deploy(settings, token_sha256)
-
-
-@contextmanager
-def _known_errors() -> Iterator[None]:
-    try:
-        yield
-    except PixyzException:
-        raise
-    except Exception as error:
-        raise InternalError(f"The platform did not start: {error}") from error
 
 
 def _shut_down() -> None:
@@ -402,7 +276,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Unpickling needs the classes under the module's own name, not under that of the program.
-    from pixyz_ray.cluster.driver import main as run_main
-
-    run_main()
+    main()

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pixyz_ray.cluster.diagnosis import Sign
-from pixyz_ray.cluster.driver import MAX_MESSAGE_BYTES, DriverOrder
+from pixyz_ray.cluster.driver_order import MAX_MESSAGE_BYTES, DriverOrder
 from pixyz_ray.cluster.liveness import SUPERVISOR
 from pixyz_ray.reaper import SESSION_MARK, end_marked, kill_marked
 from pixyz_ray.stop_request import StopRequest

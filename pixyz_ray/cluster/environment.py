@@ -18,7 +18,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -199,17 +199,37 @@ def _problem(one: RayVariable, found: str | None) -> EnvironmentProblem:
     state = "is not set" if found is None else f"is {found}"
     strength = "must" if one.needed else "should"
     message = (
-        f"{one.name} {state} and {strength} be {one.value}: otherwise {one.effect}. Set it before `ray start` on this "
-        'machine: eval "$(python -m pixyz_ray.cluster.environment)"'
+        f"{one.name} {state} and {strength} be {one.value}: otherwise {one.effect}. Set it "
+        f"{_remedy(has_config=one.config_name is not None)}."
     )
-    if one.config_name is not None:
-        message += (
+    return EnvironmentProblem(needed=one.needed, variable=one.name, found=found, wanted=one.value, message=message)
+
+
+def environment_messages(problems: Sequence[EnvironmentProblem]) -> list[str]:
+    """Return a message about each variable that is needed, and one about all that are only recommended."""
+    messages = [one.message for one in problems if one.needed]
+    recommended = [one for one in problems if not one.needed]
+    if recommended:
+        values = ", ".join(
+            f"{one.variable}={one.wanted}" + ("" if one.found is None else f" (it is {one.found})")
+            for one in recommended
+        )
+        messages.append(
+            f"Ray was started here without what the platform recommends: {values}. The effect of each is in "
+            f"docs/operating.md. Set them {_remedy(has_config=False)}."
+        )
+    return messages
+
+
+def _remedy(*, has_config: bool) -> str:
+    """Return how variables are set, and also how for all machines if they can stand in the system configuration."""
+    remedy = 'before `ray start` on this machine: eval "$(python -m pixyz_ray.cluster.environment)"'
+    if has_config:
+        remedy += (
             f", or for all machines on the head: ray start --head {_CONFIG_OPTION}="
             f'"$(python -m pixyz_ray.cluster.environment {_CONFIG_OPTION})"'
         )
-    return EnvironmentProblem(
-        needed=one.needed, variable=one.name, found=found, wanted=one.value, message=f"{message}."
-    )
+    return remedy
 
 
 def ray_environment(settings: Settings, session: str, folder: Path, cpus: int) -> dict[str, str]:
@@ -306,8 +326,6 @@ def _service_environment(settings: Settings) -> dict[str, str]:
     return {
         THRESHOLD: str(settings.memory_threshold),
         SHARE_MASK: f"{share_mask(settings.share_umask):03o}",
-        # A job that was given no GPU must not find one: Ray would leave CUDA_VISIBLE_DEVICES alone then.
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     }
 
 

@@ -22,7 +22,7 @@ _CANNOT_IMPORT = "The remote function failed to import on the worker"
 """How Ray's own message begins."""
 
 WITHDRAWN = "A machine was lost, or came back, before the attempt had begun; the job is given to Ray again."
-"""What is told of an attempt that was taken back."""
+"""Error of an attempt that was taken back."""
 
 _NODE_ID = re.compile(r"node ID: ([0-9a-f]{56})\b")
 _TABLE: tuple[tuple[type[Exception], FailureClass, str], ...] = (
@@ -64,7 +64,7 @@ def lost_object(error: BaseException) -> str | None:
     for one in (error, cause):
         if isinstance(one, ray_errors.ObjectLostError):
             return str(getattr(one, "object_ref_hex", None) or "")
-    # The machine died between the word of the task before and its answer to Ray: its value is that death.
+    # A task that had reported its end died with its machine before it answered Ray: its error is passed on as input.
     is_argument = isinstance(error, ray_errors.RayTaskError) and isinstance(cause, ray_errors.RayError)
     return "" if is_argument else None
 

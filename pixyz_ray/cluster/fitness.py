@@ -8,9 +8,13 @@ and is not counted.
 from __future__ import annotations
 
 import socket
+import sys
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+
+import ray
 
 from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.failure import FailureClass
@@ -30,15 +34,38 @@ def refusal(version: str | None, share: str, share_id: str) -> dict[str, Any] | 
         share_id: id of the share's marker; empty where the head cannot see the share either.
     """
     if version != VERSION:
-        return _refused(version_sentence(HOST, VERSION, str(version)))
+        return _refused(version_message(HOST, VERSION, str(version)))
     if _gate().is_closed:
-        return _refused(drained_sentence(HOST), unfit=False)
+        return _refused(drained_message(HOST), unfit=False)
     if share_id and (problem := _share_check(share, share_id).problem()) is not None:
-        return _refused(share_sentence(HOST, problem))
+        return _refused(share_message(HOST, problem))
     return None
 
 
-def share_sentence(machine: str, problem: str) -> str:
+def problem_of(name: str, report: Mapping[str, Any]) -> str | None:
+    """Return why a machine with that report must get no jobs, or None.
+
+    Args:
+        name: its host name.
+        report: answer of the probe.
+    """
+    if report["pixyz"] != VERSION:
+        return version_message(name, report["pixyz"], VERSION)
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if report["python"].rsplit(".", 1)[0] != ours:
+        return (
+            f"Machine {name} has Python {report['python']}, the platform has {ours}: it gets no jobs. Start Ray there "
+            f"with Python {ours}."
+        )
+    if report["ray"] != ray.__version__:
+        return (
+            f"Machine {name} has Ray {report['ray']}, the platform has {ray.__version__}: it gets no jobs. Install "
+            "the same version there, and start Ray again."
+        )
+    return None if report["share"] is None else share_message(name, report["share"])
+
+
+def share_message(machine: str, problem: str) -> str:
     """Return the message about a machine that cannot use the share (see share_problem)."""
     return (
         f"Machine {machine} {problem}: it gets no jobs. Mount the share there; it is used again within seconds, or at "
@@ -46,7 +73,7 @@ def share_sentence(machine: str, problem: str) -> str:
     )
 
 
-def version_sentence(machine: str, found: str | None, wanted: str) -> str:
+def version_message(machine: str, found: str | None, wanted: str) -> str:
     """Return the message about a machine with another version of the platform, or None for no version."""
     has = "does not have Pixyz on Ray" if found is None else f"has version {found} of Pixyz on Ray"
     return (
@@ -55,17 +82,17 @@ def version_sentence(machine: str, found: str | None, wanted: str) -> str:
     )
 
 
-def drained_sentence(machine: str) -> str:
+def drained_message(machine: str) -> str:
     """Return the message about a machine on which no attempt begins since an operator wants that."""
     return f"Machine {machine} is being drained: no attempt begins there."
 
 
-def _refused(sentence: str, *, unfit: bool = True) -> dict[str, Any]:
+def _refused(message: str, *, unfit: bool = True) -> dict[str, Any]:
     return {
         "ok": False,
         "failure": str(FailureClass.NODE_LOST),
-        "error": sentence,
-        "sentence": sentence,
+        "error": message,
+        "sentence": message,
         # Without a start: what has not begun is not counted.
         "stopped": time.time(),
         "node": HOST,

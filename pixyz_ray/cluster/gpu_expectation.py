@@ -1,4 +1,4 @@
-"""Whether Ray's autoscaler can add machines with GPUs, as far as Ray tells: an autoscaler elsewhere is not seen."""
+"""Whether Ray's autoscaler can add machines with GPUs; an autoscaler on another machine is not seen."""
 
 from __future__ import annotations
 

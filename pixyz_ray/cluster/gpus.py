@@ -1,4 +1,4 @@
-"""GPUs of the cluster: which machines have cards, how much memory these have, and what a job is given of them.
+"""GPUs of the cluster: which machines have cards, how much memory these have, and what a job gets of them.
 
 Ray packs tasks on cards by fractions of a card, not by memory. A need for memory becomes the fraction of the smallest
 card that has as much; machines whose cards have less are excluded. On a larger card a job reserves more than it needs.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pixyz_ray.gpu_need import PREFER, REQUIRE, GpuNeed
@@ -16,7 +16,7 @@ from pixyz_ray.queues import Queue
 from pixyz_ray.units import format_memory, parse_size
 
 MEMORY_LABEL = "pixyz.io/gpu-memory"
-"""Label of a node with the memory of its smallest card, such as 16GB, where NVML does not know it."""
+"""Label of a node with the memory of its smallest card, such as 16GB, where NVML does not report it."""
 _GRAIN = 10_000
 """Ray counts resources in ten-thousandths."""
 
@@ -79,13 +79,16 @@ class Gpus:
         self.version = 0
         """Changes with what `grant` answers."""
         self._nodes: dict[str, GpuNode] = {}
-        self._probed: dict[str, int | None] = {}
         self._grants: dict[tuple[str, GpuNeed], Grant] = {}
 
     def take_nodes(self, nodes: Sequence[Mapping[str, Any]]) -> bool:
-        """Record the machines that are alive, as `ray.nodes()` describes them; return whether their GPUs changed."""
+        """Record the machines that may run jobs; return whether their GPUs changed.
+
+        Args:
+            nodes: what `ray.nodes()` returns of each, and `GpuMemories`: bytes of each card, empty where they are
+                not known, None before the first probe.
+        """
         found = {node.id: node for node in self._with_gpus(nodes)}
-        self._probed = {id: memory for id, memory in self._probed.items() if id in found}
         if found == self._nodes:
             return False
         self._nodes = found
@@ -106,20 +109,15 @@ class Gpus:
             resources, labels, id = node.get("Resources", {}), node.get("Labels", {}), node["NodeID"]
             if node.get("Alive", True) and resources.get("GPU"):
                 declared = _size(labels.get(MEMORY_LABEL))
-                memory = declared or self._probed.get(id)
-                probed = bool(declared) or id in self._probed
+                read = node.get("GpuMemories")
+                memory = declared or min(read or (), default=None)
+                probed = bool(declared) or read is not None
                 yield GpuNode(id=id, resources=resources, labels=labels, memory=memory, probed=probed)
 
-    def to_probe(self) -> list[str]:
-        """Return the ids of the machines whose cards are not known yet."""
-        return [node.id for node in self._nodes.values() if not node.probed]
-
-    def learn(self, id: str, cards: Sequence[int]) -> None:
-        """Record the bytes of memory of a machine's cards; none where NVML does not say."""
-        memory = self._probed[id] = min(cards, default=None)
-        if (node := self._nodes.get(id)) is not None:
-            self._nodes[id] = replace(node, memory=node.memory or memory, probed=True)
-            self._forget_grants()
+    @property
+    def is_reading(self) -> bool:
+        """Whether the cards of some machine are not known yet."""
+        return any(not node.probed for node in self._nodes.values())
 
     def grant(self, queue: Queue, need: GpuNeed | None) -> Grant:
         """Return what a job gets on a queue."""
@@ -187,7 +185,7 @@ class Gpus:
 
 _UNKNOWN = (
     "The memory of the cluster's GPUs is not known (no NVML): the job, which needs {} on a GPU, has a whole one. "
-    f"The label {MEMORY_LABEL} of a node says it too."
+    f"The label {MEMORY_LABEL} of a node has the same effect."
 )
 
 

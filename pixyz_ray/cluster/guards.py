@@ -44,9 +44,9 @@ class Guards:
     """The watchdogs that have called, on one event loop.
 
     Args:
-        fell_silent: told of an attempt whose watchdog has not been heard for long.
-        machine_lost: told the id (Ray's) of a machine none of whose watchdogs has been heard for long: it hangs, or is
-            cut off.
+        fell_silent: called with an attempt whose watchdog has been silent for too long.
+        machine_lost: called with Ray's id of a machine whose watchdogs have all been silent for too long: it hangs,
+            or is cut off.
         clock: the time in seconds, from any moment on.
     """
 
@@ -171,7 +171,7 @@ class Guards:
         self._settle(key)
 
     def look(self) -> None:
-        """Tell of machines, and of single watchdogs, that have not been heard for long."""
+        """Report machines, and single watchdogs, that have been silent for too long."""
         now = self._counted = self._now()
         self._looked = self._clock()
         silent = [key for key, guard in self._guards.items() if now - guard.heard > SILENCE_S]

@@ -26,7 +26,6 @@ from pixyz_ray.version import VERSION
 from pixyz_worker.exception import PixyzException
 
 _KILL_PATIENCE_S = 10.0
-_PROBE_PATIENCE_S = 10.0
 _MAX_KEPT = 256
 """Kinds of tasks that are kept ready to be submitted; a kind is a queue with what its jobs ask for."""
 _FRESH = {"env_vars": {"PIXYZ_ISOLATION": "fresh"}}
@@ -51,9 +50,7 @@ class Launcher:
         self._remove = ray.remote(max_retries=2)(remove_jobs)
         self._keep = ray.remote(max_retries=2)(tasks.keep_value)
         self._warm = ray.remote(max_retries=0)(tasks.warm_up)
-        self._probe = ray.remote(max_retries=0, num_cpus=0)(tasks.gpu_memories)
         self._by_queue: dict[tuple[str, int, bool, float, frozenset[str]], Any] = {}
-        self._lost: frozenset[str] = frozenset()
         self.excluded: frozenset[str] = frozenset()
         """Ray's ids of machines that get no tasks; see `exclude`."""
         self.share_id = ""
@@ -69,16 +66,11 @@ class Launcher:
         spec = json.dumps([self._spec(live), self._endpoint, shape])
         grant = live.grant
         # Nearly always none: each selector makes Ray look for workers of its own, and takes time to compare.
-        excluded = grant.excluded | self._lost | self.excluded
+        excluded = grant.excluded | self.excluded
         key = (job.queue, 2 if wants_value else 1, job.policy.isolation == "fresh", grant.num_gpus, excluded)
         run = self._by_queue.get(key) or self._on_queue(*key)
         answer = run.remote(spec, *feed.references) if feed else run.remote(spec)
         return answer if wants_value else (answer, None)
-
-    def avoid(self, node_ids: frozenset[str]) -> None:
-        """Give no tasks to these machines from now on, which are lost."""
-        self._lost = node_ids
-        self._by_queue.clear()
 
     def exclude(self, node_ids: frozenset[str]) -> None:
         """Give no tasks to these machines from now on; those that Ray has been given already are not changed."""
@@ -182,14 +174,6 @@ class Launcher:
         )
         self._by_queue[name, returns, fresh, num_gpus, excluded] = run
         return run
-
-    async def gpu_memories(self, node: str) -> list[int]:
-        """Return the bytes of memory of each GPU of a node; none where NVML, or the node, does not say."""
-        options = {"label_selector": {"ray.io/node-id": node}, "enable_task_events": False}
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(_PROBE_PATIENCE_S):
-                return list(await self._probe.options(**options).remote())
-        return []
 
     def _spec(self, live: LiveJob) -> Mapping[str, Any]:
         job, settings = live.record, self._settings

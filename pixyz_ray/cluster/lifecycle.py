@@ -131,7 +131,7 @@ class Lifecycle(JobFinder):
                 f"{why[0].upper()}{why[1:]}. Ask for less 'gpu_memory', or for 'gpu': 'prefer'."
             )
         grant = self.turns.gpu_grant(job)
-        # One that runs on CPU is told so when it begins.
+        # A job that runs on CPU gets its note when it begins.
         return replace(job, notes=(*job.notes, grant.note)) if grant.waits and grant.note else job
 
     def _check_room(self, job: Job) -> None:
@@ -274,7 +274,7 @@ class Lifecycle(JobFinder):
     def _refused_by_machine(self, live: LiveJob, outcome: Mapping[str, Any]) -> Mapping[str, Any]:
         """Record that a machine has refused an attempt, before it is launched again; return the outcome for it."""
         if live.record.attempts[-1].started is not None or outcome.get("started"):
-            # No worker says that of an attempt that has begun; the script in it may.
+            # No worker refuses an attempt that has begun; the script may forge such a report.
             return outcome
         if (nodes := self.attempts.nodes) is not None:
             nodes.on_refusal(outcome["refused_by"], str(outcome["error"]), unfit=bool(outcome.get("unfit")))
@@ -488,8 +488,8 @@ class Lifecycle(JobFinder):
 
 
 def _interrupted(live: LiveJob) -> dict[str, Any]:
-    """Return what to put over the outcome of an attempt that the platform ended; the signal was ours."""
-    error = live.stop_sentence or LOST
+    """Return the fields that replace those of an outcome whose attempt the platform ended; the signal was ours."""
+    error = live.stop_message or LOST
     nothing = dict.fromkeys(("result", "awaits", "retry_after", "signal", "exit_code"))
     failure = str(FailureClass.NODE_LOST)
     return {"ok": False, "failure": failure, "error": error, "sentence": error, "uncounted": True, **nothing}

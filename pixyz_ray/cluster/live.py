@@ -66,7 +66,7 @@ class LiveJob:
         "reference",
         "settling",
         "shown",
-        "stop_sentence",
+        "stop_message",
         "stopped_for",
         "value",
         "wants_value",
@@ -93,8 +93,8 @@ class LiveJob:
         """State and value that the script shows while it runs (update_state)."""
         self.stopped_for: FailureClass | None = None
         """Why the platform itself ended the attempt, whatever Ray says of it then."""
-        self.stop_sentence = ""
-        """What the attempt then says about it, where its class does not say it all."""
+        self.stop_message = ""
+        """Error of the attempt that was stopped, where its class alone does not explain it."""
         self.overdue: asyncio.TimerHandle | None = None
         """Timer of the attempt's time limit, or of its waiting."""
         self._steps = StepLog(job.steps)

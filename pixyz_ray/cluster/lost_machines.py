@@ -36,7 +36,7 @@ class LostMachines:
             self._on_change(self.node_ids)
 
     def review(self) -> None:
-        """Let the machines have work again that have been out for long enough."""
+        """Give work again to machines that have been excluded for long enough."""
         before = len(self._since)
         now = time.monotonic()
         self._since = {node_id: since for node_id, since in self._since.items() if now - since < DOUBT_S}

@@ -1,4 +1,4 @@
-"""Machines: what the tracker does about the machines of its cluster, and what it answers when asked about them."""
+"""Machines: connects the registry of machines with jobs and launcher, and answers calls about machines."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pixyz_ray.share_marker import ShareMarker, write_marker
 from pixyz_worker.exception import InvalidBackendParameter, PixyzException
 
 _log = logging.getLogger(__name__)
+_GPU_PATIENCE_S = 10.0
 ABOUT_MACHINES = ("nodes", "node", "drain", "undrain", "check_node")
 """Methods of Machines that the channel offers."""
 
@@ -56,6 +57,12 @@ class Machines:
             # Ray may still wait for an answer of the machine that is gone.
             self._jobs.attempts.place_again()
         self._use_machines()
+
+    async def read_gpus(self) -> None:
+        """Return when the memory of GPUs is known, or after some seconds: until then jobs would run on CPU."""
+        if self._jobs.turns.gpus.is_reading:
+            await self.registry.answered(_GPU_PATIENCE_S)
+            self._use_machines()
 
     def _on_change(self) -> None:
         before, now = self._launcher.excluded, self.registry.excluded()

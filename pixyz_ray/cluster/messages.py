@@ -106,7 +106,7 @@ def outcome(message: Any) -> Mapping[str, Any]:
     if not isinstance(message, dict):
         raise BadMessage(f"an outcome that is {type(message).__name__}")
     _check(message, _OUTCOME, "outcome")
-    # The tracker's to say: a script could have itself run again and again.
+    # Only the tracker may set this: a script could make itself run again and again.
     message.pop("uncounted", None)
     steps = message.get("steps") or []
     if len(steps) > MAX_STEPS or not all(map(_is_step, steps)):

@@ -1,4 +1,4 @@
-"""Node: one run of Ray on one machine, as the registry (nodes.py) knows it, and what is shown of it."""
+"""Node: one run of Ray on one machine, as the registry (nodes.py) knows it, and how it is shown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
-from pixyz_ray.cluster.fitness import drained_sentence
+from pixyz_ray.cluster.fitness import drained_message
+from pixyz_ray.cluster.lost_machines import DOUBT_S
 from pixyz_ray.jobs import iso_time
 from pixyz_ray.machine_gate import Closed
 
@@ -18,7 +20,7 @@ _MOST_JOBS = 50
 
 
 class NodeState(StrEnum):
-    """What a machine is good for."""
+    """Whether a machine gets jobs, and why not."""
 
     JOINING = "joining"
     """It has not answered its first probe; it gets jobs, which its workers refuse where it is unfit."""
@@ -56,6 +58,8 @@ class Node:
     """When it was found dead, in seconds since the epoch."""
     problem: str | None = None
     """Why it is unfit."""
+    is_lost: bool = False
+    """Whether attempts were lost there within the last seconds (LostMachines)."""
     gate: Closed | None = None
     """Why no attempt may begin there, as an operator wants it."""
     confirmed: bool = False
@@ -77,10 +81,10 @@ class Node:
 
     @property
     def state(self) -> NodeState:
-        """What it is good for."""
+        """Whether it gets jobs, and why not."""
         if self.left is not None:
             return NodeState.DEAD
-        if self.problem is not None:
+        if self.problem is not None or self.is_lost:
             return NodeState.UNFIT
         if self.gate is not None:
             return NodeState.DRAINED if self.is_idle else NodeState.DRAINING
@@ -92,6 +96,15 @@ class Node:
         return self.left is None and (self.problem is not None or self.gate is not None)
 
     @property
+    def gpu_memories(self) -> list[int] | None:
+        """Bytes of memory of each of its GPUs; empty where NVML does not report them, None before the first probe."""
+        if not self.resources.get("GPU"):
+            return []
+        if self.report is None:
+            return [] if self.silent else None
+        return [card["memory"] for card in self.report["gpus"]]
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing runs there, as far as the tracker and the machine itself know."""
         busy = self.report is None or self.report["workers"]["busy"]
@@ -100,6 +113,10 @@ class Node:
     @property
     def reason(self) -> str | None:
         """Message about why it gets no jobs, or None."""
+        if self.problem is None and self.is_lost:
+            return (
+                f"Machine {self.name} is lost: it gets no jobs for {DOUBT_S:g} s, until Ray has noticed or it is back."
+            )
         if self.problem is not None or self.gate is None:
             return self.problem
         if self.state is NodeState.DRAINED:
@@ -107,8 +124,26 @@ class Node:
                 f"Machine {self.name} is drained. Let attempts begin there again with  pixyz drain {self.name} --undo"
             )
         if not self.confirmed:
-            return f"{drained_sentence(self.name)} The machine has not confirmed it yet."
-        return drained_sentence(self.name)
+            return f"{drained_message(self.name)} The machine has not confirmed it yet."
+        return drained_message(self.name)
+
+
+def new_node(node_id: str, record: Mapping[str, Any]) -> Node:
+    """Return a machine that has just joined.
+
+    Args:
+        node_id: Ray's id of it.
+        record: what `ray.nodes()` returns of it.
+    """
+    return Node(
+        id=node_id,
+        name=str(record["NodeManagerHostname"]),
+        address=str(record["NodeManagerAddress"]),
+        resources=dict(record["Resources"]),
+        labels=dict(record.get("Labels") or {}),
+        # Ray does not report the folder itself.
+        session=str(Path(record["RayletSocketName"]).parent.parent),
+    )
 
 
 def node_view(node: Node, used: Mapping[str, float] | None) -> dict[str, Any]:

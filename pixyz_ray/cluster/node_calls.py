@@ -1,4 +1,4 @@
-"""NodeCalls: what the HTTP service asks the tracker about machines."""
+"""NodeCalls: the calls of the HTTP service to the tracker about machines."""
 
 from __future__ import annotations
 

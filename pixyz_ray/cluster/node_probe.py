@@ -1,4 +1,4 @@
-"""The probe: a small Ray task that tells what one machine is and has. The registry (nodes.py) runs it.
+"""The probe: a small Ray task that reports versions and resources of its machine. The registry (nodes.py) runs it.
 
 Ray gets this module by value, so that it also runs on a machine where Pixyz on Ray is missing or has another version.
 It imports nothing of the project but in functions, and where that fails the answer says so.
@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import socket
-import subprocess
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import Any
 
 import ray
 
-_GPU_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
 _GPU_PATIENCE_S = 5.0
 _SPILLING = "RAY_object_spilling_directory"
 _SECRET = ("TOKEN", "PASSWORD", "SECRET", "KEY")
@@ -41,7 +40,7 @@ def probe(order: Mapping[str, Any]) -> dict[str, Any]:
         "share_disk": None,
         "spill_disk": _disk(os.environ.get(_SPILLING) or order["session"]),
         "memory": _memory(),
-        "gpus": _gpus(),
+        "gpus": [],
         "workers": _workers(os.getppid()),
         "environment": _environment(os.getppid()),
     }
@@ -60,7 +59,7 @@ def _version() -> str | None:
 
 
 def _of_platform(order: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what only a machine with the same version can tell: its share and its gate, which is set as ordered."""
+    """Return what only a machine with the same version can report: its share and its gate, which is set as ordered."""
     from dataclasses import asdict
 
     from pixyz_ray.machine_gate import Closed, MachineGate
@@ -81,8 +80,9 @@ def _of_platform(order: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "share": problem,
         "gate": None if closed is None else asdict(closed),
-        # A share that does not answer would not tell how full it is either.
+        # A share that does not answer would not report how full it is either.
         "share_disk": _disk(order["share"]) if problem is None else None,
+        "gpus": _gpus(),
     }
 
 
@@ -108,14 +108,25 @@ def _memory() -> dict[str, int] | None:
 
 
 def _gpus() -> list[dict[str, Any]]:
-    """Return model and memory (bytes) of each NVIDIA GPU; none where the driver's tool does not tell."""
-    if shutil.which(_GPU_QUERY[0]) is None:
-        return []
-    with suppress(OSError, subprocess.SubprocessError, ValueError):
-        done = subprocess.run(_GPU_QUERY, capture_output=True, text=True, timeout=_GPU_PATIENCE_S, check=True)
-        rows = (row.rsplit(",", 1) for row in done.stdout.strip().splitlines())
-        return [{"model": model.strip(), "memory": int(size) * 2**20} for model, size in rows]
-    return []
+    """Return model and memory (bytes) of each NVIDIA GPU; none without NVML, or where its driver hangs."""
+    from pixyz_ray.watchdog.nvml import Nvml
+
+    found: list[dict[str, Any]] = []
+
+    def read() -> None:
+        with Nvml.opened() as nvml:
+            found.extend(nvml.cards() if nvml is not None else ())
+
+    # A driver that hangs must not keep the machine from running jobs on its CPUs, nor collect threads here.
+    if not any(thread.is_alive() for thread in _READING):
+        _READING[:] = [threading.Thread(target=read, daemon=True)]
+        _READING[0].start()
+        _READING[0].join(_GPU_PATIENCE_S)
+    return list(found)
+
+
+_READING: list[threading.Thread] = []
+"""The thread of this process that reads GPUs, or has read them."""
 
 
 def _workers(raylet: int) -> dict[str, int]:

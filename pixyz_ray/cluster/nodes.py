@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Protocol
 
-import ray
-
 from pixyz_ray.cluster.errors import UnknownNode
-from pixyz_ray.cluster.fitness import share_sentence, version_sentence
-from pixyz_ray.cluster.node import Node, NodeState, node_view
+from pixyz_ray.cluster.fitness import problem_of
+from pixyz_ray.cluster.node import Node, NodeState, new_node, node_view
 from pixyz_ray.machine_gate import Closed
 from pixyz_ray.version import VERSION
 from pixyz_worker.exception import InvalidBackendParameter
@@ -56,7 +52,7 @@ class NodeRegistry:
         source: Ray.
         own: Ray's id of the machine of the tracker.
         share: SHARE_PATH.
-        on_change: called when other machines may run jobs than before.
+        on_change: called when other machines may run jobs than before, or when the memory of GPUs has become known.
         end_attempt: ends a job's running attempt; takes the job and a message for its owner.
     """
 
@@ -78,14 +74,15 @@ class NodeRegistry:
         self._end_attempt = end_attempt
         self._nodes: dict[str, Node] = {}
         self._node_of: dict[str, Node] = {}
+        self._lost: frozenset[str] = frozenset()
         self._excluded: frozenset[str] = frozenset()
         self._working: set[asyncio.Task[None]] = set()
         self._due: dict[str, asyncio.TimerHandle] = {}
 
-    # --- Who may run jobs --------------------------------------------------------------------------------------------
+    # --- Machines for jobs -------------------------------------------------------------------------------------------
 
     def excluded(self) -> frozenset[str]:
-        """Return Ray's ids of the live machines that must get no job; nearly always none."""
+        """Return Ray's ids of the machines that must get no job; nearly always none."""
         return self._excluded
 
     def trouble(self) -> str | None:
@@ -100,9 +97,15 @@ class NodeRegistry:
         return [node.problem for node in self._nodes.values() if node.left is None and node.problem is not None]
 
     def usable(self) -> list[dict[str, Any]]:
-        """Return Ray's records of the machines that may run jobs."""
+        """Return Ray's records of the machines that may run jobs, with the memory of their GPUs."""
         return [
-            {"NodeID": node.id, "Alive": True, "Resources": node.resources, "Labels": node.labels}
+            {
+                "NodeID": node.id,
+                "Alive": True,
+                "Resources": node.resources,
+                "Labels": node.labels,
+                "GpuMemories": node.gpu_memories,
+            }
             for node in self._nodes.values()
             if node.left is None and not node.is_excluded
         ]
@@ -121,7 +124,7 @@ class NodeRegistry:
             node.running.discard(uuid)
             node.ended.discard(uuid)
 
-    def on_refusal(self, node_id: str, sentence: str, *, unfit: bool) -> None:
+    def on_refusal(self, node_id: str, message: str, *, unfit: bool) -> None:
         """Record that a worker has refused an attempt: send no more there until a probe has found it fit."""
         node = self._nodes.get(node_id)
         if node is None or node.left is not None:
@@ -132,9 +135,16 @@ class NodeRegistry:
                 self._begin_probe(node)
             return
         if node.problem is None:
-            self._set_problem(node, sentence)
-            # The next probe comes after the usual pause: what a worker has just seen would be there again.
+            self._set_problem(node, message)
+            # The next probe comes after the usual pause: now it would find the same.
             node.probed = time.monotonic()
+
+    def on_lost(self, node_ids: frozenset[str]) -> None:
+        """Send no more to these machines, which are lost, and to no others for that reason."""
+        self._lost = node_ids
+        for node in self._nodes.values():
+            node.is_lost = node.id in node_ids
+        self._update()
 
     # --- Following the cluster ---------------------------------------------------------------------------------------
 
@@ -149,7 +159,7 @@ class NodeRegistry:
         seen = {str(record["NodeID"]): record for record in records if record["Alive"]}
         for node_id, record in seen.items():
             if node_id not in self._nodes:
-                self._nodes[node_id] = _new_node(node_id, record)
+                self._nodes[node_id] = new_node(node_id, record)
         now = time.time()
         left = [node for node in self._nodes.values() if node.id not in seen and node.left is None]
         for node in left:
@@ -185,6 +195,7 @@ class NodeRegistry:
 
     async def _probe(self, node: Node) -> None:
         async with node.lock:
+            known = node.gpu_memories
             order = {
                 "share": self._share,
                 "share_id": self.share_id,
@@ -201,6 +212,13 @@ class NodeRegistry:
                 self._on_report(node, order["gate"], report)
             node.probed = time.monotonic()
         self._update()
+        if node.gpu_memories != known:
+            self._on_change()
+
+    async def answered(self, timeout_s: float) -> None:
+        """Return when the probes that run now have ended, or after some seconds."""
+        if self._working:
+            await asyncio.wait([*self._working], timeout=timeout_s)
 
     def _on_silence(self, node: Node, error: Exception) -> None:
         node.silent += 1
@@ -233,7 +251,7 @@ class NodeRegistry:
             self._update()
 
     def _update(self) -> None:
-        excluded = frozenset(node.id for node in self._nodes.values() if node.is_excluded)
+        excluded = frozenset(node.id for node in self._nodes.values() if node.is_excluded) | self._lost
         if excluded != self._excluded:
             self._excluded = excluded
             self._on_change()
@@ -290,15 +308,15 @@ class NodeRegistry:
         self._due.pop(node.id, None)
         if node.gate is None or node.left is not None:
             return
-        sentence = (
+        message = (
             f"Machine {node.name} is being drained, and the attempt was ended at the deadline for that. The job runs "
             "again on another machine; this is not counted as a retry."
         )
         for uuid in node.running - node.ended:
             node.ended.add(uuid)
-            self._end_attempt(uuid, sentence)
+            self._end_attempt(uuid, message)
 
-    # --- Asked by those who look -------------------------------------------------------------------------------------
+    # --- Queries -----------------------------------------------------------------------------------------------------
 
     def find(self, name: str, *, alive: bool = False) -> Node:
         """Return a machine by host name, address, or id or its beginning; a live one before dead ones.
@@ -348,41 +366,6 @@ class NodeRegistry:
             alarm.cancel()
         for task in self._working:
             task.cancel()
-
-
-def problem_of(name: str, report: Mapping[str, Any]) -> str | None:
-    """Return why a machine with that report must get no jobs, or None.
-
-    Args:
-        name: its host name.
-        report: answer of the probe.
-    """
-    if report["pixyz"] != VERSION:
-        return version_sentence(name, report["pixyz"], VERSION)
-    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if report["python"].rsplit(".", 1)[0] != ours:
-        return (
-            f"Machine {name} has Python {report['python']}, the platform has {ours}: it gets no jobs. Start Ray there "
-            f"with Python {ours}."
-        )
-    if report["ray"] != ray.__version__:
-        return (
-            f"Machine {name} has Ray {report['ray']}, the platform has {ray.__version__}: it gets no jobs. Install "
-            "the same version there, and start Ray again."
-        )
-    return None if report["share"] is None else share_sentence(name, report["share"])
-
-
-def _new_node(node_id: str, record: Mapping[str, Any]) -> Node:
-    return Node(
-        id=node_id,
-        name=str(record["NodeManagerHostname"]),
-        address=str(record["NodeManagerAddress"]),
-        resources=dict(record["Resources"]),
-        labels=dict(record.get("Labels") or {}),
-        # Ray does not tell the folder itself.
-        session=str(Path(record["RayletSocketName"]).parent.parent),
-    )
 
 
 def _gate_order(node: Node) -> Any:

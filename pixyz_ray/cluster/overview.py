@@ -106,7 +106,7 @@ class Overview:
             "jobs": dict(self._jobs.counts),
             "queues": shown["queues"],
             "pools": shown["pools"],
-            "workers": self._jobs.attempts.workers(),
+            "workers": self._jobs.attempts.workers.counts(),
         }
 
     async def health(self) -> dict[str, str]:

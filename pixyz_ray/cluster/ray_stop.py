@@ -9,7 +9,6 @@ the command line of each of its processes.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,10 +16,10 @@ import psutil
 
 from pixyz_ray.cluster.ray_folder import ray_folder
 from pixyz_ray.home import home
+from pixyz_ray.reaper import send_signal, still_alive
 
 _GRACE_S = 10.0
 _KILLED_WITHIN_S = 5.0
-_POLL_S = 0.05
 _ORDER = ("raylet", "", "gcs_server")
 """Names of the programs in the order in which they are ended; the empty one stands for all others."""
 
@@ -62,33 +61,11 @@ def _of_folder(folder: Path) -> list[tuple[psutil.Process, str]]:
 
 def _end(processes: Sequence[psutil.Process], grace_s: float) -> None:
     for process in processes:
-        _signal(process, kill=False)
-    alive = _still_alive(processes, grace_s)
+        send_signal(process, kill=False)
+    alive = still_alive(processes, grace_s)
     for process in alive:
-        _signal(process, kill=True)
-    _still_alive(alive, _KILLED_WITHIN_S)
-
-
-def _still_alive(processes: Sequence[psutil.Process], patience_s: float) -> list[psutil.Process]:
-    """Wait until processes have ended, zombies included: process 1 of a container may never fetch them."""
-    deadline = time.monotonic() + patience_s
-    while (alive := [one for one in processes if _is_alive(one)]) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
-    return alive
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def _signal(process: psutil.Process, *, kill: bool) -> None:
-    try:
-        process.kill() if kill else process.terminate()
-    except psutil.Error:
-        return
+        send_signal(process, kill=True)
+    still_alive(alive, _KILLED_WITHIN_S)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pixyz_ray.cluster.diagnosis import Diagnosis, Limits, Part, RestartCount, Sign
-from pixyz_ray.cluster.driver import DriverOrder, Options
+from pixyz_ray.cluster.driver_order import DriverOrder, Options
 from pixyz_ray.cluster.driver_process import DRIVER_COMMAND, DriverProcess
 from pixyz_ray.cluster.probes import Addresses, Probes
 from pixyz_ray.cluster.ray_folder import clear_ray_folder, ray_folder

@@ -73,9 +73,9 @@ def take_over(settings: Settings, who: str, *, replace: bool, drain_s: float, no
             _check_unattended(tracker, about, who)
         difference = settings_difference(about, settings)
         if difference is None and not replace:
-            note(f"the tracker of before goes on, with {about['running']} running jobs")
+            note(f"the earlier tracker is kept, with {about['running']} running jobs")
             return Takeover(tracker=tracker, is_kept=True, service=_service(about))
-        note(f"the tracker of before {difference or 'is the same'}: it is replaced")
+        note(f"the earlier tracker {difference or 'is the same'}: it is replaced")
         drain_tracker(tracker, drain_s, UPGRADED, note)
     end_tracker(tracker, about)
     return Takeover(tracker=make_tracker(settings), is_kept=False, service=_service(about))
@@ -98,18 +98,18 @@ def about_tracker(tracker: Any, *, timeout_s: float = _ANSWER_S) -> Mapping[str,
     return about
 
 
-def drain_tracker(tracker: Any, drain_s: float, sentence: str, note: Note) -> None:
+def drain_tracker(tracker: Any, drain_s: float, message: str, note: Note) -> None:
     """Drain a tracker (see drain.py), and say what it waits for; whatever goes wrong, go on.
 
     Args:
         tracker: its handle.
         drain_s: seconds for running attempts.
-        sentence: what an attempt that is ended says about it.
+        message: what an attempt that is ended says about it.
         note: told how many run, once a second.
     """
     deadline = time.monotonic() + drain_s
     try:
-        drained = tracker.drain.remote(drain_s, sentence)
+        drained = tracker.drain.remote(drain_s, message)
         while not ray.wait([drained], timeout=_NOTE_EVERY_S)[0]:
             left_s = deadline - time.monotonic()
             if left_s < -_DRAIN_OVERTIME_S:
@@ -164,7 +164,7 @@ def _check_unattended(tracker: Any, about: Mapping[str, Any], who: str) -> None:
 
 
 def settings_difference(about: Mapping[str, Any], settings: Settings) -> str | None:
-    """Return in what a tracker differs from a new one, as a predicate; None if in nothing."""
+    """Return how a tracker differs from a new one, as a predicate for a message; None if it does not."""
     if about["version"] != VERSION:
         return f"has version {about['version']}"
     if about["settings"] != settings_digest(settings):

@@ -25,7 +25,7 @@ from pixyz_ray.run_spec import RunSpec
 from pixyz_ray.runner import run, share_of
 from pixyz_ray.storage import JobFolder
 from pixyz_ray.watchdog.guard import guard
-from pixyz_ray.watchdog.nvml import Nvml, holds_gpu
+from pixyz_ray.watchdog.nvml import holds_gpu
 from pixyz_worker.exception import PixyzFileNotFound
 
 _BUSY_S = 0.1
@@ -190,12 +190,6 @@ def pack_outputs(share: str, uuid: str) -> None:
     """Write the zip of a job's outputs."""
     use_share_mask()
     JobFolder(Path(share), uuid).pack()
-
-
-def gpu_memories() -> list[int]:
-    """Return the bytes of memory of each of this machine's GPUs; none where NVML does not say."""
-    with Nvml.opened() as nvml:
-        return nvml.memories() if nvml is not None else []
 
 
 def warm_up() -> None:

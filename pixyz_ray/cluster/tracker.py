@@ -67,7 +67,6 @@ class Tracker:
         self._list = JobList(self._jobs, self._graphs, self._overview)
         self._packing: dict[str, asyncio.Future[None]] = {}
         self._begun: set[asyncio.Future[Any]] = set()
-        self._probing = False
 
     # --- Scripts' face -----------------------------------------------------------------------------------------------
 
@@ -142,7 +141,7 @@ class Tracker:
         }
 
     async def value_lost(self, uuid: str) -> bool:
-        """Have the value of a task made again, since Ray has lost it; return whether there will be one."""
+        """Run a task again whose value Ray has lost; return whether there will be a value."""
         messages.check_ids([uuid])
         return await self._graphs.value_lost(uuid)
 
@@ -170,9 +169,9 @@ class Tracker:
 
     # --- The driver's face -------------------------------------------------------------------------------------------
 
-    async def drain(self, deadline_s: float, sentence: str) -> dict[str, Any]:
+    async def drain(self, deadline_s: float, message: str) -> dict[str, Any]:
         """Bring running attempts to an end; no other begins, and jobs are still accepted (see Drain.run)."""
-        return await self._drain.run(deadline_s, sentence)
+        return await self._drain.run(deadline_s, message)
 
     def standing(self) -> dict[str, Any]:
         """Return the `state` (see Drain), how many attempts are `running`, and whether nothing is to do (`idle`)."""
@@ -229,7 +228,7 @@ class Tracker:
         if self._settings.gpu_expected is None:
             jobs.turns.gpus.expect(await asyncio.to_thread(gpus_are_expected))
         await machines.look()
-        await self._probe_gpus()
+        await machines.read_gpus()
         await self._recover()
         launcher.warm_up()
         for work in (self._attempts.look(), self._watch_capacity(machines), self._cleaner.run()):
@@ -242,28 +241,6 @@ class Tracker:
             await asyncio.sleep(REFRESH_EVERY_S)
             with suppress(Exception):
                 await machines.look()
-                self._follow_gpus()
-
-    def _follow_gpus(self) -> None:
-        """Read the memory of the GPUs of machines that are new, in the background."""
-        if self._jobs.turns.gpus.to_probe() and not self._probing:
-            self._probing = True
-            self._jobs.begin(self._probe_gpus())
-
-    async def _probe_gpus(self) -> None:
-        """Read the memory of the GPUs of machines that are new."""
-        gpus = self._jobs.turns.gpus
-        try:
-            new = gpus.to_probe()
-            for node, cards in zip(
-                new, await asyncio.gather(*map(self._attempts.launcher.gpu_memories, new)), strict=True
-            ):
-                gpus.learn(node, cards)
-        finally:
-            self._probing = False
-        if new:
-            self._jobs.turns.pump()
-            self._attempts.follow_gpus()
 
     async def _ask_machines(self, method: str, peer: Peer, number: int, *arguments: Any) -> Any:
         if self._machines is None:

@@ -9,7 +9,6 @@ application is deployed. It is no child of the replica, with which Ray would end
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import os
 import pickle
@@ -20,13 +19,14 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pixyz_ray.cluster.environment import worker_environment
-from pixyz_ray.cluster.names import NAMESPACE, TRACKER
+from pixyz_ray.cluster.names import NAMESPACE
 from pixyz_ray.logs import configure_logging
 from pixyz_ray.private_files import open_private
 from pixyz_ray.settings import Settings
+from pixyz_ray.settings_digest import settings_digest
 
 _log = logging.getLogger("pixyz.tracker_driver")
 _LOCK = "tracker-driver.lock"
@@ -37,7 +37,7 @@ _GONE_AFTER_S = 20.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackerOrder:
-    """What the driver is told by the replica that starts it."""
+    """Order of the replica that starts the driver."""
 
     settings: Settings
     """The platform's settings."""
@@ -52,7 +52,7 @@ class TrackerOrder:
 def ensure_driver(order: TrackerOrder) -> bool:
     """Start the driver unless it is there; one with other settings is ended first. Return whether it was started."""
     data = pickle.dumps(order)
-    digest = hashlib.sha256(order.settings.model_dump_json().encode()).hexdigest()
+    digest = settings_digest(order.settings)
     with (order.folder / _LOCK).open("a+b") as lock:
         if not _take(lock):
             _end_other(lock, digest)
@@ -121,28 +121,20 @@ def _keep_tracker(order: TrackerOrder) -> None:
 
 def _end_tracker() -> None:
     """End a tracker that another driver has created; its jobs are in the journal."""
-    import ray
+    from pixyz_ray.cluster.takeover import about_tracker, end_tracker, find_tracker
 
-    with suppress(ValueError):
-        ray.kill(ray.get_actor(TRACKER, NAMESPACE))
-    while True:
-        try:
-            ray.get_actor(TRACKER, NAMESPACE)
-        except ValueError:
-            return
-        time.sleep(0.05)
+    if (tracker := find_tracker()) is not None:
+        end_tracker(tracker, about_tracker(tracker, timeout_s=_LOOK_EVERY_S))
 
 
 def _is_deployed(application: str) -> bool:
     """Return whether the application is deployed; True while Serve's controller does not answer."""
-    import ray
     from ray import serve
 
-    try:
-        controller: Any = ray.get_actor("SERVE_CONTROLLER_ACTOR", "serve")
-    except ValueError:
+    from pixyz_ray.cluster.teardown import serve_is_running
+
+    if not serve_is_running():
         return False
-    del controller
     try:
         return application in serve.status().applications
     except Exception:

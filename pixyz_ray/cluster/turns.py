@@ -71,7 +71,7 @@ class Turns:
     # --- What there is room for --------------------------------------------------------------------------------------
 
     def take_nodes(self, nodes: Sequence[Mapping[str, Any]]) -> bool:
-        """Record the machines of the cluster, as `ray.nodes()` describes them; return whether their GPUs changed."""
+        """Record the machines that may run jobs (see Gpus.take_nodes); return whether their GPUs changed."""
         changed = self.gpus.take_nodes(nodes)
         total: dict[str, float] = {}
         for node in nodes:
@@ -150,7 +150,7 @@ class Turns:
         version, why = -1, None
 
         def missing() -> str | None:
-            # Asked for each job that is let out.
+            # Called for each job that is dispatched.
             nonlocal version, why
             if version != self.gpus.version:
                 version, need = self.gpus.version, self._gpu_need(needs.queue, *needs.gpu)
@@ -194,7 +194,7 @@ class Turns:
     def recover(self, rows: Iterable[tuple[str, float, list[Any]]]) -> None:
         """Let jobs wait that waited before a restart: id, when accepted, and what `Job.waits` says."""
         for uuid, requested, (queue, submitter, priority, pools, not_before, *more) in rows:
-            # What an older version has written says neither how long the pause was, nor what the job asks for of GPUs.
+            # What an older version has written says neither how long the pause was, nor what the job needs of GPUs.
             pause, gpu = (*more, None, None)[:2]
             seats = tuple((name, seats) for name, seats in pools)
             needs = _needs(queue, submitter, priority, seats, tuple(gpu or (None, None, False)))

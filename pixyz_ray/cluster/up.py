@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from pixyz_ray.cluster.driver import DRAIN_S, Options
+from pixyz_ray.cluster.driver_order import DRAIN_S, Options
 from pixyz_ray.cluster.environment import joining_notes
 from pixyz_ray.cluster.supervisor import supervise
 from pixyz_ray.cluster.teardown import NOTHING_THERE

@@ -24,11 +24,11 @@ class GpuUsage:
         self.now = 0
         """Bytes of all its processes together on the GPU where they take most."""
         self.peak = 0 if self._nvml is not None else UNWATCHED
-        """The most that `now` was; UNWATCHED where nothing tells."""
+        """The most that `now` was; UNWATCHED where that is not known."""
 
     @property
     def known(self) -> bool:
-        """Whether something tells how much it takes."""
+        """Whether the driver reports how much it takes."""
         return self.peak != UNWATCHED
 
     def look(self, processes: list[Process]) -> None:
@@ -39,7 +39,7 @@ class GpuUsage:
         pids = {process.pid for process in processes}
         cards = self._nvml.usage()
         if cards is None:
-            # The driver does not tell per process: in a virtual machine with a part of a card, for example.
+            # The driver has no figures per process: in a virtual machine with a part of a card, for example.
             self._nvml, self.now, self.peak = None, 0, self.peak or UNWATCHED
             return
         self.now = max((sum(taken for pid, taken in card.items() if pid in pids) for card in cards), default=0)

@@ -38,7 +38,7 @@ class Usage:
     peak_gpu_memory: int | None = None
     """Bytes on one GPU at the most, of all its processes together; None where it is not known."""
     gpu_unwatched: bool = False
-    """Whether it had a GPU, and nothing on this machine tells how much memory it takes there."""
+    """Whether it had a GPU, and its memory there is not known on this machine."""
 
 
 class Guard:

@@ -1,4 +1,4 @@
-"""NVML, the library of NVIDIA's driver that tells what is on its GPUs, by ctypes: watchdogs have no site packages.
+"""NVML, the management library of NVIDIA's driver, by ctypes: watchdogs have no site packages.
 
 Driver and library come together, so that there is nothing to install. Names and structures are those of nvml.h.
 """
@@ -14,6 +14,8 @@ _LIBRARY = "libnvidia-ml.so.1"
 _SUCCESS = 0
 _INSUFFICIENT_SIZE = 7
 _MOST_PROCESSES = 4096
+_NAME_BYTES = 96
+"""NVML_DEVICE_NAME_V2_BUFFER_SIZE."""
 _NOT_AVAILABLE = 2**64 - 1
 
 
@@ -81,18 +83,24 @@ class Nvml:
         """Close it."""
         self._library.nvmlShutdown()
 
-    def memories(self) -> list[int]:
-        """Return the bytes of memory of each card; none where one of them does not say."""
-        found = []
+    def cards(self) -> list[dict[str, Any]]:
+        """Return `model` and `memory` (bytes) of each card; none where the memory of one of them is not reported."""
+        cards = []
         for handle in self._handles():
             memory = self._memory()
             if self._library.nvmlDeviceGetMemoryInfo(handle, self._c.byref(memory)) != _SUCCESS:
                 return []
-            found.append(int(memory.total))
-        return found
+            cards.append({"model": self._model(handle), "memory": int(memory.total)})
+        return cards
+
+    def _model(self, handle: Any) -> str:
+        name = self._c.create_string_buffer(_NAME_BYTES)
+        if self._library.nvmlDeviceGetName(handle, name, _NAME_BYTES) != _SUCCESS:
+            return "unknown"
+        return str(name.value.decode("utf-8", "replace"))
 
     def usage(self) -> list[dict[int, int]] | None:
-        """Return the bytes of each process on each card, by process id; None where the driver does not tell."""
+        """Return the bytes of each process on each card, by process id; None where the driver does not report it."""
         cards: list[dict[int, int]] = []
         answered = False
         for handle in self._handles():

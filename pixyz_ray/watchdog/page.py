@@ -16,7 +16,7 @@ _ORDER_AT = 128
 UNBOUNDED = 2**64 - 1
 """Limit of an attempt that may take all memory of its GPUs; one that has no GPU has the limit 0."""
 UNWATCHED = 2**64 - 1
-"""Peak of an attempt whose GPU memory nothing on this machine can tell."""
+"""Peak of an attempt whose GPU memory is not known on this machine."""
 # Where the tracker listens, written when it changes: port, host, secret.
 _ENDPOINT = Struct("@Q256s256s")
 _ENDPOINT_AT = 2048

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pixyz_ray.queues import DEFAULT_QUEUES
-from pixyz_ray.settings import settings_table
+from pixyz_ray.setting_table import settings_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "samples").glob("*.md")])
@@ -24,7 +24,7 @@ def test_given_a_page_when_its_links_are_followed_then_each_leads_to_a_file(page
 
 
 def test_given_the_settings_when_a_field_changes_then_the_document_says_so() -> None:
-    """The table of settings is what `python -m pixyz_ray.settings` prints."""
+    """The table of settings is what `python -m pixyz_ray.setting_table` prints."""
     assert settings_table() in (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 
 

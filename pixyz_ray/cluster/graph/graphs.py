@@ -21,6 +21,7 @@ from pixyz_ray.cluster.graph.feeds import feed_of, shape_of
 from pixyz_ray.cluster.graph.intake import Intake
 from pixyz_ray.cluster.graph.lookup import GraphLookup
 from pixyz_ray.cluster.graph.lost_values import LostValues
+from pixyz_ray.cluster.graph.node_line import NodeLine
 from pixyz_ray.cluster.graph.run import GraphRun, Value
 from pixyz_ray.cluster.graph.runs import GraphRuns
 from pixyz_ray.cluster.graph.start_times import StartTimes
@@ -37,8 +38,6 @@ from pixyz_worker.exception import InvalidBackendParameter
 _log = logging.getLogger(__name__)
 _CANCELLED = "The job was cancelled."
 _KEEP_AFTER_S = 2.0
-_IN_LINE = 16
-"""Nodes of one graph that wait in line at each queue."""
 
 
 class Graphs:
@@ -54,7 +53,8 @@ class Graphs:
         self.lookup = GraphLookup(jobs, self.runs)
         self.awaiting = Awaiting(jobs, self.runs)
         self.intake = Intake(jobs.access, self.runs, jobs.settings)
-        self.lost = LostValues(jobs, self._line_up, self.not_run)
+        self._line = NodeLine(jobs.turns)
+        self.lost = LostValues(jobs, self._line.add, self.not_run)
         self._start_times = StartTimes(jobs, self.cancel)
         self._endings: deque[tuple[LiveJob, Job]] = deque()
         self._draining = False
@@ -129,7 +129,7 @@ class Graphs:
             if run.start_options(id):
                 self._start_times.wait(run, id)
                 return
-            self._line_up(run, id)
+            self._line.add(run, id)
             return
         live = self._jobs.live_node(id)
         run.begun.add(id)
@@ -139,26 +139,12 @@ class Graphs:
         if not run.left[id]:
             self._jobs.settle(live, live.job.become(JobState.SUCCESS, result=None))
 
-    def _line_up(self, run: GraphRun, id: str) -> None:
-        queue = run.asks_for(id).queue
-        run.ready.setdefault(queue, deque()).append(id)
-        self._feed_turns(run, queue)
-
-    def _feed_turns(self, run: GraphRun, queue: str) -> None:
-        """Let a few nodes of a graph wait for their turn; with all of them in line, other graphs would come after."""
-        ready, in_line = run.ready.get(queue), run.in_line.setdefault(queue, set())
-        while ready and len(in_line) < _IN_LINE:
-            id = ready.popleft()
-            if id not in run.states and id not in run.begun:
-                in_line.add(id)
-                self._jobs.turns.wait(id, run.asks_for(id), since=time.time())
-
     def begin_node(self, uuid: str) -> bool:
         """Begin a node whose turn has come; False for what is none, or has begun before and is tried again."""
         run = self.runs.of(uuid)
         if run is None or (uuid in run.begun and uuid not in run.starved):
             return False
-        self._leave_line(run, uuid)
+        self._line.leave(run, uuid)
         if run.missing(uuid):
             run.begun.add(uuid)
             self._jobs.begin(self._start_from_store(run, uuid))
@@ -170,12 +156,6 @@ class Graphs:
         """Start a node that gets results which only the store, or the share, still has."""
         if await self.lost.prepare(run, id):
             self._start(run, id, feed_of(run, id))
-
-    def _leave_line(self, run: GraphRun, id: str) -> None:
-        for queue, in_line in run.in_line.items():
-            if id in in_line:
-                in_line.discard(id)
-                self._feed_turns(run, queue)
 
     def started(self, uuid: str) -> None:
         """Give Ray the one task that comes after one that has started: it can begin as soon as that has returned.
@@ -242,14 +222,14 @@ class Graphs:
             self._jobs.begin(self._jobs.take_up(live))
 
     def feed_again(self, live: LiveJob, lost: str | None) -> None:
-        """Have a node's params worked out again when it begins, without inputs that are lost."""
+        """Compute a node's params again when it begins, without inputs that are lost."""
         run = self.runs.of(live.record.uuid)
         assert run is not None
         live.feed = None
         self.lost.forget(run, live.record.uuid, lost)
 
     async def value_lost(self, uuid: str) -> bool:
-        """Have the value of a node made again, since Ray has lost it; return whether there will be one."""
+        """Run a node again whose value Ray has lost; return whether there will be a value."""
         run = self.runs.of(uuid)
         return run is not None and await self.lost.make_again(run, uuid)
 
@@ -289,7 +269,7 @@ class Graphs:
         if not well:
             self._take_back_next(run, job.uuid)
         run.end(job.uuid, job.state, value)
-        self._leave_line(run, job.uuid)
+        self._line.leave(run, job.uuid)
         if run.reruns[job.uuid]:
             self._take_end_again(run, job)
         else:
@@ -300,7 +280,7 @@ class Graphs:
             self.end(run)
 
     def _take_end_again(self, run: GraphRun, job: Job) -> None:
-        """Record the end of a job whose first end has let others begin already."""
+        """Record the end of a job that ran again; other jobs have begun after its first end."""
         self.lost.ended(run, job)
         if job.state is JobState.FAILURE:
             self.end_scope(run, job)

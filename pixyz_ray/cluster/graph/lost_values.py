@@ -28,7 +28,7 @@ NotRun = Callable[[GraphRun, str, Job], None]
 
 
 class LostValues:
-    """Sees to it that a task gets its inputs, also when Ray has them no more.
+    """Provides the inputs of tasks, also those that Ray has lost.
 
     Args:
         jobs: where the tasks live.
@@ -87,7 +87,7 @@ class LostValues:
         return not self._has_ended(run, id)
 
     async def _fetch(self, run: GraphRun, id: str, missing: list[str]) -> bool:
-        """Fetch inputs from the store; begin to run again those whose values are nowhere. Return whether to go on."""
+        """Fetch inputs from the store, and run tasks again whose values are gone. Return whether to go on."""
         access = self._jobs.access
         for uuid in missing:
             await self._jobs.journal.settled(uuid)
@@ -145,7 +145,7 @@ class LostValues:
         )
 
     async def make_again(self, run: GraphRun, id: str) -> bool:
-        """Have the value of a task made again, which a script could not get; return whether there will be one."""
+        """Run a task again whose value a script could not get; return whether there will be a value."""
         if id not in run.states:
             return True
         job = await self._jobs.find(id, insist=True)
@@ -161,7 +161,7 @@ class LostValues:
     # --- A task that has run again -----------------------------------------------------------------------------------
 
     def ended(self, run: GraphRun, job: Job) -> None:
-        """Let the tasks go on that waited for one which has run again."""
+        """Resume the tasks that waited for one which has run again."""
         for id, sources in [*run.held.items()]:
             if job.uuid not in sources:
                 continue

@@ -196,7 +196,6 @@ def test_given_tasks_that_have_not_begun_when_a_machine_is_lost_then_they_are_wi
         attempts.launcher = cast(
             Launcher,
             SimpleNamespace(
-                avoid=lambda _: None,
                 withdraw=withdrawn.append,
                 memory_limit=lambda _: None,
                 hit_by_mistake=lambda _: False,
@@ -230,7 +229,7 @@ def test_given_tasks_that_have_not_begun_when_a_machine_is_lost_then_they_are_wi
     ids=["the last one left", "one joined", "its memory is known", "runs on CPU"],
 )
 def test_follow_gpus(before: Grant, now: Grant, again: bool) -> None:
-    """Given a task that Ray has not started, when the GPUs change, then it is launched again if it would get others.
+    """Given a task that Ray has not started, when the GPUs change, then it is taken back if it would get others.
 
     One that was decided to run on CPU stays there.
     """
@@ -244,4 +243,5 @@ def test_follow_gpus(before: Grant, now: Grant, again: bool) -> None:
     attempts.dispatched.on_given(job)
     attempts.follow_gpus()
     assert withdrawn == ["task"] * again
-    assert [outcome["failure"] for outcome in course.outcomes] == ["node_lost"] * again
+    assert (live.stopped_for is FailureClass.NODE_LOST) == again
+    assert course.outcomes == []

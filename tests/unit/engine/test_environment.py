@@ -13,6 +13,7 @@ import pytest
 from pixyz_ray.cluster.environment import (
     before_ray,
     driver_environment,
+    environment_messages,
     environment_problems,
     joining_notes,
     ray_environment,
@@ -89,6 +90,16 @@ def test_problems_name_variable_effect_and_remedy(settings: Settings) -> None:
     assert str(nice).startswith("RAY_worker_niceness is 15 and should be 0: otherwise other programs")
     assert "--system-config" in str(nice)
     assert "--system-config" not in str(problems["REPORTER_UPDATE_INTERVAL_MS"])
+
+
+def test_recommended_variables_share_a_message(settings: Settings) -> None:
+    """Given a plain Ray, when messages are made, then the needed variable has one, and all others have one together."""
+    problems = environment_problems(settings, {"RAY_worker_niceness": "15"})
+    needed, recommended = environment_messages(problems)
+    assert needed.startswith("RAY_memory_monitor_refresh_ms is not set and must be 0: otherwise where memory runs")
+    assert "RAY_worker_niceness=0 (it is 15), RAY_worker_cap_enabled=0, " in recommended
+    assert 'eval "$(python -m pixyz_ray.cluster.environment)"' in recommended
+    assert environment_messages([]) == []
 
 
 def test_system_configuration_takes_precedence(settings: Settings) -> None:

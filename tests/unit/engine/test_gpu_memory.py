@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ ASK = """
 import json
 from pixyz_ray.watchdog.nvml import Nvml
 with Nvml.opened() as nvml:
-    print(json.dumps(nvml and [nvml.memories(), nvml.usage()]))
+    print(json.dumps(nvml and [nvml.cards(), nvml.usage()]))
 """
 USE = """
 def use(*rows):
@@ -51,10 +52,10 @@ def ask() -> str:
 
 
 def test_nvml(gpus: Path) -> None:
-    """Given cards with processes, when asked, then the memory of cards and processes is known, however many."""
+    """Given cards with processes, when asked, then cards and the memory of processes are known, however many."""
     gpus.write_text("0 5 100\n0 6 200\n1 5 300\n")
-    sizes = f"[{16 << 30}, {8 << 30}]"
-    assert ask() == f'[{sizes}, [{{"5": 100, "6": 200}}, {{"5": 300}}]]'
+    cards = [{"model": "Card 0", "memory": 16 << 30}, {"model": "Card 1", "memory": 8 << 30}]
+    assert json.loads(ask()) == [cards, [{"5": 100, "6": 200}, {"5": 300}]]
     gpus.write_text("".join(f"1 {pid} 1\n" for pid in range(1, 301)))
     assert ask().count(": 1,") == 299
 

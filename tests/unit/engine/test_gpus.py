@@ -18,11 +18,14 @@ GPU = DEFAULT_QUEUES["gpu"]
 GB = 2**30
 
 
-def node(id: str, gpus: float = 1, memory: str | None = None, **labels: str) -> dict[str, Any]:
-    """A machine as `ray.nodes()` describes it."""
+def node(
+    id: str, gpus: float = 1, memory: str | None = None, read: list[int] | None = None, **labels: str
+) -> dict[str, Any]:
+    """A machine as the registry describes it; its cards have been read or not."""
     declared = {"pixyz.io/gpu-memory": memory} if memory else {}
     resources = {"CPU": 4.0, **({"GPU": float(gpus)} if gpus else {})}
-    return {"NodeID": id, "Alive": True, "Resources": resources, "Labels": {**labels, **declared}}
+    labels = {**labels, **declared}
+    return {"NodeID": id, "Alive": True, "Resources": resources, "Labels": labels, "GpuMemories": read}
 
 
 def cluster(*nodes: dict[str, Any], expected: bool = False) -> Gpus:
@@ -115,23 +118,21 @@ def test_unknown_memory() -> None:
     gpus = cluster(node("a"))
     reading = gpus.grant(GPU, need(memory=GB))
     assert reading.missing == "the memory of the cluster's GPUs is being read"
-    assert gpus.to_probe() == ["a"]
-    gpus.learn("a", [])
+    assert gpus.is_reading
+    assert gpus.take_nodes([node("a", read=[])])
     grant = gpus.grant(GPU, need(memory=GB))
     assert (grant.num_gpus, grant.missing) == (1, None)
     assert grant.note is not None
     assert "no NVML" in grant.note
-    assert gpus.to_probe() == []
-    assert not gpus.take_nodes([node("a")])
+    assert not gpus.is_reading
+    assert not gpus.take_nodes([node("a", read=[])])
 
 
 def test_learned_memory() -> None:
     """Given a machine whose cards were read, when memory is needed, then its smallest card counts."""
-    gpus = cluster(node("a", 2))
-    gpus.learn("a", [16 * GB, 8 * GB])
+    gpus = cluster(node("a", 2, read=[16 * GB, 8 * GB]))
     assert gpus.grant(GPU, need(memory=2 * GB)).num_gpus == 0.25
-    assert not gpus.take_nodes([node("a", 2)])
-    assert gpus.grant(GPU, need(memory=2 * GB)).num_gpus == 0.25
+    assert cluster(node("a", 2, "4GB", read=[16 * GB])).grant(GPU, need(memory=2 * GB)).num_gpus == 0.5
 
 
 def test_never_fits() -> None:

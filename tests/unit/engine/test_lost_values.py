@@ -70,7 +70,6 @@ class Stage:
             launch=self._launch,
             note_for=lambda queue: None,
             withdraw=lambda reference: None,
-            avoid=lambda nodes: None,
         )
         attempts.answers = SimpleNamespace(expect=lambda *_: None, forget=lambda *_: None)
         attempts.left_outcome = lambda job, attempt: None

@@ -14,8 +14,9 @@ import ray
 
 from pixyz_ray.cluster import nodes as nodes_module
 from pixyz_ray.cluster.errors import UnknownNode
+from pixyz_ray.cluster.fitness import problem_of
 from pixyz_ray.cluster.node import NodeState
-from pixyz_ray.cluster.nodes import NodeRegistry, problem_of
+from pixyz_ray.cluster.nodes import NodeRegistry
 from pixyz_ray.machine_gate import Closed
 from pixyz_ray.version import VERSION
 from pixyz_worker.exception import InvalidBackendParameter
@@ -43,6 +44,7 @@ class Machines:
         self.names = {name * 56: name for name in names}
         self.reports: dict[str, dict[str, Any]] = {}
         self.gates: dict[str, dict[str, Any] | None] = {}
+        self.gpus: dict[str, dict[str, float]] = {}
         self.hanging: set[str] = set()
         self.probes: list[str] = []
 
@@ -54,7 +56,7 @@ class Machines:
                 "Alive": True,
                 "NodeManagerHostname": name,
                 "NodeManagerAddress": f"10.0.0.{ord(name[0])}",
-                "Resources": {"CPU": 2.0},
+                "Resources": {"CPU": 2.0, **self.gpus.get(name, {})},
                 "Labels": {},
                 "RayletSocketName": "/tmp/ray/session/sockets/raylet",
             }
@@ -134,6 +136,26 @@ def test_joins() -> None:
     run(given)
 
 
+def test_gpu_memory() -> None:
+    """Given machines with GPUs, when probed, then the memory of their cards is known, or that it never will be."""
+
+    async def given() -> None:
+        stage = Stage("a", "b", "c")
+        stage.machines.gpus = {"a": {"GPU": 2.0}, "b": {"GPU": 1.0}}
+        stage.machines.reports = {
+            "a": {"gpus": [{"model": "L4", "memory": 24}, {"model": "T4", "memory": 16}]},
+        }
+        await stage.registry.refresh()
+        assert [one["GpuMemories"] for one in stage.registry.usable()] == [None, None, []]
+        await stage.registry.answered(5)
+        assert [one["GpuMemories"] for one in stage.registry.usable()] == [[24, 16], [], []]
+        assert stage.changes == 2
+        await stage.registry.check("a")
+        assert stage.changes == 2
+
+    run(given)
+
+
 @pytest.mark.parametrize(
     ("report", "words"),
     [
@@ -208,6 +230,23 @@ def test_refused() -> None:
         await stage.settled()
         assert stage.state("b") is NodeState.UNFIT
         assert (await stage.registry.check("b")).state is NodeState.READY
+
+    run(given)
+
+
+def test_lost() -> None:
+    """Given machines, when one is lost, then it is excluded and shown as such until it is not, and still counts."""
+
+    async def given() -> None:
+        stage = Stage("a", "b")
+        await stage.settled()
+        stage.registry.on_lost(frozenset({"b" * 56}))
+        assert stage.registry.excluded() == {"b" * 56}
+        assert (stage.state("b"), stage.changes) == (NodeState.UNFIT, 1)
+        assert "is lost" in str(stage.registry.find("b").reason)
+        assert (_cpus(stage), stage.registry.warnings()) == (4.0, [])
+        stage.registry.on_lost(frozenset())
+        assert (stage.registry.excluded(), stage.state("b")) == (frozenset(), NodeState.READY)
 
     run(given)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pixyz_ray.cluster.driver import Options
+from pixyz_ray.cluster.driver_order import Options
 from pixyz_ray.cluster.supervisor import Pace, Supervisor
 from pixyz_ray.home import read_platform
 from pixyz_ray.reaper import marked
