@@ -55,11 +55,20 @@ class Places:
         return place
 
     def hold(self) -> tuple[str, Path, Machine]:
-        """Start a job that holds its place on a worker, and return it with its notes and its machine."""
+        """Start a job that holds its place on a worker, and return it with its notes and its machine.
+
+        Both machines have a worker process by then: what is measured is not how long Python takes to start.
+        """
         place = self.make()
+        for name in WORKERS:
+            wait_until(lambda name=name: self._is_warm(name), f"{name} has a worker", deadline_s=60, every_s=0.5)
         job = self._rest.submit(SCRIPT, config={"entrypoint": "hold", "queue": "workers"}, params={"place": str(place)})
         host = wait_until(lambda: notes(place, "attempt-1"), "the job has begun", deadline_s=60)[0]
         return job, place, self._cluster.network[host]
+
+    def _is_warm(self, name: str) -> bool:
+        answer = self._rest.http.post(f"/nodes/{name}/check")
+        return answer.status_code == 200 and sum((answer.json()["workers"] or {}).values()) > 0
 
     def let_go(self) -> None:
         """Let all jobs go on."""
