@@ -182,7 +182,25 @@ class Tracker:
 
     async def open(self, host: str) -> Endpoint:
         """Listen on that address, take up what had not ended, and return where to call."""
-        server = ChannelServer(
+        endpoint = await self._server().listen(host, self._settings.tracker_port)
+        jobs, launcher = self._jobs, Launcher(self._settings, endpoint)
+        self._attempts.guards.own_node = own_node_id()
+        self._attempts.launcher = launcher
+        self._machines = machines = Machines(self._settings, jobs, launcher)
+        self._cleaner = Cleaner(self._settings, jobs.journal, launcher, jobs.is_needed, jobs.forget)
+        if self._settings.gpu_expected is None:
+            jobs.turns.gpus.expect(await asyncio.to_thread(gpus_are_expected))
+        await machines.look()
+        await machines.read_gpus()
+        await self._recover()
+        launcher.warm_up()
+        for work in (self._attempts.look(), self._watch_capacity(machines), self._cleaner.run()):
+            jobs.begin(work)
+        return endpoint
+
+    def _server(self) -> ChannelServer:
+        """Return the server of the channel, with all that may be called."""
+        return ChannelServer(
             {
                 "submit": self._submit,
                 "submit_graph": self._submit_graph,
@@ -219,21 +237,6 @@ class Tracker:
                 **dict.fromkeys(("event", "usage", "alive", "died", "guard"), MAX_EVENT_BYTES),
             },
         )
-        endpoint = await server.listen(host, self._settings.tracker_port)
-        jobs, launcher = self._jobs, Launcher(self._settings, endpoint)
-        self._attempts.guards.own_node = own_node_id()
-        self._attempts.launcher = launcher
-        self._machines = machines = Machines(self._settings, jobs, launcher)
-        self._cleaner = Cleaner(self._settings, jobs.journal, launcher, jobs.is_needed, jobs.forget)
-        if self._settings.gpu_expected is None:
-            jobs.turns.gpus.expect(await asyncio.to_thread(gpus_are_expected))
-        await machines.look()
-        await machines.read_gpus()
-        await self._recover()
-        launcher.warm_up()
-        for work in (self._attempts.look(), self._watch_capacity(machines), self._cleaner.run()):
-            jobs.begin(work)
-        return endpoint
 
     async def _watch_capacity(self, machines: Machines) -> None:
         """Follow the cluster as it grows and shrinks, for good."""

@@ -73,14 +73,7 @@ def up(
     options = Options(
         address=address, num_cpus=num_cpus, dashboard=dashboard, insecure=insecure, replace=replace, drain_s=drain_s
     )
-    running = read_platform()
-    if running is not None and is_supervisor(running.pid):
-        if not replace:
-            raise AlreadyRunning(
-                f"The platform is up already at {running.url}. Stop it with  pixyz down  or take its place, with its "
-                "jobs, with  pixyz up --replace"
-            )
-        _make_way(running, options)
+    _take_place(options)
     if address is None:
         _check_port(settings)
     notes = [*reading.sources.notes, *store_notes(settings)]
@@ -92,6 +85,23 @@ def up(
         _start_detached(overrides, options, notes)
     else:
         supervise(settings, options)
+
+
+def _take_place(options: Options) -> None:
+    """End the supervisor of this home, if it is to be replaced.
+
+    Raises:
+        AlreadyRunning: it is up, and is not to be replaced.
+    """
+    running = read_platform()
+    if running is None or not is_supervisor(running.pid):
+        return
+    if not options.replace:
+        raise AlreadyRunning(
+            f"The platform is up already at {running.url}. Stop it with  pixyz down  or take its place, with its "
+            "jobs, with  pixyz up --replace"
+        )
+    _make_way(running, options)
 
 
 def down(*, address: str | None = None, drain_s: float = 0.0) -> None:
