@@ -17,6 +17,7 @@ import psutil
 
 from pixyz_ray.cluster.driver_order import DRAIN_S, Options
 from pixyz_ray.cluster.environment import joining_notes
+from pixyz_ray.cluster.ray_access import other_ray_notes
 from pixyz_ray.cluster.supervisor import supervise
 from pixyz_ray.cluster.teardown import NOTHING_THERE
 from pixyz_ray.home import Platform, forget_platform, home, read_platform
@@ -51,6 +52,8 @@ def up(
 ) -> None:
     """Start the platform; without `detach` stay until it is stopped.
 
+    With `replace`, options that are not given are those of the platform that is up.
+
     Args:
         detach: return when it is up.
         host: address of the HTTP service, over API_HOST.
@@ -67,14 +70,24 @@ def up(
         InvalidBackendParameter: a setting cannot be used.
         InternalError: it did not start.
     """
+    running = read_platform()
+    is_up = running is not None and is_supervisor(running.pid)
+    before = (running.options or {}) if running is not None and is_up and replace else {}
+    if running is not None and is_up and replace and address is None:
+        address = running.cluster
+    host, port = before.get("host") if host is None else host, before.get("port") if port is None else port
     overrides = {key: value for key, value in (("api_host", host), ("api_port", port)) if value is not None}
     reading = read_settings(**overrides)
     settings = reading.checked()
     options = Options(
-        address=address, num_cpus=num_cpus, dashboard=dashboard, insecure=insecure, replace=replace, drain_s=drain_s
+        address=address,
+        num_cpus=num_cpus or before.get("num_cpus"),
+        dashboard=dashboard or bool(before.get("dashboard")),
+        insecure=insecure or bool(before.get("insecure")),
+        replace=replace,
+        drain_s=drain_s,
     )
-    running = read_platform()
-    if running is not None and is_supervisor(running.pid):
+    if running is not None and is_up:
         if not replace:
             raise AlreadyRunning(
                 f"The platform is up already at {running.url}. Stop it with  pixyz down  or take its place, with its "
@@ -84,8 +97,7 @@ def up(
     if address is None:
         _check_port(settings)
     notes = [*reading.sources.notes, *store_notes(settings)]
-    if address is not None:
-        notes += joining_notes(settings, num_cpus)
+    notes += other_ray_notes() if address is None else joining_notes(settings, num_cpus)
     for note in (*secure_home(home()), *notes):
         print(note, file=sys.stderr, flush=True)
     if detach:
