@@ -61,8 +61,8 @@ def up_command(
     Other commands on this machine then need neither a URL nor a token.
 
     With --replace a platform that is up is replaced by one with the installed version and the settings of now. Jobs are
-    accepted all the time. What runs goes on for at most --drain seconds; what still runs then is run again. Options that
-    are not given are those of the platform that is up: its cluster, host and port.
+    accepted all the time. What runs goes on for at most --drain seconds; what still runs then is run again.
+    Options that are not given are those of the platform that is up: its cluster, host and port.
 
     \b
     Example:
