@@ -14,6 +14,7 @@ import os
 import secrets
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 DEFAULT_URL = "http://127.0.0.1:8001"
@@ -41,6 +42,8 @@ class Platform:
     """Address of the Ray cluster that was joined; None for a Ray of its own."""
     owns_serve: bool = False
     """Whether Serve was started on that cluster by this platform."""
+    options: dict[str, Any] | None = None
+    """Options of `pixyz up` that it was started with, for `pixyz up --replace`; those not given are left out."""
 
 
 def home() -> Path:

@@ -62,13 +62,14 @@ def up_command(
 
     With --replace a platform that is up is replaced by one with the installed version and the current settings.
     Jobs are accepted all the time. What runs goes on for at most --drain seconds; what still runs then is run again.
+    Options that are not given are those of the platform that is up: its cluster, host and port.
 
     \b
     Example:
       pixyz up
       pixyz up --detach --port 9000
       pixyz up --detach --address auto --host 0.0.0.0
-      pixyz up --detach --address auto --host 0.0.0.0 --replace --drain 300
+      pixyz up --detach --replace --drain 300
     """
     _need_linux()
     if insecure and address is None:

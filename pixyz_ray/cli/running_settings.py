@@ -12,7 +12,7 @@ from pixyz_ray.cli.checks import Check, Verdict
 if TYPE_CHECKING:
     from pixyz_ray.setting_reading import Reading
 
-RESTART = "pixyz up --replace"
+RESTART = "pixyz up --detach --replace"
 """How a platform gets other settings."""
 
 

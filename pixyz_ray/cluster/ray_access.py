@@ -16,6 +16,8 @@ from pathlib import Path
 import grpc
 import psutil
 
+from pixyz_ray.reaper import SESSION_MARK
+from pixyz_ray.setting_sources import Note
 from pixyz_worker.exception import InternalError, PixyzSecurityViolation
 
 _QUESTION = "/ray.rpc.NodeInfoGcsService/CheckAlive"
@@ -149,3 +151,17 @@ def _open_cluster(address: str) -> str:
         "Where its network is closed to everybody else, it can be used as it is:  pixyz up --address "
         f"{address} --insecure"
     )
+
+
+def other_ray_notes() -> list[Note]:
+    """Return a note where a Ray that `ray start` has started runs on this machine: a platform would not use it."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name() == "raylet" and SESSION_MARK not in process.environ():
+                return [
+                    Note(
+                        found="Ray runs on this machine already; the platform starts another, for this machine alone.",
+                        remedy="For that cluster:  pixyz up --address auto",
+                    )
+                ]
+    return []

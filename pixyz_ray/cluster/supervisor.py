@@ -32,6 +32,7 @@ from pixyz_ray.port import local_url, service_url
 from pixyz_ray.private_files import make_process_private, secure_home
 from pixyz_ray.reaper import kill_marked
 from pixyz_ray.run_record import RunRecord, Status, read_record, remove_record, write_record
+from pixyz_ray.setting_sources import COMMAND_LINE
 from pixyz_ray.settings import Settings
 from pixyz_ray.stop_request import take_stop_request
 from pixyz_ray.supervisor_lock import only_one
@@ -279,6 +280,7 @@ class Supervisor:
             session=session,
             cluster=ray_address if self._options.address is not None else None,
             owns_serve=owns_serve,
+            options=_given_options(self._settings, self._options),
         )
         if not self._was_up:
             write_platform(platform, self._folder)
@@ -343,6 +345,17 @@ def supervise(settings: Settings, options: Options, *, replacement: Sequence[str
             record = read_record(folder)
             if record is not None and record.status != "failed":
                 remove_record(folder)
+
+
+def _given_options(settings: Settings, options: Options) -> dict[str, Any]:
+    """Return the options of `pixyz up` that were given, by the names that `up` has for them."""
+    given = {
+        name: getattr(settings, setting)
+        for name, setting in (("host", "api_host"), ("port", "api_port"))
+        if settings.places.get(setting.upper()) == COMMAND_LINE
+    }
+    others = {name: getattr(options, name) for name in ("num_cpus", "dashboard", "insecure")}
+    return given | {name: value for name, value in others.items() if value}
 
 
 @contextmanager

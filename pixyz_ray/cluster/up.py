@@ -17,6 +17,7 @@ import psutil
 
 from pixyz_ray.cluster.driver_order import DRAIN_S, Options
 from pixyz_ray.cluster.environment import joining_notes
+from pixyz_ray.cluster.ray_access import other_ray_notes
 from pixyz_ray.cluster.supervisor import supervise
 from pixyz_ray.cluster.teardown import NOTHING_THERE
 from pixyz_ray.home import Platform, forget_platform, home, read_platform
@@ -51,6 +52,8 @@ def up(
 ) -> None:
     """Start the platform; without `detach` stay until it is stopped.
 
+    With `replace`, options that are not given are those of the platform that is up.
+
     Args:
         detach: return when it is up.
         host: address of the HTTP service, over API_HOST.
@@ -67,18 +70,29 @@ def up(
         InvalidBackendParameter: a setting cannot be used.
         InternalError: it did not start.
     """
+    running = _running_platform()
+    replaced = running if replace else None
+    before = (replaced.options or {}) if replaced is not None else {}
+    if replaced is not None and address is None:
+        address = replaced.cluster
+    host, port = before.get("host") if host is None else host, before.get("port") if port is None else port
     overrides = {key: value for key, value in (("api_host", host), ("api_port", port)) if value is not None}
     reading = read_settings(**overrides)
     settings = reading.checked()
     options = Options(
-        address=address, num_cpus=num_cpus, dashboard=dashboard, insecure=insecure, replace=replace, drain_s=drain_s
+        address=address,
+        num_cpus=num_cpus or before.get("num_cpus"),
+        dashboard=dashboard or bool(before.get("dashboard")),
+        insecure=insecure or bool(before.get("insecure")),
+        replace=replace,
+        drain_s=drain_s,
     )
-    _take_place(options)
+    if running is not None:
+        _take_place(running, options)
     if address is None:
         _check_port(settings)
     notes = [*reading.sources.notes, *store_notes(settings)]
-    if address is not None:
-        notes += joining_notes(settings, num_cpus)
+    notes += other_ray_notes() if address is None else joining_notes(settings, num_cpus)
     for note in (*secure_home(home()), *notes):
         print(note, file=sys.stderr, flush=True)
     if detach:
@@ -87,15 +101,18 @@ def up(
         supervise(settings, options)
 
 
-def _take_place(options: Options) -> None:
+def _running_platform() -> Platform | None:
+    """Return the platform of this home, if it is up."""
+    running = read_platform()
+    return running if running is not None and is_supervisor(running.pid) else None
+
+
+def _take_place(running: Platform, options: Options) -> None:
     """End the supervisor of this home, if it is to be replaced.
 
     Raises:
-        AlreadyRunning: it is up, and is not to be replaced.
+        AlreadyRunning: it is not to be replaced.
     """
-    running = read_platform()
-    if running is None or not is_supervisor(running.pid):
-        return
     if not options.replace:
         raise AlreadyRunning(
             f"The platform is up already at {running.url}. Stop it with  pixyz down  or take its place, with its "

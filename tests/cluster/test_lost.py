@@ -127,7 +127,9 @@ def test_machine_lost_under_a_job(cluster: Cluster, rest: RestClient, places: Pl
     assert rest.http.get(f"/jobs/{job}/outputs/own.txt").text == "attempt 2"
     assert rest.details(job) == end
     log = rest.log(job)
-    assert log == "attempt 1 begins\n--- attempt 2 ---\nattempt 2 begins\nattempt 2 ends\n"
+    # A watchdog that is cut off may have told the old attempt to end, which leaves a trace of its stack.
+    assert log.startswith("attempt 1 begins\n")
+    assert log.endswith("\n--- attempt 2 ---\nattempt 2 begins\nattempt 2 ends\n")
     print(f"\n{fault}: the next attempt began after {seconds:.1f} s")
     assert seconds < MOST_SECONDS[fault], end
 

@@ -154,7 +154,7 @@ def test_what_a_restart_would_change_is_shown(running: Any, file: Path) -> None:
     assert "LOG_LEVEL" in config("diff").output
     (check,) = check_running(None, None, read_settings())
     assert "LOG_LEVEL, JOB_STORE_URL" in check.found
-    assert config("set", "LOG_LEVEL", "INFO").output.endswith("pixyz up --replace\n")
+    assert config("set", "LOG_LEVEL", "INFO").output.endswith("pixyz up --detach --replace\n")
 
 
 def test_doctor_says_nothing_of_what_a_service_manager_gives(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:
