@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import ray
@@ -21,6 +21,8 @@ OTHERS_DEPLOYMENT = "api-others"
 """Deployment of the replicas on other machines."""
 _HEAD = {"node:__internal_head__": 0.001}
 """Resource that only the head has."""
+_REPLICA_PREFIX = "SERVE_REPLICA::"
+"""What Serve lets the names of its replicas' actors begin with."""
 _UP_WITHIN_S = 100.0
 _LOOK_EVERY_S = 0.05
 _log = logging.getLogger("pixyz.driver")
@@ -98,10 +100,11 @@ def deploy(settings: Settings, local_token_sha256: str) -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     # Requests do not go through Serve, so that its proxies are not needed.
     serve.start(proxy_location="Disabled", logging_config={"log_level": settings.log_level, "enable_access_log": False})
+    before = _head_replicas()
     target = serve.RunTarget(target=application(settings, local_token_sha256), name=APPLICATION, route_prefix="/")
     # Not until all of it runs: replicas that no machine has room for wait until one joins.
     serve.run_many([target], wait_for_applications_running=False)
-    _wait_for_head()
+    _wait_for_head(before)
     missing = settings.api_replicas - _machines()
     if missing > 0:
         _log.warning(
@@ -112,12 +115,14 @@ def deploy(settings: Settings, local_token_sha256: str) -> None:
         )
 
 
-def _wait_for_head() -> None:
+def _wait_for_head(before: Set[str]) -> None:
+    """Return when the replica on the head is up, and those that it replaces are gone."""
     deadline = time.monotonic() + _UP_WITHIN_S
     while True:
         found = serve.status().applications.get(APPLICATION)
         head = found and found.deployments.get(HEAD_DEPLOYMENT)
-        if head is not None and head.status == "HEALTHY":
+        # Serve shows the health of the replica before it until it has begun to replace that one.
+        if head is not None and head.status == "HEALTHY" and not before & _head_replicas():
             return
         if found is not None and found.status == "DEPLOY_FAILED":
             raise InternalError(f"The HTTP service did not start: {head.message if head else found.message}")
@@ -125,6 +130,13 @@ def _wait_for_head() -> None:
             message = head.message if head else "it was not deployed"
             raise InternalError(f"The HTTP service was not up after {_UP_WITHIN_S:g} s: {message}")
         time.sleep(_LOOK_EVERY_S)
+
+
+def _head_replicas() -> Set[str]:
+    """Return the names of the actors that are replicas on the head."""
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    prefix = f"{_REPLICA_PREFIX}{APPLICATION}#{HEAD_DEPLOYMENT}#"
+    return {actor["name"] for actor in actors if actor["name"].startswith(prefix)}
 
 
 def _machines() -> int:

@@ -170,11 +170,12 @@ class Supervisor:
         self._write_platform(
             driver.session, driver.addresses["ray_address"], owns_serve=bool(driver.addresses.get("owns_serve"))
         )
-        self._record(driver.session, "up", "up")
         if self._count.tried == 0:
             self._announce(driver.addresses)
         else:
             _log.warning("the platform is up again")
+        # Last: `pixyz up --detach` waits for it, and then prints what was announced.
+        self._record(driver.session, "up", "up")
         problem = self._watch(driver)
         return time.monotonic() - began, problem
 

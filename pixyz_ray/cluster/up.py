@@ -263,8 +263,8 @@ def _start_detached(overrides: dict[str, Any], options: Options, notes: Sequence
         )
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
-        platform = read_platform()
-        if platform is not None and platform.pid == child.pid:
+        record = read_record(home())
+        if record is not None and (record.pid, record.status) == (child.pid, "up"):
             said = log_path.read_bytes()[len(heading) :].decode(errors="replace")
             print("".join(line for line in said.splitlines(keepends=True) if not progress.has_shown(line)), end="")
             return
