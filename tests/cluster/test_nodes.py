@@ -131,6 +131,11 @@ def without_share(machine: Machine, share: Path, how: str) -> Iterator[None]:
         machine.run(f"umount -l {share}")
 
 
+def _has_worker(rest: RestClient, name: str) -> bool:
+    answer = rest.http.post(f"/nodes/{name}/check")
+    return answer.status_code == 200 and sum((answer.json()["workers"] or {}).values()) > 0
+
+
 def machine_kill(pid: int) -> None:
     """Kill one process of a machine."""
     os.kill(pid, signal.SIGKILL)
@@ -156,6 +161,8 @@ def test_given_a_machine_without_the_share_when_jobs_run_then_elsewhere_and_it_i
 ) -> None:
     """Given a share that is unmounted on one machine, when jobs run, then none fails, and the machine comes back."""
     share = cluster.network.share
+    # It has a worker to send an attempt to, and the next probe is half a minute away.
+    wait_until(lambda: _has_worker(rest, "b"), "b has a worker", deadline_s=60, every_s=0.5)
     with without_share(cluster.network["b"], share, "unmounted"):
         # Long enough for the head to be full, so that Ray gives some to the other machine.
         ended = [rest.end(uuid) for uuid in [rest.submit(QUICK, params={"time": 0.4}) for _ in range(12)]]

@@ -146,7 +146,7 @@ def test_drain_before_down_lets_jobs_end(old: Cluster) -> None:
     """Given a running job, when `down --drain` is called, then it ends first; the command says what it waits for."""
     book = old.network.share / "drained"
     with old.client() as rest:
-        uuid = rest.submit(SCRIPT, params={"book": str(book), "n": 1, "seconds": 3.0})
+        uuid = rest.submit(SCRIPT, params={"book": str(book), "n": 1, "seconds": 8.0})
         wait_until(lambda: book.exists() and "1" in _begun(book), "it runs", deadline_s=30)
     said = _lines(old.down("--drain 30"))
     assert any(line.startswith("Waiting for 1 running job, ") for line in said), said
