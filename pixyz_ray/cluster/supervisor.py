@@ -96,6 +96,8 @@ class Supervisor:
         self._stopping = False
         self._started = time.time()
         self._was_up = False
+        self.has_left = False
+        """Whether it has ended and left what it had started on a cluster."""
         self._status: tuple[str, Status] = ("", "starting")
 
     def stop(self) -> None:
@@ -130,6 +132,7 @@ class Supervisor:
     def _stop(self, driver: DriverProcess) -> None:
         request = take_stop_request(os.getpid(), self._folder)
         self._record(driver.session, "stopping", "leaving the cluster" if request.leave else "stopping")
+        self.has_left = request.leave
         driver.stop(request)
 
     def _note(self, text: str) -> None:
@@ -341,7 +344,10 @@ def supervise(settings: Settings, options: Options, *, replacement: Sequence[str
             # Else tracker and service may still be on the cluster: `pixyz down` finds them by the file.
             raise
         else:
-            forget_platform(folder)
+            # One that has left the cluster to its successor leaves the file too, with which `pixyz down` finds all of
+            # it even if no successor comes up.
+            if not supervisor.has_left:
+                forget_platform(folder)
         finally:
             record = read_record(folder)
             if record is not None and record.status != "failed":

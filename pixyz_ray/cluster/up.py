@@ -17,7 +17,7 @@ import psutil
 
 from pixyz_ray.cluster.driver_order import DRAIN_S, Options
 from pixyz_ray.cluster.environment import joining_notes
-from pixyz_ray.cluster.ray_access import other_ray_notes
+from pixyz_ray.cluster.ray_access import access_mode, cluster_address, other_ray_notes
 from pixyz_ray.cluster.supervisor import supervise
 from pixyz_ray.cluster.teardown import NOTHING_THERE
 from pixyz_ray.home import Platform, forget_platform, home, read_platform
@@ -68,6 +68,7 @@ def up(
     Raises:
         AlreadyRunning: it is up already, and is not to be replaced.
         InvalidBackendParameter: a setting cannot be used.
+        PixyzSecurityViolation: the cluster asks nobody for a token, or does not take the operator's.
         InternalError: it did not start.
     """
     running = _running_platform()
@@ -87,6 +88,9 @@ def up(
         replace=replace,
         drain_s=drain_s,
     )
+    if address is not None:
+        # Before the platform that is up leaves: one that cannot join must not have cost it its supervisor.
+        access_mode(cluster_address(address), insecure=options.insecure)
     if running is not None:
         _take_place(running, options)
     if address is None:

@@ -142,6 +142,17 @@ def test_same_platform_is_not_replaced_unless_it_is_asked_for(old: Cluster) -> N
     assert "pixyz up --replace" in done.stderr
 
 
+def test_replacement_that_cannot_join_leaves_the_platform_as_it_is(old: Cluster) -> None:
+    """Given a wrong token, when a replacement is tried, then it is refused, and the platform keeps its supervisor."""
+    before = old.pixyz("doctor", check=False).stdout
+    command = "pixyz up --detach --replace"
+    done = old.head.run(command, check=False, env={**old.ray_token, **old.settings, "RAY_AUTH_TOKEN": "0" * 64})
+    assert done.returncode == 1
+    assert "does not take the token" in done.stderr
+    assert "Taking the place" not in done.stdout
+    assert old.pixyz("doctor", check=False).stdout == before
+
+
 def test_drain_before_down_lets_jobs_end(old: Cluster) -> None:
     """Given a running job, when `down --drain` is called, then it ends first; the command says what it waits for."""
     book = old.network.share / "drained"
