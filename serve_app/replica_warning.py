@@ -20,5 +20,7 @@ async def replica_warnings(engine: Engine) -> list[str]:
         async with asyncio.timeout(_ANSWER_S):
             there = sum(node["state"] != "dead" for node in await engine.machines.nodes())
         if there < wanted:
-            return [f"API_REPLICAS is {wanted}, but the cluster has {there} machines: the others start when some join."]
+            return [
+                f"API_REPLICAS is {wanted}, but the cluster has {there} machine{'' if there == 1 else 's'}: the others start when some join."
+            ]
     return []
