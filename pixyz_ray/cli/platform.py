@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from pixyz_ray.cli.options import SecondsParam
+
 LINUX_ONLY = (
     "The platform itself runs on Linux; on this system you can run scripts with `python script.py`, and send jobs to a "
     "platform elsewhere: pixyz -u URL ..."
@@ -17,7 +19,7 @@ def on_linux() -> bool:
     return sys.platform.startswith("linux")
 
 
-SECONDS = click.FloatRange(min=0, max=86_400)
+SECONDS = SecondsParam(with_zero=True, most=86_400)
 
 
 @click.command("up", short_help="Start the platform on this machine.")
