@@ -64,7 +64,8 @@ def up_command(
 
     With --replace a platform that is up is replaced by one with the installed version and the current settings.
     Jobs are accepted all the time. What runs goes on for at most --drain seconds; what still runs then is run again.
-    Options that are not given are those of the platform that is up: its cluster, host and port.
+    Options that are not given are those of the platform that is up: its cluster, host and port. Settings are those
+    of this shell and of the configuration file; which of them change is printed first.
 
     \b
     Example:
@@ -76,6 +77,7 @@ def up_command(
     _need_linux()
     if insecure and address is None:
         raise click.UsageError("--insecure is for a Ray cluster that is joined: it needs --address.")
+    from pixyz_ray.cli.running_settings import print_changes
     from pixyz_ray.cluster import up as platform
     from pixyz_ray.cluster.driver_order import DRAIN_S
 
@@ -89,6 +91,7 @@ def up_command(
         insecure=insecure,
         replace=replace,
         drain_s=DRAIN_S if drain_s is None else drain_s,
+        before_replacing=print_changes,
     )
 
 
