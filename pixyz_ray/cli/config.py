@@ -12,8 +12,9 @@ import click
 
 from pixyz_ray.cli.app import Access
 from pixyz_ray.cli.options import Command, json_option, print_json
-from pixyz_ray.cli.running_settings import RESTART, compare_running
+from pixyz_ray.cli.running_settings import compare_running
 from pixyz_ray.cli.tables import show_table
+from pixyz_ray.service_manager import REPLACE, restart_command
 
 if TYPE_CHECKING:
     from pixyz_ray.setting_overview import SettingRow
@@ -222,7 +223,10 @@ def _show_differences(found: Sequence[dict[str, Any]]) -> None:
     columns = ("setting", "runs with…", "from…", "written…", "at…")
     keys = ("name", "running", "running_source", "written", "written_source")
     show_table(columns, ([row[key] for key in keys] for row in found))
-    click.echo(f"Started again from here, it has the values under `written`: {RESTART}")
+    if (command := restart_command()) == REPLACE:
+        click.echo(f"Started again from here, it has the values under `written`: {command}")
+    else:
+        click.echo(f"Its unit starts it again, with the environment of the unit and not that of this shell: {command}")
 
 
 def _show(changed: bool, as_json: bool) -> None:
@@ -273,4 +277,6 @@ def _add_notes(name: str, *, changed: bool, overridden: bool) -> None:
     if overridden:
         click.echo(f"{name} is also set in the environment of this shell, which takes precedence.", err=True)
     if changed and read_platform() is not None:
-        click.echo(f"The platform that is up keeps its settings until it is started again: {RESTART}", err=True)
+        click.echo(
+            f"The platform that is up keeps its settings until it is started again: {restart_command()}", err=True
+        )

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pixyz_ray.cli.checks import Check, Verdict
+from pixyz_ray.service_manager import restart_command
 
 if TYPE_CHECKING:
     from pixyz_ray.setting_reading import Reading
 
-RESTART = "pixyz up --detach --replace"
-"""How a platform gets other settings."""
 _KEPT_OPTIONS = {"host": "API_HOST", "port": "API_PORT"}
 """Options of `pixyz up` that `--replace` uses again, and the settings that they give."""
 _ON_COMMAND_LINE = "on the command line"
@@ -109,7 +108,7 @@ def check_running(url: str | None, token: str | None, reading: Reading) -> list[
     checks = []
     if names := [row["name"] for row in found if row["running_source"] != _IN_ENVIRONMENT]:
         what = f"the platform that runs has other values of {', '.join(names)} than are written here"
-        remedy = f"Compare: pixyz config diff. A restart brings them into force: {RESTART}."
+        remedy = f"Compare: pixyz config diff. A restart brings them into force: {restart_command()}."
         checks.append(Check(name="Settings", verdict=Verdict.NOTE, found=what, remedy=remedy))
     if names := [row["name"] for row in found if row["running_source"] == _IN_ENVIRONMENT]:
         what = f"the platform that runs has {', '.join(names)} from its environment; this shell gives other values"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from pixyz_ray.cli.app import cli
 from pixyz_ray.cli.checks import Verdict
 from pixyz_ray.cli.running_settings import check_running, compare_running, print_changes
 from pixyz_ray.client import Client
+from pixyz_ray.service_manager import restart_command, unit_of
 from pixyz_ray.setting_overview import fingerprint_key, overview
 from pixyz_ray.settings import load_settings, read_settings
+from tests.waiting import wait_until
 
 FILE = "# Ours\nAPI_PORT=9000 # the door\nLOG_LEVEL=DEBUG\nJOB_STORE_URL=postgresql+psycopg://pixyz:hunter2@db/pixyz\n"
 
@@ -215,6 +218,18 @@ def test_a_replacement_goes_on_where_nothing_answers(
     home.write_platform(replace(own, url=closed_url))
     print_changes(read_settings())
     assert "Whether its settings change is not known" in capsys.readouterr().err
+
+
+def test_a_platform_of_a_unit_is_restarted_by_it(running: Any) -> None:
+    """Given a platform whose supervisor systemd has started, when a setting is written, then the unit is named."""
+    own = home.read_platform()
+    assert own is not None
+    assert restart_command() == "pixyz up --detach --replace"
+    with subprocess.Popen(["sh", "-c", "SYSTEMD_EXEC_PID=$$ exec sleep 60"]) as supervisor:
+        home.write_platform(replace(own, pid=supervisor.pid))
+        wait_until(lambda: unit_of(supervisor.pid) is not None, "the process has its variables")
+        assert "systemctl restart " in config("set", "LOG_LEVEL", "INFO").output
+        supervisor.kill()
 
 
 def test_an_older_platform_is_named(running: Any, server_kit: Any) -> None:
