@@ -102,7 +102,7 @@ class Attempt:
     cpu_time: float | None = None
     """Seconds of processor time that they took."""
     uncounted: bool | None = None
-    """Whether the platform itself ended it, such as for an upgrade: it is not counted as a retry. None for no."""
+    """Whether the platform itself ended it, such as for an upgrade: `retry` leaves it out. None for no."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +138,7 @@ class Job:
     time_limit: float = 3600.0
     """Seconds that one attempt may take."""
     policy: Policy = DEFAULT
-    """How it is treated among others: priority, seats, retries, limits."""
+    """Scheduling options: priority, seats, retries, limits."""
     submitter: str = "local"
     """Whose token sent it."""
     pinned: bool = False

@@ -104,6 +104,7 @@ def differences(
         found.append(
             {
                 "name": other.name,
+                "secret": other.is_secret,
                 "running": _shown(row.get("value"), row.get("fingerprint")),
                 "running_source": row.get("source"),
                 "written": _shown(other.value, other.fingerprint),

@@ -59,7 +59,7 @@ class Config:
     wait_timeout: float | None
     """Seconds for that; None for no limit of its own."""
     policy: Policy
-    """How it is treated among others."""
+    """Scheduling options: priority, seats, retries, limits."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What goes on to the context: root_file, compute_only, raw, and whatever else the caller set."""
 

@@ -20,5 +20,6 @@ async def replica_warnings(engine: Engine) -> list[str]:
         async with asyncio.timeout(_ANSWER_S):
             there = sum(node["state"] != "dead" for node in await engine.machines.nodes())
         if there < wanted:
-            return [f"API_REPLICAS is {wanted}, but the cluster has {there} machines: the others start when some join."]
+            machines = f"{there} machine{'' if there == 1 else 's'}"
+            return [f"API_REPLICAS is {wanted}, but the cluster has {machines}: the others start when some join."]
     return []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pixyz_ray.cli.options import job_option, json_option, print_json, with_client
+from pixyz_ray.cli.options import SecondsParam, job_option, json_option, print_json, with_client
 from pixyz_ray.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def download_command(client: Client, uuid: str, path: str, output: str, as_json:
     metavar="SECONDS",
     default=600.0,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=SecondsParam(with_zero=True),
     help="How long to wait for the job and the packing.",
 )
 @json_option

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from pixyz_ray.cli.app import Access
+from pixyz_ray.cli.tables import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ def nginx_command(access: Access, listen: str, servers: str | None, output: Path
         temporary.replace(output)
     finally:
         temporary.unlink(missing_ok=True)
-    click.echo(f"{output} lists {len(addresses)} machines. Check it with  nginx -t -c {output}", err=True)
+    click.echo(f"{output} lists {counted(len(addresses), 'machine')}. Check it with  nginx -t -c {output}", err=True)
 
 
 def _machines(access: Access) -> Sequence[str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pixyz_ray.cli.options import SecondsParam, print_json, table_option, with_client
-from pixyz_ray.cli.tables import show_table, span
+from pixyz_ray.cli.presence import dead_s, living, missing
+from pixyz_ray.cli.tables import counted, show_table, span
 
 if TYPE_CHECKING:
     from pixyz_ray.client import Client, NodeInfo
@@ -25,15 +26,15 @@ _NOT_DRAINED = 1
 @click.command("nodes", short_help="Show the machines of the cluster.")
 @click.argument("node", required=False)
 @click.option("--check", is_flag=True, help="Look at NODE now, such as after its share was mounted.")
-@click.option("--all", "with_dead", is_flag=True, help="Show machines too that have left, for ten minutes.")
+@click.option("--all", "every", is_flag=True, help="Show earlier runs of Ray too, on machines that are back since.")
 @table_option
 @with_client
-def nodes_command(client: Client, node: str | None, check: bool, with_dead: bool, as_json: bool) -> None:
+def nodes_command(client: Client, node: str | None, check: bool, every: bool, as_json: bool) -> None:
     """Show the machines of the cluster, what they have and run, and why one gets no jobs.
 
     A machine is `ready`; `joining` until it was first looked at; `draining` or `drained` after `pixyz drain`; or
-    `unfit`: it has another version, does not see the share, or was just lost; the reason says what to do. NODE is a
-    host name, an address, or at least 6 characters of the id.
+    `unfit`: it has another version, does not see the share, or was just lost; the reason says what to do. One that
+    has left is `dead`, and shown for ten minutes. NODE is a host name, an address, or at least 6 characters of the id.
 
     \b
     Example:
@@ -50,7 +51,9 @@ def nodes_command(client: Client, node: str | None, check: bool, with_dead: bool
         else:
             _show([found], details=True)
         return
-    nodes = [one for one in client.nodes() if with_dead or one["state"] != "dead"]
+    nodes = client.nodes()
+    if not every:
+        nodes = [*living(nodes), *missing(nodes)]
     if as_json:
         print_json({"nodes": nodes})
     else:
@@ -112,7 +115,8 @@ def _wait(client: Client, node: NodeInfo, timeout: float | None) -> tuple[NodeIn
     while node["state"] not in ("drained", "dead"):
         if said != (now := node["running"]):
             said = now
-            click.echo(f"{node['name']}: waiting for {now} running jobs", err=True)
+            awaited = counted(now, "running job") if now else "the machine to confirm that nothing runs there"
+            click.echo(f"{node['name']}: waiting for {awaited}", err=True)
         if end is not None and time.monotonic() >= end:
             return node, False
         time.sleep(_LOOK_EVERY_S)
@@ -122,7 +126,8 @@ def _wait(client: Client, node: NodeInfo, timeout: float | None) -> tuple[NodeIn
 
 
 def _summary(node: NodeInfo) -> str:
-    running = f", {node['running']} jobs run there" if node["running"] else ""
+    number = node["running"]
+    running = f", {counted(number, 'job')} run{'s' if number == 1 else ''} there" if number else ""
     reason = f"\n{node['reason']}" if node["state"] == "unfit" and node["reason"] else ""
     return f"{node['name']} ({node['id'][:_SHORT_ID]}) is {node['state']}{running}.{reason}"
 
@@ -150,7 +155,7 @@ def _row(node: NodeInfo) -> tuple[object, ...]:
         f"{node['name']} (head)" if node["head"] else node["name"],
         node["address"],
         node["id"][:_SHORT_ID],
-        node["state"],
+        _state(node),
         _used(node["cpus"]),
         _used(node["gpus"]) if node["gpus"]["total"] else None,
         _memory(node["memory"]),
@@ -161,6 +166,11 @@ def _row(node: NodeInfo) -> tuple[object, ...]:
         node["pixyz"],
         node["python"],
     )
+
+
+def _state(node: NodeInfo) -> str:
+    """Return the state in words; of a dead machine with the time since it was found dead."""
+    return f"{node['state']} for {span(dead_s(node))}" if node["left"] else node["state"]
 
 
 def _used(amount: dict[str, Any]) -> str:

@@ -24,9 +24,18 @@ Command = Callable[..., Any]
 
 
 class SecondsParam(click.ParamType[float]):
-    """A time in seconds: any number above 0."""
+    """A time in seconds: any number above 0.
+
+    Args:
+        with_zero: whether 0 is a time too.
+        most: the longest time, in seconds.
+    """
 
     name = "SECONDS"
+
+    def __init__(self, *, with_zero: bool = False, most: float = math.inf) -> None:
+        self._with_zero = with_zero
+        self._most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number, as an integer where it is one."""
@@ -34,10 +43,13 @@ class SecondsParam(click.ParamType[float]):
             seconds = float(value)
         except ValueError:
             seconds = math.nan
-        if not 0 < seconds < math.inf:
+        if not (0 < seconds < math.inf or (self._with_zero and seconds == 0)):
+            least = "from 0 on" if self._with_zero else "above 0"
             self.fail(
-                f"{value!r} is not a time. Write it as a number of seconds above 0, such as 90 or 0.5.", param, ctx
+                f"{value!r} is not a time. Write it as a number of seconds {least}, such as 90 or 0.5.", param, ctx
             )
+        if seconds > self._most:
+            self.fail(f"{value} seconds are too long: at most {self._most:g}.", param, ctx)
         return int(seconds) if seconds.is_integer() else seconds
 
 

@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from pixyz_ray.cli.options import SecondsParam
+
 LINUX_ONLY = (
     "The platform itself runs on Linux; on this system you can run scripts with `python script.py`, and send jobs to a "
     "platform elsewhere: pixyz -u URL ..."
@@ -17,7 +19,7 @@ def on_linux() -> bool:
     return sys.platform.startswith("linux")
 
 
-SECONDS = click.FloatRange(min=0, max=86_400)
+SECONDS = SecondsParam(with_zero=True, most=86_400)
 
 
 @click.command("up", short_help="Start the platform on this machine.")
@@ -62,7 +64,8 @@ def up_command(
 
     With --replace a platform that is up is replaced by one with the installed version and the current settings.
     Jobs are accepted all the time. What runs goes on for at most --drain seconds; what still runs then is run again.
-    Options that are not given are those of the platform that is up: its cluster, host and port.
+    Options that are not given are those of the platform that is up: its cluster, host and port. Settings are those
+    of this shell and of the configuration file; which of them change is printed first.
 
     \b
     Example:
@@ -74,6 +77,7 @@ def up_command(
     _need_linux()
     if insecure and address is None:
         raise click.UsageError("--insecure is for a Ray cluster that is joined: it needs --address.")
+    from pixyz_ray.cli.running_settings import print_changes
     from pixyz_ray.cluster import up as platform
     from pixyz_ray.cluster.driver_order import DRAIN_S
 
@@ -87,6 +91,7 @@ def up_command(
         insecure=insecure,
         replace=replace,
         drain_s=DRAIN_S if drain_s is None else drain_s,
+        before_replacing=print_changes,
     )
 
 

@@ -1,7 +1,9 @@
-"""Tables for people: as wide as the terminal, or as they have to be where there is none."""
+"""Tables for people: as wide as the terminal, wider where a cell would be cut otherwise."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -10,12 +12,16 @@ from pixyz_ray.cli.screen import printable
 
 _WIDE = 240
 """Columns where nobody looks at a terminal: a pipe or a file has no edge."""
+_LEAST_BROKEN = 20
+"""Columns that text which may be broken into lines gets at least."""
+_GAP = 2
+"""Spaces between two columns."""
 
 _UNKNOWN = "-"
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows below their titles.
+    """Print rows below their titles. No cell is cut: on a narrow terminal the lines wrap.
 
     Args:
         columns: titles. One that begins with `>` is of figures; one that ends with `…` may be broken into lines.
@@ -28,12 +34,40 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in columns:
         table.add_column(
-            title.strip(">…"), justify="right" if title.startswith(">") else "left", no_wrap=not title.endswith("…")
+            title.strip(">…"),
+            justify="right" if title.startswith(">") else "left",
+            no_wrap=not title.endswith("…"),
+            overflow="fold",
         )
-    for row in rows:
-        table.add_row(*(_UNKNOWN if cell is None else printable(str(cell)) for cell in row))
-    width = None if sys.stdout.isatty() else _WIDE
+    cells = [[_UNKNOWN if cell is None else printable(str(cell)) for cell in row] for row in rows]
+    for row in cells:
+        table.add_row(*row)
+    width = max(_screen_width(), _needed_width(columns, cells))
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
+
+
+def _screen_width() -> int:
+    """Return the columns of COLUMNS, else of the terminal, else many."""
+    if "COLUMNS" in os.environ or sys.stdout.isatty():
+        return shutil.get_terminal_size((_WIDE, 24)).columns
+    return _WIDE
+
+
+def _needed_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return the columns of the screen that a table needs so that no cell is cut."""
+    from rich.cells import cell_len
+
+    total = _GAP * (len(columns) - 1)
+    for number, title in enumerate(columns):
+        texts = [title.strip(">…"), *(row[number] for row in rows)]
+        width = max(map(cell_len, texts))
+        total += min(width, _LEAST_BROKEN) if title.endswith("…") else width
+    return total
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: `1 machine`, `2 machines`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def span(seconds: float | None) -> str | None:

@@ -17,6 +17,8 @@ from pixyz_ray.machine_gate import Closed
 
 _MOST_JOBS = 50
 """Running jobs of a machine that are named."""
+_LONGEST_DEATH = 300
+"""Characters of Ray's message about the death of a machine that are shown."""
 
 
 class NodeState(StrEnum):
@@ -56,6 +58,8 @@ class Node:
     """When it was first seen, in seconds since the epoch."""
     left: float | None = None
     """When it was found dead, in seconds since the epoch."""
+    death: str = ""
+    """Ray's message about why it left; empty where Ray does not say."""
     problem: str | None = None
     """Why it is unfit."""
     is_lost: bool = False
@@ -113,6 +117,8 @@ class Node:
     @property
     def reason(self) -> str | None:
         """Message about why it gets no jobs, or None."""
+        if self.left is not None:
+            return f"Machine {self.name} has left the cluster{f': {self.death}' if self.death else ''}."
         if self.problem is None and self.is_lost:
             return (
                 f"Machine {self.name} is lost: it gets no jobs for {DOUBT_S:g} s, until Ray has noticed or it is back."
@@ -126,6 +132,12 @@ class Node:
         if not self.confirmed:
             return f"{drained_message(self.name)} The machine has not confirmed it yet."
         return drained_message(self.name)
+
+
+def death_of(record: Mapping[str, Any]) -> str:
+    """Return why a machine left, from what `ray.nodes()` returns of it; empty where Ray does not say."""
+    message = str(record.get("DeathReasonMessage") or "").strip()
+    return message.partition("\n")[0][:_LONGEST_DEATH].rstrip(". ")
 
 
 def new_node(node_id: str, record: Mapping[str, Any]) -> Node:

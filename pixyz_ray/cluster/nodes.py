@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from pixyz_ray.cluster.errors import UnknownNode
 from pixyz_ray.cluster.fitness import problem_of
-from pixyz_ray.cluster.node import Node, NodeState, new_node, node_view
+from pixyz_ray.cluster.node import Node, NodeState, death_of, new_node, node_view
 from pixyz_ray.machine_gate import Closed
 from pixyz_ray.version import VERSION
 from pixyz_worker.exception import InvalidBackendParameter
@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 _EVERY_S = 30.0
 _UNFIT_EVERY_S = 10.0
 _DRAINING_EVERY_S = 2.0
+_CONFIRM_AGAIN_S = 0.25
+"""Pause before the second probe of a drained machine on which nothing runs any more; it doubles each time."""
 _PROBE_PATIENCE_S = 20.0
 _ORDER_PATIENCE_S = 10.0
 _MAX_SILENT = 2
@@ -123,6 +125,7 @@ class NodeRegistry:
         if (node := self._node_of.pop(uuid, None)) is not None:
             node.running.discard(uuid)
             node.ended.discard(uuid)
+            self._confirm(node)
 
     def on_refusal(self, node_id: str, message: str, *, unfit: bool) -> None:
         """Record that a worker has refused an attempt: send no more there until a probe has found it fit."""
@@ -162,8 +165,10 @@ class NodeRegistry:
                 self._nodes[node_id] = new_node(node_id, record)
         now = time.time()
         left = [node for node in self._nodes.values() if node.id not in seen and node.left is None]
-        for node in left:
-            node.left = now
+        if left:
+            deaths = {str(record["NodeID"]): death_of(record) for record in records if not record["Alive"]}
+            for node in left:
+                node.left, node.death = now, deaths.get(node.id, "")
         self._forget_dead(now)
         self._update()
         for node in self._nodes.values():
@@ -188,10 +193,11 @@ class NodeRegistry:
             every_s = _EVERY_S
         return time.monotonic() - node.probed >= every_s
 
-    def _begin_probe(self, node: Node) -> None:
+    def _begin_probe(self, node: Node) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._probe(node))
         self._working.add(task)
         task.add_done_callback(self._working.discard)
+        return task
 
     async def _probe(self, node: Node) -> None:
         async with node.lock:
@@ -291,10 +297,25 @@ class NodeRegistry:
 
     async def _order(self, node: Node) -> None:
         """Probe a machine, and wait for its answer for a moment; the probe goes on."""
-        task = asyncio.get_running_loop().create_task(self._probe(node))
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
-        await asyncio.wait([task], timeout=_ORDER_PATIENCE_S)
+        await asyncio.wait([self._begin_probe(node)], timeout=_ORDER_PATIENCE_S)
+
+    def _confirm(self, node: Node, again_s: float = _CONFIRM_AGAIN_S) -> None:
+        """Probe a machine that is being drained, when the tracker's last job there is over, until it says the same.
+
+        Args:
+            node: the machine.
+            again_s: seconds before the next probe, if its worker is still busy.
+        """
+
+        def go_on(probe: asyncio.Task[None]) -> None:
+            if not probe.cancelled() and again_s < _DRAINING_EVERY_S and self._is_unconfirmed(node):
+                asyncio.get_running_loop().call_later(again_s, self._confirm, node, 2 * again_s)
+
+        if self._is_unconfirmed(node):
+            self._begin_probe(node).add_done_callback(go_on)
+
+    def _is_unconfirmed(self, node: Node) -> bool:
+        return node.state is NodeState.DRAINING and not node.running and not node.silent
 
     def _set_alarm(self, node: Node) -> None:
         if (alarm := self._due.pop(node.id, None)) is not None:
@@ -337,9 +358,10 @@ class NodeRegistry:
         if fitting:
             raise UnknownNode(f"Machine {name[:100]!r} has left the cluster.")
         known = sorted(node.name for node in self._nodes.values() if node.left is None)
-        raise UnknownNode(
-            f"There is no machine {name[:100]!r}.{suggestion(name, known, cutoff=SIMILAR)} Known: {', '.join(known)}."
-        )
+        hint = suggestion(name, known, cutoff=SIMILAR)
+        if len(name) < _LEAST_PREFIX and any(node.id.startswith(name) for node in self._nodes.values()):
+            hint = f" Of an id, give at least {_LEAST_PREFIX} characters."
+        raise UnknownNode(f"There is no machine {name[:100]!r}.{hint} Known: {', '.join(known)}.")
 
     def views(self, used: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
         """Return all machines as plain values, live ones first, by name.

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from dataclasses import replace as replace_fields
 from pathlib import Path
@@ -25,6 +25,7 @@ from pixyz_ray.port import port_problem
 from pixyz_ray.private_files import open_private, secure_home
 from pixyz_ray.reaper import end_marked, has_ended, is_supervisor
 from pixyz_ray.run_record import Progress, read_record, remove_record
+from pixyz_ray.setting_reading import Reading
 from pixyz_ray.setting_sources import Note
 from pixyz_ray.settings import Settings, load_settings, read_settings
 from pixyz_ray.stop_request import StopRequest, write_stop_request
@@ -49,6 +50,7 @@ def up(
     insecure: bool = False,
     replace: bool = False,
     drain_s: float = DRAIN_S,
+    before_replacing: Callable[[Reading], None] | None = None,
 ) -> None:
     """Start the platform; without `detach` stay until it is stopped.
 
@@ -64,6 +66,7 @@ def up(
         insecure: join a cluster that asks nobody for a token.
         replace: take the place of a platform that is up.
         drain_s: seconds that running attempts are given before they are replaced.
+        before_replacing: told the settings that were read, before the platform that is up is replaced.
 
     Raises:
         AlreadyRunning: it is up already, and is not to be replaced.
@@ -91,6 +94,8 @@ def up(
     if address is not None:
         # Before the platform that is up leaves: one that cannot join must not have cost it its supervisor.
         access_mode(cluster_address(address), insecure=options.insecure)
+    if replaced is not None and before_replacing is not None:
+        before_replacing(reading)
     if running is not None:
         _take_place(running, options)
     if address is None:

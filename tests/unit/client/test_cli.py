@@ -403,3 +403,20 @@ def test_an_interrupt_leaves_with_130(run: Any, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("pixyz_ray.client.Client.events", interrupt)
     watched = run("exec", "-s", "sleep.py", "-w")
     assert (watched.exit_code, "the job goes on" in watched.stderr) == (130, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("down", "--drain", "x"), "'x' is not a time. Write it as a number of seconds from 0 on, such as 90 or 0.5."),
+        (("up", "--replace", "--drain", "-1"), "'-1' is not a time."),
+        (("up", "--replace", "--drain", "90000"), "90000 seconds are too long: at most 86400."),
+        (("download_all", "-j", "1", "--timeout", "nan"), "'nan' is not a time."),
+        (("drain", "b", "--deadline", "0"), "'0' is not a time. Write it as a number of seconds above 0"),
+    ],
+)
+def test_a_time_that_is_none_is_explained(words: tuple[str, ...], message: str) -> None:
+    """Given something that is no time, when an option gets it, then the message says how to write one."""
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from click.testing import CliRunner, Result
 
 from pixyz_ray import home
 from pixyz_ray.cli.app import cli
-from pixyz_ray.cli.running_settings import check_running
+from pixyz_ray.cli.checks import Verdict
+from pixyz_ray.cli.running_settings import check_running, compare_running, print_changes
 from pixyz_ray.client import Client
 from pixyz_ray.setting_overview import fingerprint_key, overview
 from pixyz_ray.settings import load_settings, read_settings
@@ -157,12 +159,62 @@ def test_what_a_restart_would_change_is_shown(running: Any, file: Path) -> None:
     assert config("set", "LOG_LEVEL", "INFO").output.endswith("pixyz up --detach --replace\n")
 
 
-def test_doctor_says_nothing_of_what_a_service_manager_gives(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given a platform with a port from its own environment, when this shell has another, then only diff names it."""
-    row = next(row for row in running.settings if row["name"] == "API_PORT")
-    row.update(value="9777", source="in the environment")
+def change(running: Any, **values: tuple[str, str]) -> None:
+    """Give the platform that runs other settings: value and source by name."""
+    for row in running.settings:
+        if row["name"] in values:
+            row["value"], row["source"] = values[row["name"]]
+
+
+def test_doctor_and_diff_name_the_same(running: Any) -> None:
+    """Given a platform with settings that only it has, when compared, then doctor names what diff names, as notes."""
+    given = "in the environment"
+    change(running, API_PORT=("9777", given), SHARE_PATH=("/mnt/pixyz", given), LOG_LEVEL=("ERROR", "in old.conf"))
+    rows = json.loads(config("diff", "--json").output)
+    written, environment = check_running(None, None, read_settings())
+    assert {row["name"] for row in rows} == {"API_PORT", "SHARE_PATH", "LOG_LEVEL"}
+    assert "LOG_LEVEL than are written here" in written.found
+    assert all(name in environment.found for name in ("API_PORT", "SHARE_PATH"))
+    assert "systemd" in environment.remedy
+    assert {written.verdict, environment.verdict} == {Verdict.NOTE}
+
+
+def test_options_that_a_replacement_keeps_are_no_differences(running: Any) -> None:
+    """Given a platform with a port from its command line, when compared, then `--replace` would keep it."""
+    change(running, API_PORT=("9777", "on the command line"))
+    own = home.read_platform()
+    assert own is not None
     assert "9777" in config("diff").output
+    home.write_platform(replace(own, options={"port": 9777}))
+    assert config("diff").exit_code == 0
     assert check_running(None, None, read_settings()) == []
+    (row,) = compare_running(None, None, read_settings(api_port=9778))
+    assert row["written"] == "9778"
+
+
+def test_a_replacement_says_what_changes(running: Any, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Given settings that only the running platform has, when replaced, then they are printed, secrets by name."""
+    print_changes(read_settings())
+    assert capsys.readouterr().out == ""
+    change(running, SHARE_PATH=("/mnt/pixyz", "in the environment"))
+    file.write_text(FILE.replace("hunter2", "hunter3"))
+    print_changes(read_settings())
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title == "Settings that change:"
+    assert f"  JOB_STORE_URL: set (in {file}, line 4) -> set (in {file}, line 4)" in lines
+    assert any(line.startswith("  SHARE_PATH: /mnt/pixyz (in the environment) -> ") for line in lines)
+    assert len(lines) == 2
+
+
+def test_a_replacement_goes_on_where_nothing_answers(
+    running: Any, closed_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given a platform whose service does not answer, when it is replaced, then that is said, and is no error."""
+    own = home.read_platform()
+    assert own is not None
+    home.write_platform(replace(own, url=closed_url))
+    print_changes(read_settings())
+    assert "Whether its settings change is not known" in capsys.readouterr().err
 
 
 def test_an_older_platform_is_named(running: Any, server_kit: Any) -> None:

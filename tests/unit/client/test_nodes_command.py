@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 from pixyz_ray.cli.app import cli
 from pixyz_ray.cli.checks import Verdict
 from pixyz_ray.cli.machine_checks import check_machines
+from pixyz_ray.jobs import iso_time
 
 Run = Callable[..., Result]
 
@@ -95,14 +97,19 @@ def test_table(run: Run, platform: Platform) -> None:
     """Given machines, one of them unfit, when listed, then with figures, and the reason below."""
     platform.nodes.append(machine("c", "unfit", reason="Machine c cannot see the share.", share={"ok": False}))
     platform.nodes[-1]["share"]["disk"] = None
-    platform.nodes.append(machine("d", "dead"))
+    platform.nodes.append(machine("d", "dead", reason="Machine d has left the cluster: no heartbeat."))
+    platform.nodes[-1].update(left=iso_time(time.time() - 65))
+    platform.nodes.append(machine("b", "dead", id="9" * 56, left=iso_time(time.time() - 300)))
     shown = run("nodes").output
     for words in ("a (head)", "2.5/8", "?/1", "8.0/16.0 GiB", "512.0 GiB", "not seen", "bbbbbbbb"):
         assert words in shown
-    assert shown.rstrip().endswith("Machine c cannot see the share.")
-    assert " dead " not in shown
-    assert " dead " in run("nodes", "--all").output
-    assert len(json.loads(run("nodes", "-r").output)["nodes"]) == 3
+    assert "\nMachine c cannot see the share.\n" in shown
+    assert " dead for 1 min " in shown
+    assert shown.rstrip().endswith("no heartbeat.")
+    # Ray was started on b again.
+    assert "99999999" not in shown
+    assert "99999999  dead for 5 min" in run("nodes", "--all").output
+    assert len(json.loads(run("nodes", "-r").output)["nodes"]) == 4
 
 
 def test_one(run: Run, platform: Platform) -> None:
@@ -119,6 +126,10 @@ def test_drain(run: Run, platform: Platform) -> None:
     """Given a machine, when drained, waited for and undone, then the requests say so, and the exit code."""
     platform.states = ["draining"]
     assert "b (bbbbbbbb) is draining, 2 jobs run there." in run("drain", "b").output
+    platform.states, platform.nodes[-1]["running"] = ["draining", "drained"], 0
+    assert "b: waiting for the machine to confirm" in run("drain", "b", "--wait").stderr
+    platform.states, platform.nodes[-1]["running"] = ["draining", "drained"], 1
+    assert "b: waiting for 1 running job\n" in run("drain", "b", "--wait").stderr
     platform.states = ["draining", "drained"]
     assert "is drained" in run("drain", "b", "--wait", "--deadline", "5").output
     platform.states = ["draining"] * 100
@@ -146,3 +157,15 @@ def test_doctor(platform: Platform) -> None:
     assert [one.verdict for one in found] == [Verdict.GOOD, Verdict.NOTE, Verdict.PROBLEM]
     assert found[-1].remedy == "Mount it."
     assert check_machines("http://127.0.0.1:9", "token") == []
+
+
+def test_doctor_names_machines_that_died(platform: Platform) -> None:
+    """Given a machine that has died, when doctor looks, then it is a note, until the machine is back."""
+    dead = machine("c", "dead", reason="Machine c has left the cluster: no heartbeat.")
+    platform.nodes.append({**dead, "left": iso_time(time.time() - 5)})
+    good, note = check_machines(platform.url, "token")
+    assert (good.verdict, good.found) == (Verdict.GOOD, "2 of 2 can run jobs")
+    assert (note.verdict, note.found.startswith("left the cluster: c 5")) == (Verdict.NOTE, True)
+    assert "no heartbeat" in note.remedy
+    platform.nodes.append(machine("c"))
+    assert [one.verdict for one in check_machines(platform.url, "token")] == [Verdict.GOOD]

@@ -46,6 +46,7 @@ class Machines:
         self.gates: dict[str, dict[str, Any] | None] = {}
         self.gpus: dict[str, dict[str, float]] = {}
         self.hanging: set[str] = set()
+        self.dead: dict[str, str] = {}
         self.probes: list[str] = []
 
     async def nodes(self) -> Sequence[Mapping[str, Any]]:
@@ -53,7 +54,8 @@ class Machines:
         return [
             {
                 "NodeID": node_id,
-                "Alive": True,
+                "Alive": node_id not in self.dead,
+                "DeathReasonMessage": self.dead.get(node_id, ""),
                 "NodeManagerHostname": name,
                 "NodeManagerAddress": f"10.0.0.{ord(name[0])}",
                 "Resources": {"CPU": 2.0, **self.gpus.get(name, {})},
@@ -282,6 +284,44 @@ def test_busy_with_what_the_tracker_does_not_know() -> None:
     run(given)
 
 
+def test_drained_as_soon_as_the_last_job_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a machine that is drained, when its last job ends, then it is probed until its worker is idle too."""
+    monkeypatch.setattr(nodes_module, "_CONFIRM_AGAIN_S", 0.001)
+
+    async def given() -> None:
+        stage = Stage("a", "b")
+        await stage.settled()
+        stage.machines.reports["b"] = {"workers": {"idle": 0, "busy": 1}}
+        stage.registry.on_start("job", "b" * 56)
+        assert (await stage.registry.drain("b", None)).state is NodeState.DRAINING
+        stage.machines.probes.clear()
+        stage.registry.on_end("job")
+        while stage.machines.probes.count("b") < 3:
+            await asyncio.sleep(0.001)
+        assert stage.state("b") is NodeState.DRAINING
+        stage.machines.reports.clear()
+        while stage.state("b") is not NodeState.DRAINED:
+            await asyncio.sleep(0.001)
+
+    run(given)
+
+
+def test_death_has_its_reason() -> None:
+    """Given a machine that Ray has declared dead, when shown, then with Ray's message, where it has one."""
+
+    async def given() -> None:
+        stage = Stage("a", "b", "c")
+        await stage.settled()
+        stage.machines.dead = {"b" * 56: "health check failed.\nmore"}
+        del stage.machines.names["c" * 56]
+        await stage.settled()
+        assert stage.registry.find("b").reason == "Machine b has left the cluster: health check failed."
+        assert stage.registry.find("c").reason == "Machine c has left the cluster."
+        assert stage.registry.warnings() == []
+
+    run(given)
+
+
 def test_drain_outlives_the_tracker() -> None:
     """Given a drained machine, when the tracker is replaced, then it learns that from the machine."""
 
@@ -365,7 +405,7 @@ def test_names() -> None:
         assert find("delta") is find("d" * 56) is find("d" * 6) is find("10.0.0.100")
         with pytest.raises(UnknownNode, match="Did you mean 'delta'"):
             find("detla")
-        with pytest.raises(UnknownNode):
+        with pytest.raises(UnknownNode, match="Of an id, give at least 6 characters"):
             find("d" * 5)
         with pytest.raises(InvalidBackendParameter, match="eeeeeeee, ffffffff"):
             find("twin")
