@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -68,7 +68,7 @@ def cluster_address(address: str, environment: Mapping[str, str] = os.environ) -
 def _address_on_this_machine() -> str:
     """Return the GCS address that the raylets of this machine were started with."""
     found = set()
-    for process in psutil.process_iter():
+    for process in _on_this_network():
         with suppress(psutil.Error):
             found |= {word.removeprefix(_FLAG) for word in process.cmdline() if word.startswith(_FLAG)}
     if len(found) == 1:
@@ -79,6 +79,18 @@ def _address_on_this_machine() -> str:
             "pixyz up --address HOST:6379"
         )
     raise InternalError(f"Several Rays run on this machine. Choose one with --address: {', '.join(sorted(found))}")
+
+
+def _on_this_network() -> Iterator[psutil.Process]:
+    """Yield the processes of this machine but those of containers, which have a network of their own."""
+    network = Path("/proc/self/ns/net")
+    own = network.readlink() if network.is_symlink() else None
+    for process in psutil.process_iter():
+        # Of another user's process nobody is told; it may be on this network.
+        with suppress(OSError):
+            if own is not None and Path(f"/proc/{process.pid}/ns/net").readlink() != own:
+                continue
+        yield process
 
 
 def access_mode(address: str, *, insecure: bool, environment: Mapping[str, str] = os.environ) -> str:
@@ -155,7 +167,7 @@ def _open_cluster(address: str) -> str:
 
 def other_ray_notes() -> list[Note]:
     """Return a note where a Ray that `ray start` has started runs on this machine: a platform would not use it."""
-    for process in psutil.process_iter():
+    for process in _on_this_network():
         with suppress(psutil.Error):
             if process.name() == "raylet" and SESSION_MARK not in process.environ():
                 return [

@@ -180,7 +180,7 @@ def test_given_supervisor_and_driver_killed_when_up_then_the_tracker_goes_on_and
     jobs.start(3)
     _kill(bare.head, r"pixyz_ray.cluster.(driver|supervisor)")
     said = bare.up().stdout
-    assert "goes on, with 3 running jobs" in said
+    assert "is kept, with 3 running jobs" in said
     assert bare.head.find("ray::TrackerActor") == tracker
     assert jobs.end() == [1] * 3
     # Ray keeps no warm workers for the driver that is gone: an idle tracker is replaced by one of the new driver.

@@ -61,12 +61,13 @@ class Places:
         """
         place = self.make()
         for name in WORKERS:
-            wait_until(lambda name=name: self._is_warm(name), f"{name} has a worker", deadline_s=60, every_s=0.5)
+            wait_until(lambda name=name: self.is_warm(name), f"{name} has a worker", deadline_s=60, every_s=0.5)
         job = self._rest.submit(SCRIPT, config={"entrypoint": "hold", "queue": "workers"}, params={"place": str(place)})
         host = wait_until(lambda: notes(place, "attempt-1"), "the job has begun", deadline_s=60)[0]
         return job, place, self._cluster.network[host]
 
-    def _is_warm(self, name: str) -> bool:
+    def is_warm(self, name: str) -> bool:
+        """Return whether a machine has a worker process."""
         answer = self._rest.http.post(f"/nodes/{name}/check")
         return answer.status_code == 200 and sum((answer.json()["workers"] or {}).values()) > 0
 
@@ -132,6 +133,23 @@ def test_machine_lost_under_a_job(cluster: Cluster, rest: RestClient, places: Pl
     assert log.endswith("\n--- attempt 2 ---\nattempt 2 begins\nattempt 2 ends\n")
     print(f"\n{fault}: the next attempt began after {seconds:.1f} s")
     assert seconds < MOST_SECONDS[fault], end
+
+
+def test_idle_machine_that_loses_its_power(cluster: Cluster, rest: RestClient, places: Places) -> None:
+    """Given a machine without a job, when its plug is pulled and jobs are sent, then none waits for it for long."""
+    for name in WORKERS:
+        wait_until(lambda name=name: places.is_warm(name), f"{name} has a worker", deadline_s=60, every_s=0.5)
+    machine = cluster.network["b"]
+    machine.power_off()
+    began = time.monotonic()
+    config = {"entrypoint": "quick", "queue": "workers"}
+    jobs = [rest.submit(SCRIPT, config=config) for _ in range(8)]
+    ended = [rest.end(job, deadline_s=60) for job in jobs]
+    seconds = time.monotonic() - began
+    bring_back(cluster, machine)
+    assert [(job["status"], job["result"]) for job in ended] == [("SUCCESS", "c")] * 8
+    print(f"\nall jobs had ended {seconds:.1f} s after the power cut")
+    assert seconds < MOST_SECONDS["freeze"]
 
 
 @pytest.mark.parametrize("chained", [False, True], ids=["task", "chain"])
