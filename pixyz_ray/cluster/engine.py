@@ -259,8 +259,9 @@ class Engine:
             return {"tracker": "The tracker does not answer: it is being started, or started again."}, []
         warnings, share_id = answer.pop("warnings", []), answer.pop("share_id", "")
         self._share_id = share_id
-        if (problem := await self.share_problem()) is not None:
-            answer["share"] = f"The machine of the HTTP service {problem}. Mount the share there."
+        # What the tracker says about its own machine is more exact.
+        if answer.get("share") == "ok" and (problem := await self.share_problem()) is not None:
+            answer["share"] = f"The machine of the HTTP service {problem}. Mount the share (SHARE_PATH) there."
         if stuck := self._share.stuck:
             answer["share"] = f"SHARE_PATH does not answer: {stuck} threads of the HTTP service wait for it."
         return {"tracker": "ok", **answer}, warnings
