@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from pixyz_ray.cluster.environment import ray_folder
 from pixyz_ray.home import read_platform
 from pixyz_ray.reaper import marked
 from pixyz_ray.run_record import read_record
+from pixyz_ray.store import JobStore
 from tests.integration.conftest import CPUS
 from tests.platforms import TestPlatform
 from tests.rest_client import RestClient
@@ -94,6 +96,9 @@ class Jobs:
             for _ in range(3):
                 self._submit(rest)
         wait_until(lambda: len(self.lives()) >= CPUS, "the scripts have begun")
+        # The tracker writes a start a little later; one that is lost with it is not among the attempts.
+        with closing(JobStore(f"sqlite:///{self._platform.home}/jobs.db")) as store:
+            wait_until(lambda: all(_start_is_written(store, uuid) for uuid in self.running), "their starts are written")
 
     def keep_sending(self) -> None:
         """Send more from now on, a few each second, as long as `check` has not begun."""
@@ -112,9 +117,7 @@ class Jobs:
                 failures = [attempt["failure"] for attempt in details["attempts"]]
                 assert failures[-1] is None and set(failures[:-1]) <= {"node_lost"}, details
                 if uuid in self.running:
-                    # A tracker that dies right after a start may not have written it: count what the scripts noted.
-                    assert len(self.lives(number)) == (2 if ran_again else 1), (details, self.lives(number))
-                    assert len(failures) <= len(self.lives(number)), details
+                    assert len(failures) == (2 if ran_again else 1), details
         for number in self.sent.values():
             lives = self.lives(number)
             assert [life.ended for life in lives] == [False] * (len(lives) - 1) + [True], lives
@@ -172,6 +175,11 @@ def jobs(platform: TestPlatform, tmp_path: Path) -> Iterator[Jobs]:
     jobs.start()
     yield jobs
     jobs._over.set()
+
+
+def _start_is_written(store: JobStore, uuid: str) -> bool:
+    job = store.get(uuid)
+    return job is not None and bool(job.attempts) and job.attempts[-1].started is not None
 
 
 def _find(platform: TestPlatform, name: str) -> psutil.Process:
