@@ -61,7 +61,7 @@ while not os.path.exists("enough"): time.sleep(0.01)
 for child in children: child.communicate(b"\\n")
 end()
 """)
-    wait_until(lambda: any(about["rss"] > 160 * MIB for _, about in tracker.find("usage")), "the usage is told")
+    wait_until(lambda: any(about["uss"] > 160 * MIB for _, about in tracker.find("usage")), "the usage is told")
     (worker.folder / "enough").touch()
     report = worker.report()
     assert report["peak_rss"] > 160 * MIB
