@@ -6,6 +6,7 @@ values: from the end of a task with a large value to the beginning of the next o
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -107,7 +108,7 @@ def _detect(cluster: Cluster, rest: RestClient, fault: str, place: Path) -> floa
     """Return the seconds from the loss of a job's machine to the beginning of its next attempt."""
     place.mkdir()
     place.chmod(0o777)
-    job = rest.submit(HOLD, params=str(place))
+    job = rest.submit(HOLD, params=json.dumps(str(place)))
     wait_until((place / "begun-1").exists, "the job has begun", deadline_s=60)
     host = wait_until(lambda: rest.details(job)["attempts"][-1]["node"], "its machine is known")
     if host == cluster.head.name:
