@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixyz_ray.config_edit import with_setting, without_setting, write_text
+from pixyz_ray.config_edit import locked, with_setting, without_setting, write_text
 from pixyz_ray.config_file import CONFIG_NAME, find_config, parse_config, read_text
 from pixyz_ray.home import home
 from pixyz_ray.private_files import secure_home
@@ -78,12 +78,19 @@ def change_setting(name: str, value: str | None) -> Change:
         value: its value as text; None removes it.
 
     Raises:
-        InvalidBackendParameter: `pixyz up` would not start with it; nothing is written.
+        InvalidBackendParameter: `pixyz up` would not start with it, or another process changes the file for a long
+            time; nothing is written.
         OSError: the file cannot be written.
     """
     path = file_in_force()
+    with locked(path):
+        return _change(path, name, value)
+
+
+def _change(path: Path, name: str, value: str | None) -> Change:
     before, encoding = _text(path) if path.exists() else ("", "utf-8")
     after = without_setting(before, name) if value is None else with_setting(before, name, value)
+    _check_encoding(after, name, path, encoding)
     lines = parse_config(after)
     reading = read_draft(Draft(path=path, lines=lines))
     known = {_LINE_NUMBER.sub("", problem) for problem in read_settings().sources.problems}
@@ -100,6 +107,16 @@ def change_setting(name: str, value: str | None) -> Change:
         changed=after != before,
         overridden=given is not None and given.place == ENVIRONMENT,
     )
+
+
+def _check_encoding(text: str, name: str, path: Path, encoding: str) -> None:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError as error:
+        raise InvalidBackendParameter(
+            f"{name} has the character {text[error.start]!a}, which {path} ({encoding}) cannot hold. Write it in "
+            f"characters of {encoding}."
+        ) from None
 
 
 def _text(path: Path) -> tuple[str, str]:

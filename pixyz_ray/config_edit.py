@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pixyz_ray.config_file import ConfigLine, parse_config
@@ -48,6 +52,44 @@ def without_setting(text: str, name: str) -> str:
     for one in reversed(lines):
         del rows[one.number - 1 : one.last]
     return end.join([*rows, ""]) if rows else ""
+
+
+@contextmanager
+def locked(path: Path, patience_s: float = 20.0) -> Iterator[None]:
+    """Keep other processes from changing a configuration file at the same time.
+
+    The lock is on the file's folder (or the nearest one above that exists), so that it leaves no file behind.
+
+    Args:
+        path: the file; it need not exist.
+        patience_s: seconds to wait for another process.
+
+    Raises:
+        InvalidBackendParameter: another process still has the lock.
+    """
+    folder = path.resolve().parent
+    while not folder.is_dir():
+        folder = folder.parent
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = time.monotonic() + patience_s
+        while not _lock(handle):
+            if time.monotonic() > deadline:
+                raise InvalidBackendParameter(
+                    f"Another process has been changing {path} for {patience_s:g} s. Try again when it has ended."
+                )
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def write_text(path: Path, text: str, encoding: str) -> None:

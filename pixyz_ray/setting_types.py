@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -44,12 +44,23 @@ def _duration(value: Any) -> Any:
         raise ValueError(str(error).replace(f"write {DURATION_HINT}", hint)) from None
 
 
+def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object of its members; of two with one name, json would keep the last without a message."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        double = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+        raise ValueError(f"{double[:100]!r} stands in it twice")
+    return found
+
+
 def _json_object(value: Any) -> Any:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json.loads(value, object_pairs_hook=_without_doubles)
         except ValueError as error:
             raise ValueError(f"is not valid JSON: {error}") from None
+        except RecursionError:
+            raise ValueError("is not valid JSON: it is nested too deeply") from None
     if not isinstance(value, Mapping):
         raise ValueError('must be a JSON object, {"NAME": ...}')
     return value

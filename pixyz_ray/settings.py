@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pixyz_ray.home import home
-from pixyz_ray.queue_settings import make_queue_table, queue_changes
+from pixyz_ray.queue_settings import check_queue_name, make_queue_table, queue_changes
 from pixyz_ray.queues import Queue
 from pixyz_ray.setting_problems import Conflict, problems_of
 from pixyz_ray.setting_reading import Reading, notes_on
@@ -53,7 +53,6 @@ PIXYZ_FOLDER = Path("/opt/pixyz")
 """Where installations of the Pixyz SDK are by default."""
 _LIMITS = Limits()
 _LEVELS = {"WARN": "WARNING", "FATAL": "CRITICAL"}
-_QUEUE_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 def _processes_folder() -> Path:
@@ -257,6 +256,13 @@ class Settings(BaseSettings):
             raise ValueError('must be the SHA-256 of your token, 64 hexadecimal digits: printf %s "TOKEN" | sha256sum')
         return value.strip().lower() if value else None
 
+    @field_validator("tracker_port")
+    @classmethod
+    def _is_its_own(cls, value: int, info: ValidationInfo) -> int:
+        if value and value == info.data.get("api_port"):
+            raise Conflict("is the port of {other} too: give each a port of its own", other="API_PORT")
+        return value
+
     @field_validator("api_replicas")
     @classmethod
     def _can_be_reached(cls, value: int, info: ValidationInfo) -> int:
@@ -269,8 +275,8 @@ class Settings(BaseSettings):
     @field_validator("queue_name")
     @classmethod
     def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if bad := [name for name in value if not _QUEUE_NAME.fullmatch(name)]:
-            raise ValueError(f"cannot name the queue {bad[0]!r}: a name has letters, digits, '_', '.' and '-'")
+        for name in value:
+            check_queue_name(name)
         return value
 
     @field_validator("queues")
@@ -299,8 +305,15 @@ class Settings(BaseSettings):
     def _is_a_folder(cls, value: Path | None) -> Path | None:
         if value is None:
             return None
-        folder = value.expanduser().absolute()
-        if folder.is_file():
+        if not str(value).isprintable():
+            raise ValueError("has a character that cannot be printed: write the path of a folder")
+        try:
+            folder = value.expanduser().absolute()
+            is_file = folder.is_file()
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ValueError(f"cannot be the path of a folder: {reason}") from None
+        if is_file:
             raise ValueError("is a file: name a folder")
         return folder
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pixyz_ray.config_edit import with_setting, without_setting, write_text
-from pixyz_ray.config_file import parse_config, read_text
+from pixyz_ray.config_change import change_setting
+from pixyz_ray.config_edit import locked, with_setting, without_setting, write_text
+from pixyz_ray.config_file import CONFIG_NAME, parse_config, read_text
 from pixyz_worker.exception import InvalidBackendParameter
 
 FILE = """# The service
@@ -91,3 +95,41 @@ def test_encoding_and_mode_are_kept(encoding: str, tmp_path: Path) -> None:
     assert file.read_bytes().decode(encoding) == "# Größe\nAPI_PORT=2\n"
     assert (found, file.stat().st_mode & 0o777, link.is_symlink()) == (encoding, 0o640, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.conf", "real.conf"]
+
+
+def test_changes_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    """Given three processes, when each sets another setting at the same time, then the file has all three."""
+    changes = {"MAX_LOG_BYTES": "2MiB", "PIXYZ_TIME_LIMIT": "7", "MAX_SCRIPT_BYTES": "2MiB"}
+    environment = {**os.environ, "PIXYZ_HOME": str(tmp_path), "PIXYZ_CONFIG": ""}
+    code = (
+        "import sys; from pixyz_ray.config_change import change_setting; "
+        "sys.stdin.read(1); change_setting(*sys.argv[1:])"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, *change], env=environment, stdin=subprocess.PIPE)
+        for change in changes.items()
+    ]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write(b"x")
+        process.stdin.flush()
+    for process in started:
+        process.communicate()
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert values((tmp_path / CONFIG_NAME).read_text()) == changes
+
+
+def test_a_change_waits_for_another_one_for_a_limited_time(tmp_path: Path) -> None:
+    """Given a file that another process is changing, when the time to wait is over, then an error says so."""
+    file = tmp_path / "missing" / CONFIG_NAME
+    with locked(file), pytest.raises(InvalidBackendParameter, match="Another process"), locked(file, 0.05):
+        raise AssertionError("two changes at the same time")
+
+
+def test_a_value_that_the_file_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given bytes that are not UTF-8, as a shell hands them over, when set, then an error names them, and no file."""
+    monkeypatch.setenv("PIXYZ_HOME", str(tmp_path))
+    monkeypatch.setenv("PIXYZ_CONFIG", "")
+    with pytest.raises(InvalidBackendParameter, match=r"LICENSE_HOST has the character '\\udcff'"):
+        change_setting("LICENSE_HOST", "host\udcff")
+    assert list(tmp_path.iterdir()) == []

@@ -149,6 +149,15 @@ def test_the_sentence_says_what_to_write(monkeypatch: pytest.MonkeyPatch, tmp_pa
         ),
         ("PIXYZ_QUEUES", '{"gpu": {"gpu": "requires"}}', "not 'requires'. Did you mean 'require'?"),
         ("PIXYZ_QUEUES", '{"gpu": {"gpu_memory": "8 cards"}}', "queue 'gpu': gpu_memory '8 cards' is not a size"),
+        ("PIXYZ_QUEUES", '{"a b": {}}', "cannot name the queue 'a b'"),
+        ("PIXYZ_QUEUES", '{"gpu": {"labels": {"a": "(b)"}}}', "labels: a must be the value of a label"),
+        ("PIXYZ_QUEUES", '{"gpu": {"labels": {"a": 1}}}', "labels: a must be the value of a label"),
+        ("PIXYZ_QUEUES", '{"gpu": {"labels": {"a b": "x"}}}', "labels: 'a b' is not a name"),
+        ("PIXYZ_QUEUES", '{"gpu": {"resources": {"a": -1}}}', "resources: a must be a number from 0 on, not '-1'"),
+        ("PIXYZ_QUEUES", '{"gpu": {"resources": [1]}}', "resources must be a JSON object"),
+        ("PIXYZ_QUEUES", '{"gpu": {"num_cpus": 1}, "gpu": {}}', "'gpu' stands in it twice"),
+        ("PIXYZ_POOLS", '{"a": ' * 2000, "is not valid JSON"),
+        ("TRACKER_PORT", "8001", "is the port of API_PORT too"),
         ("PIXYZ_QUEUES", '{"gpu": {"num_gpus": 1.5}}', "num_gpus must be a fraction of one card, or a whole number"),
     ],
 )
@@ -157,8 +166,33 @@ def test_what_is_wrong_is_said(name: str, text: str, complaint: str, monkeypatch
     monkeypatch.setenv(name, text)
     with pytest.raises(InvalidBackendParameter) as caught:
         load_settings()
-    assert caught.value.message.startswith(f"{name}={text} (in the environment)")
+    shown = text if len(text) <= 100 else f"{text[:97]}..."
+    assert caught.value.message.startswith(f"{name}={shown} (in the environment)")
     assert complaint in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        ("/tmp/a\nb", "has a character that cannot be printed"),
+        ("/tmp/\x1b[31m", "has a character that cannot be printed"),
+        ("/tmp/" + "a" * 100_000, "cannot be the path of a folder: File name too long"),
+        ("~no-such-user/share", "cannot be the path of a folder"),
+    ],
+)
+def test_a_path_that_no_folder_can_have(path: str, complaint: str, tmp_path: Path) -> None:
+    """Given a path that no folder can have, when loaded, then one short message says so."""
+    with pytest.raises(InvalidBackendParameter) as caught:
+        load_settings(share_path=path)
+    assert complaint in caught.value.message
+    assert len(caught.value.message) < 300
+
+
+def test_labels_may_have_rays_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given the operators of Ray's label selectors, when loaded, then the queue has them."""
+    labels = {"a": "b", "c": "!d", "ray.io/accelerator-type": "in(A100, H100)", "e": "!in(f)"}
+    monkeypatch.setenv("PIXYZ_QUEUES", json.dumps({"gpu": {"labels": labels}}))
+    assert load_settings().queue_table["gpu"].labels == labels
 
 
 def test_settings_that_do_not_go_together_name_both(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
