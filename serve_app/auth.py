@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader
 
-from pixyz_ray.settings import Settings
-from serve_app.errors import Unauthorized
+from pixyz_ray.settings import LOCAL, OPERATOR, Settings
+from serve_app.errors import Forbidden, Unauthorized
 
 TokenCheck = Callable[..., Awaitable[None]]
 """A dependency that lets a request pass and notes whose it is, as `request.state.submitter`, or raises Unauthorized."""
@@ -37,6 +37,24 @@ def token_check(settings: Settings, local_token_sha256: str) -> TokenCheck:
         if submitter is None:
             raise Unauthorized("The token in the header x-api-key is wrong.")
         request.state.submitter = submitter
+
+    return check
+
+
+def operator_check(check_token: TokenCheck) -> TokenCheck:
+    """Return the dependency that lets pass only whoever may change the platform: the operator and its own machine.
+
+    Args:
+        check_token: dependency that checks the token.
+    """
+
+    async def check(request: Request, token: Annotated[str | None, Security(_HEADER)]) -> None:
+        await check_token(request, token)
+        if request.state.submitter not in (OPERATOR, LOCAL):
+            raise Forbidden(
+                "This token may send and see jobs, not change the platform. Use the operator's token, that of "
+                "GOD_PASSWORD_SHA256, or the command on the platform's own machine."
+            )
 
     return check
 

@@ -11,6 +11,7 @@ from serve_app import schemas
 _WHEN = {
     400: "The request cannot be understood.",
     401: "The token is missing or wrong.",
+    403: "The token has no right to change the platform.",
     404: "There is no such job, output, machine or path.",
     413: "The request, or a field of it, is larger than the server accepts.",
     416: "The file has no such range.",

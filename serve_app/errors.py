@@ -35,6 +35,10 @@ class Unauthorized(PixyzException):
     """The token is missing or wrong."""
 
 
+class Forbidden(PixyzException):
+    """The token is right, and has no right to do this."""
+
+
 class UploadTooLarge(PixyzException):
     """The request is larger than the server takes."""
 
@@ -58,6 +62,7 @@ STATUS_OF: Mapping[type[Exception], int] = {
     InvalidFile: 400,
     PixyzSecurityViolation: 400,
     Unauthorized: 401,
+    Forbidden: 403,
     NotOffered: 404,
     UnknownJob: 404,
     UnknownNode: 404,

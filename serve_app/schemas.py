@@ -361,6 +361,12 @@ class Node(BaseModel):
     drain: Drain | None
 
 
+class DrainedNode(Node):
+    """A machine on which no more attempts begin."""
+
+    notes: list[str] = Field(description="Queues that no machine serves now.")
+
+
 class Nodes(BaseModel):
     """The machines of the cluster; dead ones are listed for ten minutes."""
 

@@ -97,6 +97,8 @@ def drain_command(
     if timeout is not None and not wait:
         raise click.UsageError("--timeout says how long to --wait: give both.")
     found = client.undrain(node) if undo else client.drain(node, deadline)
+    for note in found.get("notes", ()):
+        click.echo(f"Note: {note}", err=True)
     in_time = True
     if wait:
         found, in_time = _wait(client, found, timeout)

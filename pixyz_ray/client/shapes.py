@@ -115,6 +115,8 @@ class NodeInfo(TypedDict):
     left: str | None
     probed: float | None
     drain: dict[str, str | None] | None
+    notes: NotRequired[list[str]]
+    """Of a machine that was just drained: queues that no machine serves now."""
 
 
 def job_label(job: JobInfo) -> str:

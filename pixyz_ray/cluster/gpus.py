@@ -7,10 +7,11 @@ card that has as much; machines whose cards have less are excluded. On a larger 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pixyz_ray.cluster.placement import fits
 from pixyz_ray.gpu_need import PREFER, REQUIRE, GpuNeed
 from pixyz_ray.queues import Queue
 from pixyz_ray.units import format_memory, parse_size
@@ -191,18 +192,7 @@ _UNKNOWN = (
 
 def _fits(queue: Queue, need: GpuNeed, node: GpuNode) -> bool:
     """Return whether a machine has all that a job of a queue needs, memory of cards aside."""
-    wanted = {"CPU": queue.num_cpus, "GPU": need.cards, **queue.resources}
-    if any(node.resources.get(name, 0.0) < amount for name, amount in wanted.items()):
-        return False
-    return all(_matches(selector, node.labels.get(name)) for name, selector in queue.labels.items())
-
-
-def _matches(selector: str, value: str | None) -> bool:
-    """Return whether a label has what Ray's selector asks for: `a`, `!a`, `in(a,b)` or `!in(a,b)`."""
-    wanted = selector.removeprefix("!")
-    inside = wanted.startswith("in(") and wanted.endswith(")")
-    values: Collection[str] = [each.strip() for each in wanted[3:-1].split(",")] if inside else [wanted]
-    return (value in values) != selector.startswith("!")
+    return node.resources.get("GPU", 0.0) >= need.cards and fits(queue, node.resources, node.labels)
 
 
 def _fraction(need: GpuNeed, card: int) -> float:

@@ -13,6 +13,7 @@ from pixyz_ray.cluster.lifecycle import Lifecycle
 from pixyz_ray.cluster.node import Node
 from pixyz_ray.cluster.node_id import own_node_id
 from pixyz_ray.cluster.nodes import NodeRegistry
+from pixyz_ray.cluster.placement import unserved_notes
 from pixyz_ray.cluster.ray_nodes import RayNodes, used_resources
 from pixyz_ray.cluster.threads import share_threads
 from pixyz_ray.settings import Settings
@@ -36,6 +37,7 @@ class Machines:
 
     def __init__(self, settings: Settings, jobs: Lifecycle, launcher: Launcher) -> None:
         self._share = settings.share_path
+        self._queues = settings.queue_table
         self._jobs = jobs
         self._launcher = launcher
         self._marker: ShareMarker | None = None
@@ -120,10 +122,11 @@ class Machines:
         return await self._view(self.registry.find(_name(name)))
 
     async def drain(self, _peer: Peer, _number: int, name: str, deadline_s: float | None) -> dict[str, Any]:
-        """Let no more attempts begin on a machine, and return it."""
+        """Let no more attempts begin on a machine, and return it, with notes about queues without a machine."""
         if deadline_s is not None and not (_is_number(deadline_s) and math.isfinite(deadline_s) and deadline_s >= 0):
             raise InvalidBackendParameter(f"A deadline is a number of seconds from 0 on, not {str(deadline_s)[:40]!r}.")
-        return await self._view(await self.registry.drain(_name(name), deadline_s))
+        view = await self._view(await self.registry.drain(_name(name), deadline_s))
+        return {**view, "notes": unserved_notes(self._queues.values(), view, self.registry.usable())}
 
     async def undrain(self, _peer: Peer, _number: int, name: str) -> dict[str, Any]:
         """Let attempts begin on a machine again, and return it."""

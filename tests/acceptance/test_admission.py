@@ -30,7 +30,7 @@ from tests.acceptance.admission_stage import (
     run,
 )
 from tests.platforms import TestPlatform
-from tests.rest_client import RestClient
+from tests.rest_client import TERMINAL, RestClient
 from tests.waiting import wait_until
 
 SOON_S = 10.0
@@ -396,3 +396,28 @@ def test_given_a_most_of_tasks_when_more_jobs_run_then_no_process_had_more(
     counts = {pid: pids.count(pid) for pid in pids}
     assert max(counts.values()) <= MAX_TASKS, counts
     assert len(counts) >= 3, counts
+
+
+def test_given_a_token_of_a_submitter_when_a_machine_is_drained_then_only_the_operator_may(
+    platform: TestPlatform, rest: RestClient, submit: Submit
+) -> None:
+    """Given a submitter's token, when it drains a machine, then 403; the operator may, and is told what waits now."""
+    name = rest.get("/nodes")["nodes"][0]["name"]
+    with RestClient(platform.url, "big") as big:
+        assert big.get("/nodes")["nodes"][0]["name"] == name
+        for method in ("POST", "DELETE"):
+            refused = big.http.request(method, f"/nodes/{name}/drain", params={"deadline": 0})
+            assert (refused.status_code, "operator's token" in refused.text) == (403, True), refused.text
+    drained = rest.http.post(f"/nodes/{name}/drain").json()
+    try:
+        assert drained["state"] in ("draining", "drained")
+        assert drained["notes"] == [
+            f"No machine can run jobs now: all wait until there is one. `pixyz drain {name} --undo` lets jobs begin "
+            "there again."
+        ]
+        uuid = submit("main")
+        assert any("being drained" in warning or "drained" in warning for warning in rest.get("/health")["warnings"])
+        assert rest.state(uuid)["status"] not in TERMINAL
+    finally:
+        rest.http.delete(f"/nodes/{name}/drain").raise_for_status()
+    assert rest.end(uuid)["status"] == "SUCCESS"
