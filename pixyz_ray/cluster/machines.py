@@ -125,8 +125,9 @@ class Machines:
         """Let no more attempts begin on a machine, and return it, with notes about queues without a machine."""
         if deadline_s is not None and not (_is_number(deadline_s) and math.isfinite(deadline_s) and deadline_s >= 0):
             raise InvalidBackendParameter(f"A deadline is a number of seconds from 0 on, not {str(deadline_s)[:40]!r}.")
-        view = await self._view(await self.registry.drain(_name(name), deadline_s))
-        return {**view, "notes": unserved_notes(self._queues.values(), view, self.registry.usable())}
+        node = await self.registry.drain(_name(name), deadline_s)
+        notes = unserved_notes(self._queues.values(), node, self.registry.usable())
+        return {**await self._view(node), "notes": notes}
 
     async def undrain(self, _peer: Peer, _number: int, name: str) -> dict[str, Any]:
         """Let attempts begin on a machine again, and return it."""

@@ -95,7 +95,9 @@ class NodeRegistry:
         return "No machine can run jobs. " + " ".join(node.reason or "" for node in alive)
 
     def warnings(self) -> list[str]:
-        """Return a message about each machine that is unfit."""
+        """Return a message about each machine that is unfit, or one about all where no job can begin on any."""
+        if (trouble := self.trouble()) is not None:
+            return [trouble]
         return [node.problem for node in self._nodes.values() if node.left is None and node.problem is not None]
 
     def usable(self) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from pixyz_ray.queues import Queue
 
@@ -22,22 +22,39 @@ def fits(queue: Queue, resources: Mapping[str, float], labels: Mapping[str, str]
     return all(_matches(selector, labels.get(name)) for name, selector in queue.labels.items())
 
 
-def unserved_notes(
-    queues: Iterable[Queue], drained: Mapping[str, Any], usable: Iterable[Mapping[str, Any]]
-) -> list[str]:
+class Machine(Protocol):
+    """A machine as the registry has it."""
+
+    @property
+    def name(self) -> str:
+        """Host name."""
+        ...
+
+    @property
+    def resources(self) -> Mapping[str, float]:
+        """Ray's resources."""
+        ...
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Ray's labels."""
+        ...
+
+
+def unserved_notes(queues: Iterable[Queue], drained: Machine, usable: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return what to tell about queues whose last machine is being drained; nothing where there is none.
 
     Args:
         queues: all queues.
-        drained: the machine, as its `resources`, `labels` and `name`.
+        drained: the machine.
         usable: Ray's records of the machines that may still run jobs.
     """
     rest = [(one["Resources"], one["Labels"]) for one in usable]
-    served = [queue for queue in queues if fits(queue, drained["resources"], drained["labels"])]
+    served = [queue for queue in queues if fits(queue, drained.resources, drained.labels)]
     without = [queue.name for queue in served if not any(fits(queue, *machine) for machine in rest)]
     if not without:
         return []
-    undo = f"`pixyz drain {drained['name']} --undo` lets jobs begin there again."
+    undo = f"`pixyz drain {drained.name} --undo` lets jobs begin there again."
     if not rest:
         return [f"No machine can run jobs now: all wait until there is one. {undo}"]
     return [f"No machine can run jobs of these queues now: {', '.join(without)}. They wait. {undo}"]

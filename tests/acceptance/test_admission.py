@@ -416,7 +416,10 @@ def test_given_a_token_of_a_submitter_when_a_machine_is_drained_then_only_the_op
             "there again."
         ]
         uuid = submit("main")
-        assert any("being drained" in warning or "drained" in warning for warning in rest.get("/health")["warnings"])
+        wait_until(
+            lambda: "No machine can run jobs." in str(rest.get("/health")["warnings"]), "health says so", deadline_s=10
+        )
+        assert "No machine can run jobs." in rest.get(f"/jobs/{uuid}/details")["waiting"]["reason"]
         assert rest.state(uuid)["status"] not in TERMINAL
     finally:
         rest.http.delete(f"/nodes/{name}/drain").raise_for_status()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -13,10 +15,23 @@ RENDER = Queue(name="render", purpose="", num_cpus=1, labels={"kind": "big"})
 QUEUES = [DEFAULT_QUEUES["cpu"], RENDER]
 
 
-def machine(name: str, cpus: float = 2.0, **labels: str) -> dict[str, Any]:
-    """A machine, both as Ray and as the registry describes it."""
-    resources = {"CPU": cpus}
-    return {"name": name, "resources": resources, "labels": labels, "Resources": resources, "Labels": labels}
+@dataclass(frozen=True)
+class Machine:
+    """A machine as the registry has it."""
+
+    name: str
+    labels: Mapping[str, str]
+    resources: Mapping[str, float] = field(default_factory=lambda: {"CPU": 2.0})
+
+
+def machine(name: str, **labels: str) -> Machine:
+    """A machine that is drained."""
+    return Machine(name, labels)
+
+
+def usable(**labels: str) -> dict[str, Any]:
+    """Ray's record of a machine that may run jobs."""
+    return {"Resources": {"CPU": 2.0}, "Labels": labels}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +55,7 @@ def test_resources() -> None:
 
 def test_last_machine_of_a_queue() -> None:
     """Given the only machine of one queue, when drained, then that queue is named and no other."""
-    notes = unserved_notes(QUEUES, machine("b", kind="big"), [machine("a")])
+    notes = unserved_notes(QUEUES, machine("b", kind="big"), [usable()])
     assert len(notes) == 1
     assert "of these queues now: render. They wait." in notes[0]
     assert "pixyz drain b --undo" in notes[0]
@@ -48,8 +63,8 @@ def test_last_machine_of_a_queue() -> None:
 
 def test_one_of_several() -> None:
     """Given another machine like it, or one that never served a queue, when drained, then nothing is told."""
-    assert unserved_notes(QUEUES, machine("b", kind="big"), [machine("a", kind="big")]) == []
-    assert unserved_notes(QUEUES, machine("b"), [machine("a")]) == []
+    assert unserved_notes(QUEUES, machine("b", kind="big"), [usable(kind="big")]) == []
+    assert unserved_notes(QUEUES, machine("b"), [usable()]) == []
 
 
 def test_last_machine() -> None:
