@@ -28,6 +28,8 @@ def trim(path: str, max_bytes: int) -> bool:
         return False
     try:
         length = os.fstat(file).st_size
+        if length <= max_bytes:  # the worker has cut it at its end meanwhile: what it wrote since then stays
+            return False
         kept = min(_KEPT_BYTES, max_bytes // 2)
         os.ftruncate(file, kept)
         left_out = length - kept

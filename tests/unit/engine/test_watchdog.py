@@ -176,6 +176,8 @@ os.write(1, b"first\\n")
 for _ in range(300):
     os.write(1, b"x" * (1 << 20)); time.sleep(0.001)
 end()
+# The watchdog may be about to write its line, having cut the log just before the end.
+while b"left out here" not in open("job.log", "rb").read(): time.sleep(0.01)
 os.write(1, b"last\\n")
 """)
     log = worker.folder / "job.log"
